@@ -1,0 +1,2 @@
+//! Demo tasks.
+fn main() {}

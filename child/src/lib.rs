@@ -1,0 +1,1 @@
+//! Write tasks for Bulkhead.

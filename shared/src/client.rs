@@ -1,0 +1,1 @@
+//! For producers: submit, watch, fetch, revoke.

@@ -1,0 +1,233 @@
+//! The frames between a supervisor, its zygotes and its task processes.
+//!
+//! The rules: a struct never changes; new data is a new variant at the end of its enum. The
+//! bytes are tested against golden files. How they are packed is the business of [`crate::codec`].
+
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::isolation::Setup;
+
+/// Opens every pipe from a child and every zygote's socket: fixed bytes outside the codec.
+pub const MAGIC: [u8; 4] = *b"BLKH";
+
+/// The wire's major version: N and N-1 are served.
+pub const MAJOR: u16 = 1;
+
+/// The wire's minor version: for people to read.
+pub const MINOR: u16 = 0;
+
+/// Length of the hello in bytes.
+pub const HELLO_LEN: usize = 8;
+
+/// The hello this version sends: magic, major, minor (little endian).
+#[must_use]
+pub fn hello() -> [u8; HELLO_LEN] {
+    let [a, b] = MAJOR.to_le_bytes();
+    let [c, d] = MINOR.to_le_bytes();
+    let [m0, m1, m2, m3] = MAGIC;
+    [m0, m1, m2, m3, a, b, c, d]
+}
+
+/// Why the first bytes of a child are not a hello.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HelloError {
+    /// Something else speaks there.
+    #[error(
+        "it is not a Bulkhead child: it did not say hello (call `bulkhead_child::run` first thing in `main`)"
+    )]
+    Foreign,
+    /// A version this supervisor does not serve.
+    #[error("it speaks protocol version {theirs}, this supervisor {ours} and {} (rebuild the child with a matching release)", ours - 1)]
+    Version {
+        /// The child's.
+        theirs: u16,
+        /// The newest served.
+        ours: u16,
+    },
+}
+
+/// Checks a hello.
+///
+/// # Errors
+/// [`HelloError`] says whether it is foreign or of another version.
+pub fn check_hello(bytes: [u8; HELLO_LEN]) -> Result<(), HelloError> {
+    let [m0, m1, m2, m3, a, b, ..] = bytes;
+    if [m0, m1, m2, m3] != MAGIC {
+        return Err(HelloError::Foreign);
+    }
+    let theirs = u16::from_le_bytes([a, b]);
+    if theirs == MAJOR || theirs + 1 == MAJOR {
+        Ok(())
+    } else {
+        Err(HelloError::Version {
+            theirs,
+            ours: MAJOR,
+        })
+    }
+}
+
+/// One job for a task process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Names this call: the answer repeats it.
+    pub nonce: u64,
+    /// The job.
+    pub uuid: [u8; 16],
+    /// The task.
+    pub task: String,
+    /// The queue it came from.
+    pub queue: String,
+    /// Counted from 1.
+    pub attempt: u32,
+    /// For the task's own fenced writes.
+    pub fence: u64,
+    /// Until SIGTERM, in milliseconds from now.
+    pub timeout_ms: u64,
+    /// The message's header, JSON.
+    pub header: ByteBuf,
+    /// The message's payload.
+    pub payload: ByteBuf,
+}
+
+/// What a task process is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToTask {
+    /// Run this.
+    Run(Run),
+}
+
+/// What a reused process says a job consumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedUsage {
+    /// CPU time in user mode, microseconds.
+    pub cpu_user_us: u64,
+    /// CPU time in the kernel, microseconds.
+    pub cpu_system_us: u64,
+    /// Peak resident memory since the job began, KiB; `None` where the kernel cannot tell.
+    pub max_rss_kb: Option<u64>,
+}
+
+/// A task's failure as its process reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// `panic`, `error`, `arguments`, `unknown-task`.
+    pub name: String,
+    /// The text.
+    pub text: String,
+    /// Where, if known.
+    pub traceback: Option<String>,
+    /// The same job would fail the same way.
+    pub is_final: bool,
+}
+
+/// How a call ended, as its process reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// The task returned these bytes.
+    Returned(ByteBuf),
+    /// It failed.
+    Failed(Failure),
+}
+
+/// What a task process says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromTask {
+    /// It is sandboxed and waits for a job.
+    Ready,
+    /// Details for the status of call `nonce`: JSON.
+    Progress {
+        /// The call.
+        nonce: u64,
+        /// JSON, at most 64 KiB.
+        details: ByteBuf,
+    },
+    /// Call `nonce` has ended.
+    Done {
+        /// The call.
+        nonce: u64,
+        /// How.
+        answer: Answer,
+        /// What it consumed, by its own account.
+        usage: ReportedUsage,
+    },
+    /// The process cannot go on because an allocation failed; it ends by itself right after.
+    AllocationFailed {
+        /// The call.
+        nonce: u64,
+        /// Bytes that were asked for.
+        bytes: u64,
+    },
+    /// The sandbox could not be set up; the process ends right after.
+    SetupFailed {
+        /// What was being done.
+        step: String,
+        /// Why it failed.
+        errno: i32,
+    },
+}
+
+/// How a task that runs below an init of ours ended; written by the init, never by the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InitReport {
+    /// The signal that ended it, or 0.
+    pub signal: i32,
+    /// The code it ended with, if no signal did.
+    pub code: i32,
+}
+
+/// What a zygote is told, over its socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToZygote {
+    /// What all its tasks have in common; the first message.
+    Setup(Setup),
+    /// Start a task process. Descriptors, in order: job pipe (read), result pipe (write), stdout,
+    /// stderr, then the cgroup directory and the init's report pipe if the setup says so.
+    Fork(Fork),
+}
+
+/// One task process to be started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fork {
+    /// Echoed in the answer.
+    pub generation: u64,
+    /// The user it runs as, if it changes.
+    pub uid: Option<u32>,
+    /// Its private directory, to be created; `HOME` and `TMPDIR`.
+    pub home: Option<String>,
+    /// RLIMIT_DATA in bytes, if limited.
+    pub memory: Option<u64>,
+    /// Jobs it may run; 0 is no limit.
+    pub jobs: u32,
+}
+
+/// What a zygote says, over its socket, after its hello.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromZygote {
+    /// A task it has: a [`crate::task::TaskSpec`] as JSON.
+    Task(ByteBuf),
+    /// All tasks are said and the setup is applied.
+    Ready,
+    /// The setup failed; it ends right after.
+    Unfit {
+        /// What was being done.
+        step: String,
+        /// Why it failed.
+        errno: i32,
+    },
+    /// A process was started; its pidfd comes along.
+    Forked {
+        /// As asked.
+        generation: u64,
+        /// In the supervisor's pid namespace.
+        pid: i32,
+    },
+    /// None was.
+    ForkFailed {
+        /// As asked.
+        generation: u64,
+        /// Why.
+        errno: i32,
+    },
+}

@@ -1,0 +1,85 @@
+//! What a store keeps about the attempts of a job: written by whoever decides, opaque to stores.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Timestamp;
+use crate::outcome::{Cause, ErrorDetails, Output, Usage};
+
+/// How many attempts are kept: enough to see a pattern, few enough for every listing.
+pub const ATTEMPTS_KEPT: usize = 10;
+
+/// One attempt that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Counted from 1.
+    pub n: u32,
+    /// Why it failed; `None` if it returned.
+    #[serde(default)]
+    pub cause: Option<Cause>,
+    /// What is known about the failure.
+    #[serde(default)]
+    pub error: Option<ErrorDetails>,
+    /// What it consumed.
+    #[serde(default)]
+    pub usage: Usage,
+    /// When its Run frame was written.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Timestamp,
+}
+
+/// A job's past: counters for the budgets, and its last attempts.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct History {
+    /// Attempts that were started.
+    pub attempt: u32,
+    /// Attempts that ended by an error or a timeout.
+    pub errors: u32,
+    /// Attempts that took their process down.
+    pub crashes: u32,
+    /// Leases lost.
+    pub lost: u32,
+    /// Times it was given back uncounted.
+    pub released: u32,
+    /// Retries granted so far: what backoff counts.
+    pub retries: u32,
+    /// The last [`ATTEMPTS_KEPT`].
+    pub attempts: Vec<Attempt>,
+    /// What the last attempt printed.
+    pub output: Option<Output>,
+    /// How the last attempt was isolated.
+    pub isolation: Option<String>,
+    /// Where the last attempt ran.
+    pub host: Option<String>,
+    /// The process of the last attempt.
+    pub pid: Option<u32>,
+}
+
+impl History {
+    /// Reads what a store kept; an empty text is a job that was never tried.
+    ///
+    /// # Errors
+    /// What is wrong with the JSON.
+    pub fn from_json(json: &[u8]) -> Result<Self, serde_json::Error> {
+        if json.is_empty() {
+            Ok(Self::default())
+        } else {
+            serde_json::from_slice(json)
+        }
+    }
+
+    /// The form a store keeps.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a history holds only text, numbers and lists")
+    }
+
+    /// Adds an attempt and forgets the oldest beyond [`ATTEMPTS_KEPT`].
+    pub fn push(&mut self, attempt: Attempt) {
+        self.attempts.push(attempt);
+        let surplus = self.attempts.len().saturating_sub(ATTEMPTS_KEPT);
+        self.attempts.drain(..surplus);
+    }
+}

@@ -1,0 +1,40 @@
+//! What Bulkhead's supervisor, its children and its producers share.
+//!
+//! Without features this crate is data: names, messages, policies, outcomes, the wire. The
+//! feature `store` adds the traits over a store and the [`client`], `sqlite` (default) the
+//! embedded store behind them.
+#![cfg_attr(not(feature = "store"), forbid(unsafe_code))]
+
+pub mod backoff;
+pub mod codec;
+pub mod frame;
+pub mod history;
+pub mod isolation;
+pub mod message;
+pub mod name;
+pub mod outcome;
+pub mod policy;
+pub mod retry;
+pub mod task;
+pub mod time;
+pub mod units;
+
+#[cfg(feature = "store")]
+pub mod backend;
+#[cfg(feature = "store")]
+pub mod broker;
+#[cfg(feature = "store")]
+pub mod catalog;
+#[cfg(feature = "store")]
+pub mod client;
+#[cfg(feature = "store")]
+pub mod fault;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+#[cfg(feature = "store")]
+pub mod status;
+
+pub use message::{Message, MessageBuilder, MessageError};
+pub use name::{Namespace, QueueName, TaskName};
+pub use time::Timestamp;
+pub use uuid::Uuid;

@@ -1,0 +1,191 @@
+//! What happened to an attempt: data, not an error of ours.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a job failed, or why its last attempt did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The task returned an error or panicked.
+    Error,
+    /// The deadline passed.
+    Timeout,
+    /// The process died by a signal that was not ours, or ended without a result.
+    Crash,
+    /// The process asked for more memory than it may have.
+    OutOfMemory,
+    /// Another limit of the sandbox was hit.
+    Limit,
+    /// A user no longer wanted the job.
+    Revoked,
+    /// The job waited, or lived, longer than it was meant to.
+    Expired,
+    /// The process broke the frame protocol.
+    Protocol,
+    /// Nobody serves the task.
+    UnknownTask,
+    /// The sandbox could not be set up, or the process could not be killed.
+    Sandbox,
+    /// The supervisor that ran the job died or lost its lease too often.
+    Lost,
+}
+
+impl Cause {
+    /// All causes, in the order of the documentation.
+    pub const ALL: [Self; 11] = [
+        Self::Error,
+        Self::Timeout,
+        Self::Crash,
+        Self::OutOfMemory,
+        Self::Limit,
+        Self::Revoked,
+        Self::Expired,
+        Self::Protocol,
+        Self::UnknownTask,
+        Self::Sandbox,
+        Self::Lost,
+    ];
+
+    /// The name it is printed and stored under.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Timeout => "timeout",
+            Self::Crash => "crash",
+            Self::OutOfMemory => "out-of-memory",
+            Self::Limit => "limit",
+            Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::Protocol => "protocol",
+            Self::UnknownTask => "unknown-task",
+            Self::Sandbox => "sandbox",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// The cause with that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == name)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What is known about a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ErrorDetails {
+    /// A short name: `panic`, `killed`, the type of the error.
+    pub name: String,
+    /// The text.
+    pub text: String,
+    /// Where it happened, if known.
+    pub traceback: Option<String>,
+    /// The signal that ended the process, such as `SIGSEGV`.
+    pub signal: Option<String>,
+    /// The code the process ended with.
+    pub exit_code: Option<i32>,
+    /// The limit that was hit, in its unit (memory: bytes).
+    pub limit: Option<u64>,
+    /// The highest value seen, in the same unit.
+    pub peak: Option<u64>,
+}
+
+impl ErrorDetails {
+    /// A failure with a name and a text.
+    #[must_use]
+    pub fn new(name: &str, text: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            text: text.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Where the figures of a [`Usage`] come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UsageSource {
+    /// The kernel's account of the whole process, taken when it was reaped.
+    Waitid,
+    /// Differences that a reused process reported about itself.
+    Reported,
+}
+
+/// What an attempt consumed. Unknown is `None`, never zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// Time from the Run frame to the end, in milliseconds.
+    pub wall_ms: Option<u64>,
+    /// CPU time in user mode, in milliseconds.
+    pub cpu_user_ms: Option<u64>,
+    /// CPU time in the kernel, in milliseconds.
+    pub cpu_system_ms: Option<u64>,
+    /// Peak resident memory, in KiB.
+    pub max_rss_kb: Option<u64>,
+    /// Who measured.
+    pub source: Option<UsageSource>,
+}
+
+/// The last output of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Output {
+    /// The end of what was written to standard output.
+    pub stdout: String,
+    /// The end of what was written to standard error.
+    pub stderr: String,
+    /// All bytes written to standard output, kept or not.
+    pub stdout_bytes: u64,
+    /// All bytes written to standard error, kept or not.
+    pub stderr_bytes: u64,
+    /// Something was dropped.
+    pub truncated: bool,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The task returned these bytes.
+    Returned(Vec<u8>),
+    /// It did not.
+    Failed {
+        /// Why.
+        cause: Cause,
+        /// What is known about it.
+        error: ErrorDetails,
+        /// The same job would fail the same way: bad arguments, an unknown task.
+        is_final: bool,
+    },
+    /// It was given back unharmed: drain, shutdown, never sent. Not counted.
+    Released,
+    /// Its supervisor died or lost the lease.
+    LeaseLost,
+}
+
+/// Everything known about an attempt's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// What it consumed.
+    pub usage: Usage,
+    /// What it printed.
+    pub output: Option<Output>,
+    /// When its Run frame was written; `None` if it never was.
+    pub started_at: Option<crate::Timestamp>,
+    /// When it ended.
+    pub finished_at: crate::Timestamp,
+    /// The process it ran in.
+    pub pid: Option<u32>,
+}

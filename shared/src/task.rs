@@ -1,0 +1,68 @@
+//! What a child says about a task: its name and the defaults of its jobs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::backoff::Backoff;
+use crate::name::{QueueName, TaskName};
+use crate::policy::{Keep, Retries};
+
+/// A task as its child registers it. What is absent is the supervisor's default.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskSpec {
+    /// Unique within a child.
+    pub name: TaskName,
+    /// Where its messages go that name no queue.
+    #[serde(default)]
+    pub queue: Option<QueueName>,
+    /// Longest run of one attempt, in milliseconds.
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// Attempts after the first.
+    #[serde(default)]
+    pub max_retries: Option<Retries>,
+    /// Wait between attempts.
+    #[serde(default)]
+    pub backoff: Option<Backoff>,
+    /// From SIGTERM to SIGKILL, in milliseconds.
+    #[serde(default)]
+    pub patience_ms: Option<u64>,
+    /// How long the result and the verdict are kept.
+    #[serde(default)]
+    pub result_ttl: Option<Keep>,
+    /// Memory of the process, in bytes.
+    #[serde(default)]
+    pub memory: Option<u64>,
+    /// The sandbox profile.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// The names of its parameters, in order.
+    #[serde(default)]
+    pub params: Vec<String>,
+    /// Arguments may be given by position.
+    #[serde(default = "yes")]
+    pub positional: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+impl TaskSpec {
+    /// A task with nothing but a name.
+    #[must_use]
+    pub const fn new(name: TaskName) -> Self {
+        Self {
+            name,
+            queue: None,
+            timeout_ms: None,
+            max_retries: None,
+            backoff: None,
+            patience_ms: None,
+            result_ttl: None,
+            memory: None,
+            profile: None,
+            params: Vec::new(),
+            positional: true,
+        }
+    }
+}

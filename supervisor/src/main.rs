@@ -1,0 +1,2 @@
+//! Bulkhead supervisor.
+fn main() {}
