@@ -85,6 +85,8 @@ pub struct Run {
     pub fence: u64,
     /// Until SIGTERM, in milliseconds from now.
     pub timeout_ms: u64,
+    /// RLIMIT_DATA for this job in bytes, if it is to be lowered.
+    pub memory: Option<u64>,
     /// The message's header, JSON.
     pub header: ByteBuf,
     /// The message's payload.
