@@ -1,2 +1,6 @@
 //! Bulkhead supervisor.
+
+#[expect(dead_code, unused_imports, reason = "wired by the reactor")]
+mod pool;
+
 fn main() {}
