@@ -32,6 +32,7 @@ fn limits(slots: u16, tasks_per_process: u32) -> Limits {
 #[derive(Debug, Clone)]
 enum Outside {
     Offer(Vec<Order>),
+    /// The n-th youngest of all offered.
     Revoke(u64),
     LoseLease(u64),
     /// Anything, in the name of any seat.
@@ -90,9 +91,9 @@ fn natures() -> impl Strategy<Value = Nature> {
         2 => (0..300_u16, answers()).prop_map(|(after, answer)| Term::Answer(after, answer)),
         1 => Just(Term::Ignore),
     ];
-    let kill = prop_oneof![14 => (0..5_u16).prop_map(Some), 1 => (0..6000_u16).prop_map(Some), 1 => Just(None)];
+    let kill = prop_oneof![30 => (0..5_u16).prop_map(Some), 1 => (0..6000_u16).prop_map(Some), 1 => Just(None)];
     let sweep = prop_oneof![
-        18 => (0..5_u16).prop_map(|after| Some((after, Sweep::Clean))),
+        40 => (0..5_u16).prop_map(|after| Some((after, Sweep::Clean))),
         1 => (0..6000_u16).prop_map(|after| Some((after, Sweep::Clean))),
         1 => (0..5_u16).prop_map(|after| Some((after, Sweep::Unkillable))),
         1 => Just(None),
@@ -136,8 +137,8 @@ fn events() -> impl Strategy<Value = Vec<(u16, Outside)>> {
     ];
     let outside = prop_oneof![
         24 => prop::collection::vec(orders(), 1..8).prop_map(Outside::Offer),
-        6 => (0..200_u64).prop_map(Outside::Revoke),
-        4 => (0..200_u64).prop_map(Outside::LoseLease),
+        6 => (1..12_u64).prop_map(Outside::Revoke),
+        4 => (1..12_u64).prop_map(Outside::LoseLease),
         4 => (0..6_u16, 0..60_u64, noise).prop_map(|(slot, at, what)| Outside::Noise(slot, at, what)),
         1 => prop_oneof![Just(How::Drain), Just(How::Now)].prop_map(Outside::Stop),
     ];
@@ -161,8 +162,12 @@ fn live(world: &mut World, events: Vec<(u16, Outside)>) {
                     .map(|(id, order)| order.ticket(id, now));
                 world.step(Input::Offered(tickets.collect()));
             }
-            Outside::Revoke(id) => world.step(Input::Revoked(TicketId(id))),
-            Outside::LoseLease(id) => world.step(Input::LeaseLost(TicketId(id))),
+            Outside::Revoke(back) => {
+                world.step(Input::Revoked(TicketId(id.saturating_sub(back))));
+            }
+            Outside::LoseLease(back) => {
+                world.step(Input::LeaseLost(TicketId(id.saturating_sub(back))));
+            }
             Outside::Noise(slot, generation, what) => {
                 world.noise(Seat { slot, generation }, what);
             }

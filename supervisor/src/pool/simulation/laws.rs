@@ -130,6 +130,9 @@ impl Laws {
         let Some(life) = self.lives.get_mut(&seat) else {
             return;
         };
+        if life.exited.is_some() {
+            return;
+        }
         match event {
             LinkEvent::Ready => life.is_ready = true,
             LinkEvent::Hangup => life.has_hung_up = true,

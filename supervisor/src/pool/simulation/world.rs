@@ -157,7 +157,7 @@ impl World {
             Some(latest) if seat.generation % 2 == 0 => latest,
             Some(_) | None => seat,
         };
-        self.happen(Input::Link(seat, event));
+        self.step(Input::Link(seat, event));
     }
 
     /// One step of the pool under the eyes of the laws, and what the processes make of it.
