@@ -185,8 +185,10 @@ pub enum ToZygote {
     /// What all its tasks have in common; the first message.
     Setup(Setup),
     /// Start a task process. Descriptors, in order: job pipe (read), result pipe (write), stdout,
-    /// stderr, then the cgroup directory and the init's report pipe if the setup says so.
+    /// stderr, then the cgroup directory, or the init's report pipe, as the containment asks.
     Fork(Fork),
+    /// End; the tasks started so far live on. (When the socket closes without it, they are killed.)
+    Retire,
 }
 
 /// One task process to be started.
@@ -198,7 +200,7 @@ pub struct Fork {
     pub uid: Option<u32>,
     /// Its private directory, to be created; `HOME` and `TMPDIR`.
     pub home: Option<String>,
-    /// RLIMIT_DATA in bytes, if limited.
+    /// RLIMIT_DATA in bytes, if limited: the most that any of its jobs may have.
     pub memory: Option<u64>,
     /// Jobs it may run; 0 is no limit.
     pub jobs: u32,
