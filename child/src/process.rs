@@ -2,6 +2,7 @@
 //!
 //! The unsafe code of the runtime is here and in `allocation`.
 
+use std::env;
 use std::fs::File;
 use std::hint;
 use std::io::{self, Write};
@@ -65,6 +66,26 @@ pub(crate) fn is_stopping() -> bool {
 pub(crate) fn set_call(nonce: Option<u64>) {
     NONCE.store(nonce.unwrap_or(0), Ordering::SeqCst);
     HAS_CALL.store(nonce.is_some(), Ordering::SeqCst);
+}
+
+/// Sends backtraces to where they are kept: with an error or a panic, not on standard error.
+///
+/// For a failed allocation, Rust prints a backtrace itself if `RUST_BACKTRACE` says so; the
+/// memory it takes for that would wipe out the record of the failure. Errors and the panic hook
+/// of this crate read `RUST_LIB_BACKTRACE` first. Call it while the process has one thread.
+pub(crate) fn route_backtraces() {
+    const PRINTED: &str = "RUST_BACKTRACE";
+    const KEPT: &str = "RUST_LIB_BACKTRACE";
+    let Some(wanted) = env::var_os(PRINTED) else {
+        return;
+    };
+    if env::var_os(KEPT).is_none() {
+        // SAFETY: no other thread reads the environment, as there is none.
+        unsafe { env::set_var(KEPT, wanted) };
+    }
+    // Removed, not set to 0: to read a value takes memory as well.
+    // SAFETY: as above.
+    unsafe { env::remove_var(PRINTED) };
 }
 
 /// Takes the job pipe and the result pipe from their fixed numbers. Call it once in a process.

@@ -6,10 +6,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 
 use bulkhead_shared::codec::{Assembler, FrameError};
 use bulkhead_shared::frame::{Answer, Failure, FromTask, Run, ToTask, hello};
 use bulkhead_shared::message::Header;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_bytes::ByteBuf;
 
 use crate::answer::Reply;
@@ -52,6 +54,7 @@ pub(crate) fn serve(registry: &Registry, jobs: u32) -> i32 {
             return EXIT_USAGE;
         }
     };
+    process::route_backtraces();
     panics::record();
     let meter = match jobs {
         1 => Meter::of_one_job(),
@@ -123,13 +126,19 @@ impl<'a> Server<'a> {
                 Ok(0) => return Err(ServeError::Cut),
                 Ok(len) => self.frames.push(&buffer[..len]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    if is_between && process::is_stopping() {
+                    // A job that is there already was sent before the stop: it gets its answer.
+                    if is_between && process::is_stopping() && !self.has_input() {
                         return Ok(None);
                     }
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    fn has_input(&self) -> bool {
+        let mut fds = [PollFd::new(self.jobs.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
     }
 
     fn answer(&mut self, run: &Run) -> Result<(), ServeError> {
