@@ -1,2 +1,35 @@
-//! Bulkhead supervisor.
-fn main() {}
+//! Bulkhead's supervisor: runs every task in a process of its own, and is the command line of
+//! its store.
+
+mod cli;
+mod commands;
+mod config;
+mod engine;
+mod exit;
+mod observe;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use cli::Cli;
+use commands::CommandError;
+use config::Environment;
+use exit::Exit;
+
+fn main() -> ExitCode {
+    let exit = match parse() {
+        Ok(cli) => commands::run(cli, &Environment::read()),
+        Err(error) => Err(CommandError::Usage(error)),
+    };
+    exit.unwrap_or_else(|error| commands::report(&error)).into()
+}
+
+/// Options of `run` may stand alone, but not before another command: they would do nothing.
+fn parse() -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    if let Some(name) = matches.subcommand_name() {
+        cli::refuse_stray_run_options(&matches, name)?;
+    }
+    Cli::from_arg_matches(&matches)
+}
