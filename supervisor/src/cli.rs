@@ -12,6 +12,8 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::commands;
+
 /// Run tasks, each in an isolated process of its own, and look after their jobs.
 ///
 /// Without a command the supervisor runs. Durations are written `250ms`, `30s`, `5m`, `2h`,
@@ -35,6 +37,22 @@ pub(crate) enum Command {
     /// The second stops at once and gives the jobs back.
     #[command(after_help = crate::exit::HELP)]
     Run(RunArgs),
+    #[command(after_help = crate::exit::HELP)]
+    Submit(commands::submit::SubmitArgs),
+    #[command(after_help = crate::exit::HELP)]
+    Status(commands::status::StatusArgs),
+    #[command(after_help = crate::exit::HELP)]
+    Result(commands::result::ResultArgs),
+    #[command(after_help = crate::exit::HELP)]
+    Revoke(commands::revoke::RevokeArgs),
+    #[command(after_help = crate::exit::HELP)]
+    Jobs(commands::jobs::JobsArgs),
+    #[command(after_help = crate::exit::HELP)]
+    Queues(commands::queues::QueuesArgs),
+    #[command(after_help = crate::exit::HELP)]
+    Tasks(commands::tasks::TasksArgs),
+    #[command(subcommand, after_help = crate::exit::HELP)]
+    Dlq(commands::dlq::Dlq),
 }
 
 /// Which store, taken by every command.

@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU16;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use std::{fs, io};
 

@@ -15,7 +15,6 @@ use clap::{CommandFactory, FromArgMatches};
 use cli::Cli;
 use commands::CommandError;
 use config::Environment;
-use exit::Exit;
 
 fn main() -> ExitCode {
     let exit = match parse() {

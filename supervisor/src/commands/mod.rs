@@ -1,46 +1,31 @@
 //! One file per command. A command reads, decides nothing, and says what it found.
 
+pub(crate) mod dlq;
+pub(crate) mod jobs;
+pub(crate) mod queues;
+pub(crate) mod result;
+pub(crate) mod revoke;
+pub(crate) mod status;
+pub(crate) mod submit;
+pub(crate) mod tasks;
+
+mod describe;
+mod error;
+mod interrupt;
 mod output;
+mod show;
 
-use std::io;
+use bulkhead_shared::Uuid;
+use bulkhead_shared::backend::Missing;
+use bulkhead_shared::client::Client;
 
-use crate::cli::{Cli, Command};
-use crate::config::{ConfigError, Environment, RunConfig};
-use crate::engine::{self, EngineError};
+use crate::cli::{Cli, Command, LogFormat, LogLevel, StoreArgs};
+use crate::config::{Environment, RunConfig, store_options};
+use crate::engine;
 use crate::exit::Exit;
 use crate::observe;
 
-/// Why a command could not do its work.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum CommandError {
-    /// What was typed makes no sense to the parser, or asks for help.
-    #[error(transparent)]
-    Usage(#[from] clap::Error),
-    /// What was typed makes no sense together.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The engine stopped.
-    #[error("the supervisor cannot go on")]
-    Engine(#[from] EngineError),
-    /// Standard output is gone or full.
-    #[error("cannot write to standard output")]
-    Output(#[source] io::Error),
-}
-
-impl CommandError {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Usage(error) if error.use_stderr() => Exit::Usage,
-            Self::Usage(_) => Exit::Done,
-            Self::Config(_) => Exit::Usage,
-            Self::Engine(error) => error.exit(),
-            // Whoever read our output has seen enough.
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done,
-            Self::Output(_) => Exit::Internal,
-        }
-    }
-}
+pub(crate) use error::{CommandError, report};
 
 /// Runs what was asked for.
 pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandError> {
@@ -49,9 +34,27 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandEr
         store,
         run,
     } = cli;
+    let command = match command {
+        None => return serve(RunConfig::new(store, run, environment)?),
+        Some(Command::Run(run)) => return serve(RunConfig::new(store, run, environment)?),
+        Some(command) => command,
+    };
+    // What a store has to say while a command asks it.
+    observe::log::start(LogFormat::Pretty, LogLevel::Warn);
+    if let Command::Submit(args) = command {
+        return submit::run(args, |missing| open(store, environment, missing));
+    }
+    // Only `run` and `submit` make a store: a look at a mistyped path leaves nothing behind.
+    let client = open(store, environment, Missing::Refuse)?;
     match command {
-        None => serve(RunConfig::new(store, run, environment)?),
-        Some(Command::Run(run)) => serve(RunConfig::new(store, run, environment)?),
+        Command::Status(args) => status::run(&args, &client),
+        Command::Result(args) => result::run(&args, &client),
+        Command::Revoke(args) => revoke::run(&args, &client),
+        Command::Jobs(args) => jobs::run(&args, &client),
+        Command::Queues(args) => queues::run(&args, &client),
+        Command::Tasks(args) => tasks::run(&args, &client),
+        Command::Dlq(args) => dlq::run(&args, &client),
+        Command::Run(_) | Command::Submit(_) => unreachable!("handled above"),
     }
 }
 
@@ -60,27 +63,17 @@ fn serve(config: RunConfig) -> Result<Exit, CommandError> {
     Ok(engine::run(config)?)
 }
 
-/// Tells the user, once, why a command failed. The only place that does.
-pub(crate) fn report(error: &CommandError) -> Exit {
-    match error {
-        CommandError::Usage(error) => {
-            // Nobody is left to be told.
-            let _ = error.print();
-        }
-        CommandError::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        error => output::say(&format!("error: {}", chain(error))),
-    }
-    error.exit()
+fn open(
+    store: StoreArgs,
+    environment: &Environment,
+    missing: Missing,
+) -> Result<Client, CommandError> {
+    let options = store_options(store, environment, missing)?;
+    Ok(Client::with_options(&options)?)
 }
 
-/// An error and its sources in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
+/// Reads a uuid as `submit` printed it.
+fn uuid(text: &str) -> Result<Uuid, String> {
+    let wrong = |_| "not a uuid (copy it as `submit` printed it)".to_owned();
+    Uuid::try_parse(text.trim()).map_err(wrong)
 }
