@@ -1,1 +1,439 @@
-//! A job as users see it.
+//! A job as users see it: one object with all keys always, null where nothing is known.
+//!
+//! New keys may come; none ever changes its meaning.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::catalog::{JobRow, State};
+use crate::history::{Attempt, History};
+use crate::name::{QueueName, TaskName};
+use crate::outcome::{Cause, ErrorDetails, Output, Usage};
+use crate::time::Timestamp;
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Status {
+    /// Nobody knows it: never submitted, or forgotten.
+    Unknown,
+    /// It waits and has not failed yet.
+    Submitted,
+    /// A supervisor has it.
+    Running,
+    /// It waits after an attempt that failed.
+    Retrying,
+    /// It has ended badly.
+    Failed,
+    /// It has ended well.
+    Succeeded,
+}
+
+impl Status {
+    /// All of them, in the order of a job's life.
+    pub const ALL: [Self; 6] = [
+        Self::Unknown,
+        Self::Submitted,
+        Self::Running,
+        Self::Retrying,
+        Self::Failed,
+        Self::Succeeded,
+    ];
+
+    /// The name it is printed under, such as `SUBMITTED`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::Submitted => "SUBMITTED",
+            Self::Running => "RUNNING",
+            Self::Retrying => "RETRYING",
+            Self::Failed => "FAILED",
+            Self::Succeeded => "SUCCEEDED",
+        }
+    }
+
+    /// Whether the job has ended.
+    #[must_use]
+    pub const fn has_ended(self) -> bool {
+        matches!(self, Self::Failed | Self::Succeeded)
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A text that names no status.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a status (use SUBMITTED, RUNNING, RETRYING, FAILED or SUCCEEDED)")]
+pub struct StatusError {
+    text: String,
+}
+
+impl FromStr for Status {
+    type Err = StatusError;
+    /// Reads a status's name, in capitals or not.
+    fn from_str(text: &str) -> Result<Self, StatusError> {
+        let found = Self::ALL
+            .into_iter()
+            .find(|status| status.as_str().eq_ignore_ascii_case(text));
+        found.ok_or_else(|| StatusError { text: text.into() })
+    }
+}
+
+/// One attempt of a job that has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AttemptStatus {
+    /// Counted from 1.
+    pub n: u32,
+    /// Why it failed; `None` if it returned.
+    pub cause: Option<Cause>,
+    /// What is known about the failure.
+    pub error: Option<ErrorDetails>,
+    /// What it consumed.
+    pub usage: Usage,
+    /// When it was sent to its process.
+    #[serde(serialize_with = "rfc3339")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(serialize_with = "rfc3339")]
+    pub finished_at: Option<Timestamp>,
+}
+
+impl From<Attempt> for AttemptStatus {
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            n: attempt.n,
+            cause: attempt.cause,
+            error: attempt.error,
+            usage: attempt.usage,
+            started_at: attempt.started_at,
+            finished_at: Some(attempt.finished_at),
+        }
+    }
+}
+
+/// Everything that is known about a job. Serializes to the object of `status --json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JobStatus {
+    /// Its id.
+    pub uuid: Uuid,
+    /// Its task.
+    pub task: Option<TaskName>,
+    /// Its queue.
+    pub queue: Option<QueueName>,
+    /// Where it stands.
+    pub status: Status,
+    /// Why it failed; of [`Status::Retrying`], why its last attempt did.
+    pub cause: Option<Cause>,
+    /// The number of the last attempt, the running one included; 0 before the first.
+    pub attempt: Option<u32>,
+    /// Retries granted so far.
+    pub retries: Option<u32>,
+    /// Lower runs first.
+    pub priority: Option<u32>,
+    /// When it was submitted.
+    #[serde(serialize_with = "rfc3339")]
+    pub submitted_at: Option<Timestamp>,
+    /// When its last attempt was sent to its process.
+    #[serde(serialize_with = "rfc3339")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(serialize_with = "rfc3339")]
+    pub finished_at: Option<Timestamp>,
+    /// When it may run, while it waits for that time.
+    #[serde(serialize_with = "rfc3339")]
+    pub next_at: Option<Timestamp>,
+    /// What is known about the failure that [`JobStatus::cause`] names.
+    pub error: Option<ErrorDetails>,
+    /// What its last attempt consumed; every figure is null until one has ended.
+    pub usage: Usage,
+    /// What its last attempt printed.
+    pub output: Option<Output>,
+    /// Details from the task.
+    pub progress: Option<Value>,
+    /// How its last attempt was isolated.
+    pub isolation: Option<String>,
+    /// Where its last attempt ran, or runs.
+    pub host: Option<String>,
+    /// The process of its last attempt.
+    pub pid: Option<u32>,
+    /// Its last attempts that have ended, oldest first; at most ten.
+    pub attempts: Vec<AttemptStatus>,
+    /// What could not be read, and is null for that reason.
+    pub note: Option<String>,
+}
+
+impl JobStatus {
+    /// A job that nobody knows.
+    #[must_use]
+    pub fn unknown(uuid: Uuid) -> Self {
+        Self {
+            uuid,
+            task: None,
+            queue: None,
+            status: Status::Unknown,
+            cause: None,
+            attempt: None,
+            retries: None,
+            priority: None,
+            submitted_at: None,
+            started_at: None,
+            finished_at: None,
+            next_at: None,
+            error: None,
+            usage: Usage::default(),
+            output: None,
+            progress: None,
+            isolation: None,
+            host: None,
+            pid: None,
+            attempts: Vec::new(),
+            note: None,
+        }
+    }
+}
+
+impl From<JobRow> for JobStatus {
+    /// Puts together what a store keeps. What is damaged becomes null and is named in
+    /// [`JobStatus::note`].
+    fn from(row: JobRow) -> Self {
+        let mut damaged = Vec::new();
+        let history = read("history", History::from_json(&row.history), &mut damaged);
+        let progress = row.progress.as_deref().map(serde_json::from_slice);
+        let progress = progress.and_then(|json| read("progress", json, &mut damaged));
+        let mut job = Self {
+            task: Some(row.task),
+            queue: Some(row.queue),
+            priority: Some(row.priority),
+            submitted_at: Some(row.submitted_at),
+            finished_at: row.finished_at,
+            cause: row.cause,
+            progress,
+            ..Self::unknown(row.uuid)
+        };
+        if let Some(history) = history {
+            job.take_history(history);
+        }
+        job.status = match row.state {
+            State::Ready | State::Delayed if job.cause.is_some() => Status::Retrying,
+            State::Ready | State::Delayed => Status::Submitted,
+            State::Leased => Status::Running,
+            State::Succeeded => Status::Succeeded,
+            State::Dead | State::Dropped => Status::Failed,
+        };
+        match row.state {
+            State::Delayed => job.next_at = Some(row.ready_at),
+            State::Leased => {
+                job.take_running_attempt(row.started_at, row.owner_host, row.pid);
+            }
+            State::Succeeded | State::Dead | State::Dropped => {
+                job.started_at = job.started_at.or(row.started_at);
+            }
+            State::Ready => {}
+        }
+        job.note = (!damaged.is_empty()).then(|| damaged.join("; "));
+        job
+    }
+}
+
+impl JobStatus {
+    fn take_history(&mut self, history: History) {
+        self.attempt = Some(history.attempt);
+        self.retries = Some(history.retries);
+        self.output = history.output;
+        self.isolation = history.isolation;
+        self.host = history.host;
+        self.pid = history.pid;
+        if let Some(last) = history.attempts.last() {
+            self.cause = self.cause.or(last.cause);
+            self.error.clone_from(&last.error);
+            self.usage = last.usage;
+            self.started_at = last.started_at;
+        }
+        self.attempts = history.attempts.into_iter().map(Into::into).collect();
+    }
+
+    /// What is known of the attempt before belongs to [`JobStatus::attempts`] from now on.
+    fn take_running_attempt(
+        &mut self,
+        started_at: Option<Timestamp>,
+        host: Option<String>,
+        pid: Option<u32>,
+    ) {
+        self.attempt = self.attempt.map(|n| n.saturating_add(1));
+        self.cause = None;
+        self.error = None;
+        self.usage = Usage::default();
+        self.output = None;
+        self.isolation = None;
+        self.started_at = started_at;
+        self.host = host;
+        self.pid = pid;
+    }
+}
+
+fn read<T>(what: &str, json: Result<T, serde_json::Error>, damaged: &mut Vec<String>) -> Option<T> {
+    json.map_err(|error| damaged.push(format!("the job's {what} cannot be read: {error}")))
+        .ok()
+}
+
+fn rfc3339<S: Serializer>(time: &Option<Timestamp>, s: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => s.collect_str(time),
+        None => s.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn row(state: State, history: &History) -> JobRow {
+        JobRow {
+            uuid: Uuid::nil(),
+            task: TaskName::new("add").unwrap(),
+            queue: QueueName::default(),
+            state,
+            priority: 0,
+            fence: 1,
+            submitted_at: at(1),
+            ready_at: at(5000),
+            started_at: None,
+            finished_at: None,
+            cause: None,
+            is_revoked: false,
+            progress: None,
+            owner_host: None,
+            pid: None,
+            header: Vec::new(),
+            history: history.to_json(),
+            result_bytes: None,
+        }
+    }
+
+    fn failed_once() -> History {
+        let mut history = History {
+            attempt: 1,
+            retries: 1,
+            errors: 1,
+            pid: Some(7),
+            ..History::default()
+        };
+        history.push(Attempt {
+            n: 1,
+            cause: Some(Cause::Crash),
+            error: Some(ErrorDetails {
+                signal: Some("SIGSEGV".into()),
+                ..ErrorDetails::new("killed", "killed by SIGSEGV")
+            }),
+            usage: Usage {
+                wall_ms: Some(12),
+                ..Usage::default()
+            },
+            started_at: Some(at(2)),
+            finished_at: at(3),
+        });
+        history
+    }
+
+    #[test]
+    fn a_job_that_waits_is_submitted_until_an_attempt_has_failed() {
+        let fresh = JobStatus::from(row(State::Delayed, &History::default()));
+        assert_eq!((fresh.status, fresh.attempt), (Status::Submitted, Some(0)));
+        assert_eq!((fresh.cause, fresh.next_at), (None, Some(at(5000))));
+        let again = JobStatus::from(row(State::Delayed, &failed_once()));
+        assert_eq!(again.status, Status::Retrying);
+        assert_eq!(again.cause, Some(Cause::Crash));
+        assert_eq!(again.error.unwrap().signal.as_deref(), Some("SIGSEGV"));
+        let ready = JobStatus::from(row(State::Ready, &failed_once()));
+        assert_eq!((ready.status, ready.next_at), (Status::Retrying, None));
+    }
+
+    #[test]
+    fn a_running_job_shows_its_own_attempt_and_not_the_failure_before() {
+        let row = JobRow {
+            started_at: Some(at(9)),
+            pid: Some(8),
+            owner_host: Some("h".into()),
+            ..row(State::Leased, &failed_once())
+        };
+        let job = JobStatus::from(row);
+        assert_eq!((job.status, job.attempt), (Status::Running, Some(2)));
+        assert_eq!(
+            (job.cause, job.pid, job.started_at),
+            (None, Some(8), Some(at(9)))
+        );
+        assert_eq!(job.attempts.len(), 1);
+        assert_eq!(job.usage.wall_ms, None);
+    }
+
+    #[test]
+    fn every_key_is_there_for_a_job_that_nobody_knows() {
+        let json = serde_json::to_value(JobStatus::unknown(Uuid::nil())).unwrap();
+        let keys = "uuid task queue status cause attempt retries priority submitted_at started_at \
+            finished_at next_at error usage output progress isolation host pid attempts";
+        for key in keys.split_whitespace() {
+            assert!(json.get(key).is_some(), "{key}");
+        }
+        assert_eq!(json["status"], "UNKNOWN");
+        assert_eq!(json["usage"]["wall_ms"], Value::Null);
+    }
+
+    #[test]
+    fn times_are_printed_as_rfc3339_and_causes_by_their_names() {
+        let json = serde_json::to_value(JobStatus::from(row(State::Delayed, &failed_once())));
+        let json = json.unwrap();
+        assert_eq!(json["submitted_at"], "1970-01-01T00:00:00.001Z");
+        assert_eq!(
+            json["attempts"][0]["finished_at"],
+            "1970-01-01T00:00:00.003Z"
+        );
+        assert_eq!(json["attempts"][0]["error"]["signal"], "SIGSEGV");
+        assert_eq!(json["cause"], "crash");
+    }
+
+    #[test]
+    fn a_damaged_history_gives_nulls_and_a_note() {
+        let row = JobRow {
+            history: b"{broken".to_vec(),
+            progress: Some(b"]".to_vec()),
+            cause: Some(Cause::Timeout),
+            ..row(State::Dead, &History::default())
+        };
+        let job = JobStatus::from(row);
+        assert_eq!(
+            (job.status, job.cause),
+            (Status::Failed, Some(Cause::Timeout))
+        );
+        assert_eq!((job.attempt, job.progress), (None, None));
+        let note = job.note.unwrap();
+        assert!(
+            note.contains("history") && note.contains("progress"),
+            "{note}"
+        );
+    }
+
+    #[test]
+    fn a_status_is_read_in_any_case() {
+        assert_eq!("running".parse(), Ok(Status::Running));
+        assert!(
+            "gone"
+                .parse::<Status>()
+                .unwrap_err()
+                .to_string()
+                .contains("`gone`")
+        );
+    }
+}

@@ -35,6 +35,8 @@ pub(crate) struct Job {
 pub(crate) struct Rules {
     pub defaults: Defaults,
     pub specs: Arc<HashMap<TaskName, TaskSpec>>,
+    /// What processes are started with: no job can have more.
+    pub most_memory: Option<u64>,
 }
 
 impl Rules {
@@ -49,7 +51,11 @@ impl Rules {
             (_, Err(error)) => Some(unreadable("history", error)),
         };
         let parsed = parsed.unwrap_or_else(|_| empty_header());
-        let policy = Policy::resolve(&parsed, self.specs.get(&task), &self.defaults);
+        let mut policy = Policy::resolve(&parsed, self.specs.get(&task), &self.defaults);
+        policy.memory = match (policy.memory, self.most_memory) {
+            (Some(asked), Some(most)) => Some(asked.min(most)),
+            (asked, most) => asked.or(most),
+        };
         let job = Job {
             ticket,
             receipt,

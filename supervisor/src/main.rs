@@ -1,6 +1,42 @@
-//! Bulkhead supervisor.
+//! Bulkhead's supervisor: runs every task in a process of its own, and is the command line of
+//! its store.
 
-#[expect(dead_code, unused_imports, reason = "wired by the reactor")]
+mod cli;
+mod commands;
+mod config;
+mod engine;
+mod exit;
+mod job;
+mod notice;
+mod observe;
 mod pool;
+mod process;
+mod reactor;
+mod sandbox;
+mod source;
+mod upkeep;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use cli::Cli;
+use commands::CommandError;
+use config::Environment;
+
+fn main() -> ExitCode {
+    let exit = match parse() {
+        Ok(cli) => commands::run(cli, &Environment::read()),
+        Err(error) => Err(CommandError::Usage(error)),
+    };
+    exit.unwrap_or_else(|error| commands::report(&error)).into()
+}
+
+/// Options of `run` may stand alone, but not before another command: they would do nothing.
+fn parse() -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    if let Some(name) = matches.subcommand_name() {
+        cli::refuse_stray_run_options(&matches, name)?;
+    }
+    Cli::from_arg_matches(&matches)
+}

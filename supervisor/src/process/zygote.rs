@@ -333,8 +333,10 @@ impl Zygote {
         ZygoteError::Died { path, how, output }
     }
 
-    /// Lets it go without a question: its socket closes, it ends by itself.
+    /// Lets it go: it ends by itself, and the tasks it started live on.
     pub(crate) fn retire(self) -> Child {
+        // If it is gone already there is nothing to say.
+        let _ = self.send(&ToZygote::Retire, &[]);
         self.process
     }
 

@@ -204,7 +204,11 @@ impl Reactor {
 
     fn zygote_failed(&mut self, error: &ZygoteError, now: Now) {
         error!("{error}; trying again");
-        let asked = self.nursery.fail(now.mono).map(|zygote| zygote.asked.clone());
+        let asked = self.nursery.fail(now.mono).map(|zygote| {
+            let asked = zygote.asked.clone();
+            drop(zygote.end());
+            asked
+        });
         self.fail_spawns(asked.unwrap_or_default(), now);
     }
 

@@ -104,7 +104,9 @@ impl Reactor {
 
     /// Asks the zygote for as many waiting processes as it takes.
     pub(super) fn ask_zygote(&mut self, now: Now) {
-        while let Some(Spawn { seat, fork, theirs }) = self.nursery.next() {
+        while let Some(Spawn { seat, mut fork, theirs }) = self.nursery.next() {
+            // Known only since the zygote has said its tasks.
+            fork.memory = self.memory;
             let place = &self.places[usize::from(seat.slot)];
             let cgroup = place.leaf.as_ref().map(|leaf| leaf.as_fd());
             let descriptors = theirs.in_order(cgroup);

@@ -6,5 +6,6 @@ pub(crate) mod queue;
 pub(crate) mod renew;
 mod room;
 
+pub(crate) use decide::Place;
 pub(crate) use held::Held;
 pub(crate) use room::Room;

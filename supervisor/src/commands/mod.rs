@@ -1,0 +1,79 @@
+//! One file per command. A command reads, decides nothing, and says what it found.
+
+pub(crate) mod dlq;
+pub(crate) mod jobs;
+pub(crate) mod queues;
+pub(crate) mod result;
+pub(crate) mod revoke;
+pub(crate) mod status;
+pub(crate) mod submit;
+pub(crate) mod tasks;
+
+mod describe;
+mod error;
+mod interrupt;
+mod output;
+mod show;
+
+use bulkhead_shared::Uuid;
+use bulkhead_shared::backend::Missing;
+use bulkhead_shared::client::Client;
+
+use crate::cli::{Cli, Command, LogFormat, LogLevel, StoreArgs};
+use crate::config::{Environment, RunConfig, store_options};
+use crate::engine;
+use crate::exit::Exit;
+use crate::observe;
+
+pub(crate) use error::{CommandError, report};
+
+/// Runs what was asked for.
+pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandError> {
+    let Cli {
+        command,
+        store,
+        run,
+    } = cli;
+    let command = match command {
+        None => return serve(RunConfig::new(store, run, environment)?),
+        Some(Command::Run(run)) => return serve(RunConfig::new(store, run, environment)?),
+        Some(command) => command,
+    };
+    // What a store has to say while a command asks it.
+    observe::log::start(LogFormat::Pretty, LogLevel::Warn);
+    if let Command::Submit(args) = command {
+        return submit::run(args, |missing| open(store, environment, missing));
+    }
+    // Only `run` and `submit` make a store: a look at a mistyped path leaves nothing behind.
+    let client = open(store, environment, Missing::Refuse)?;
+    match command {
+        Command::Status(args) => status::run(&args, &client),
+        Command::Result(args) => result::run(&args, &client),
+        Command::Revoke(args) => revoke::run(&args, &client),
+        Command::Jobs(args) => jobs::run(&args, &client),
+        Command::Queues(args) => queues::run(&args, &client),
+        Command::Tasks(args) => tasks::run(&args, &client),
+        Command::Dlq(args) => dlq::run(&args, &client),
+        Command::Run(_) | Command::Submit(_) => unreachable!("handled above"),
+    }
+}
+
+fn serve(config: RunConfig) -> Result<Exit, CommandError> {
+    observe::log::start(config.log_format, config.log_level);
+    Ok(engine::run(config)?)
+}
+
+fn open(
+    store: StoreArgs,
+    environment: &Environment,
+    missing: Missing,
+) -> Result<Client, CommandError> {
+    let options = store_options(store, environment, missing)?;
+    Ok(Client::with_options(&options)?)
+}
+
+/// Reads a uuid as `submit` printed it.
+fn uuid(text: &str) -> Result<Uuid, String> {
+    let wrong = |_| "not a uuid (copy it as `submit` printed it)".to_owned();
+    Uuid::try_parse(text.trim()).map_err(wrong)
+}

@@ -1,0 +1,86 @@
+//! `supervisor status`: how a job stands.
+
+use bulkhead_shared::client::{Client, Look, Wait};
+use bulkhead_shared::status::{JobStatus, Status};
+use bulkhead_shared::{Timestamp, Uuid};
+use clap::Args;
+
+use super::{CommandError, interrupt, output, show};
+use crate::exit::Exit;
+
+/// Show how a job stands and what its attempts came to.
+///
+/// Of a job that nobody knows it shows the status UNKNOWN, and ends with code 3.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// The job's id, as `submit` printed it.
+    #[arg(value_parser = super::uuid)]
+    uuid: Uuid,
+    /// Show it again after each change, until it has ended.
+    #[arg(long)]
+    watch: bool,
+    /// Print one JSON object, with all keys always.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &StatusArgs, client: &Client) -> Result<Exit, CommandError> {
+    if args.watch {
+        watch(args, client)
+    } else {
+        show_job(&client.status(args.uuid)?, args.json)
+    }
+}
+
+fn show_job(job: &JobStatus, json: bool) -> Result<Exit, CommandError> {
+    if json {
+        output::json(job)?;
+    } else {
+        output::bytes(show::job(job, Timestamp::now()).as_bytes())?;
+    }
+    Ok(match job.status {
+        Status::Unknown => Exit::NotFound,
+        _ => Exit::Done,
+    })
+}
+
+fn watch(args: &StatusArgs, client: &Client) -> Result<Exit, CommandError> {
+    let interrupt = interrupt::on_ctrl_c()?;
+    let wait = Wait {
+        within: None,
+        interrupt: Some(&interrupt),
+    };
+    let mut shown: Option<JobStatus> = None;
+    let mut exit = Exit::Done;
+    client.watch(&[args.uuid], wait, |_, job| {
+        let is_last = job.status.has_ended() || job.status == Status::Unknown;
+        if shown.as_ref() != Some(job) {
+            if args.json || is_last {
+                exit = show_job(job, args.json)?;
+            } else {
+                output::line(&change(job))?;
+            }
+            shown = Some(job.clone());
+        }
+        Ok::<_, CommandError>(if is_last { Look::Enough } else { Look::Again })
+    })?;
+    Ok(exit)
+}
+
+fn change(job: &JobStatus) -> String {
+    let now = Timestamp::now();
+    let mut text = format!("{now}  {}", job.status);
+    if let Some(n @ 1..) = job.attempt {
+        text.push_str(&format!("  attempt {n}"));
+    }
+    if let Some(cause) = job.cause {
+        text.push_str(&format!("  {cause}"));
+    }
+    if let Some(next) = job.next_at {
+        text.push_str(&format!("  next {}", show::time(next, now)));
+    }
+    if let Some(progress) = &job.progress {
+        text.push_str(&format!("  {progress}"));
+    }
+    text
+}

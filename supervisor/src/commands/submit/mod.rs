@@ -1,0 +1,175 @@
+//! `supervisor submit`: one message, many alike, or one for each line of a file.
+
+mod line;
+mod sender;
+mod source;
+mod waiting;
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bulkhead_shared::backend::Missing;
+use bulkhead_shared::client::{BATCH, Client};
+use bulkhead_shared::message::Message;
+use bulkhead_shared::policy::{Keep, Retries};
+use bulkhead_shared::units::duration;
+use bulkhead_shared::{Timestamp, Uuid};
+use clap::Args;
+use serde_json::{Map, Value};
+
+use super::CommandError;
+use crate::exit::Exit;
+use line::Line;
+use sender::Sender;
+use source::Source;
+
+/// Submit jobs, and print the uuid of each.
+///
+/// With --from every line is one message: {"task": "add", "args": [2, 3], "kwargs": {}, "queue":
+/// "math", "max_retries": 0, "timeout": "1s", ...}. What a line leaves out comes from the
+/// options, else from the task's registration. `"max_retries": null` is no limit. A file is
+/// checked whole before its first message is submitted; `-` is standard input and goes in
+/// batches of 500 lines.
+#[derive(Debug, Args)]
+pub(crate) struct SubmitArgs {
+    /// The task's name.
+    #[arg(required_unless_present = "from")]
+    task: Option<String>,
+    /// Arguments by position, a JSON array such as `[2, 3]`.
+    #[arg(long, value_name = "JSON", value_parser = line::array)]
+    args: Option<JsonArray>,
+    /// Arguments by name, a JSON object such as `{"to": "ada"}`.
+    #[arg(long, value_name = "JSON", value_parser = line::object)]
+    kwargs: Option<Map<String, Value>>,
+    /// Send it to this queue (default: that of the task's registration, else `default`).
+    #[arg(long, value_name = "Q")]
+    queue: Option<String>,
+    /// Lower runs first (default 0, the first).
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    priority: Option<i64>,
+    /// Start it no earlier than this long from now.
+    #[arg(long, value_name = "D", value_parser = duration, conflicts_with = "at")]
+    delay: Option<Duration>,
+    /// Start it no earlier than at this time, such as `2030-01-31T09:30:00Z`.
+    #[arg(long, value_name = "RFC3339", value_parser = Timestamp::parse)]
+    at: Option<Timestamp>,
+    /// Longest run of one attempt (default: the task's).
+    #[arg(long, value_name = "D", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// End the job as `expired` this long from now, wherever it is.
+    #[arg(long, value_name = "D", value_parser = duration)]
+    expires: Option<Duration>,
+    /// Attempts after the first (default: the task's); `none` is no limit.
+    #[arg(long, value_name = "N", value_parser = line::retries)]
+    max_retries: Option<Retries>,
+    /// The job's id (default: a new one). A known one is refused with code 5.
+    #[arg(long, value_name = "U", value_parser = super::uuid, conflicts_with_all = ["from", "count"])]
+    uuid: Option<Uuid>,
+    /// Data of your own to keep with the job, a JSON object.
+    #[arg(long, value_name = "JSON", value_parser = line::object)]
+    metadata: Option<Map<String, Value>>,
+    /// Keep the result this long (default: the task's, else 7d); `0` keeps none, `none` keeps it
+    /// until it is removed.
+    #[arg(long, value_name = "D", value_parser = line::keep)]
+    result_ttl: Option<Keep>,
+    /// Submit this many of it.
+    #[arg(long, value_name = "N", conflicts_with = "from")]
+    count: Option<NonZeroU32>,
+    /// Submit one message for each line of this file; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
+
+    /// Wait for the jobs' ends, and print their results instead of their uuids.
+    ///
+    /// A single job: its result, one line of JSON. Several: one line for each, in the order of
+    /// submission, {"uuid", "status", "result" or "error"}. The end of each attempt is told on
+    /// standard error. Ctrl-C ends the wait; the jobs go on.
+    #[arg(long)]
+    wait: bool,
+    /// Wait no longer than this, then end with code 124 (default: no limit).
+    #[arg(long, value_name = "D", value_parser = duration, requires = "wait")]
+    wait_timeout: Option<Duration>,
+    /// Ask this program for the queues of tasks that no supervisor has registered (default:
+    /// `child` beside the supervisor).
+    #[arg(long, value_name = "PATH")]
+    child: Option<PathBuf>,
+}
+
+/// A JSON array. To clap a bare `Vec` would mean several options.
+#[derive(Debug, Clone)]
+pub(crate) struct JsonArray(Vec<Value>);
+
+/// What is to be submitted.
+enum Plan {
+    /// So many of this one.
+    Same(Box<Message>, u32),
+    /// The lines of a file, with these defaults.
+    Lines(Source),
+}
+
+pub(super) fn run(
+    args: SubmitArgs,
+    open: impl FnOnce(Missing) -> Result<Client, CommandError>,
+) -> Result<Exit, CommandError> {
+    let is_single = args.from.is_none() && args.count.is_none();
+    let wait = args.wait.then_some(args.wait_timeout);
+    let child = args.child.clone();
+    // Before the store is touched, or made: what is typed wrong leaves nothing behind.
+    let plan = plan(args)?;
+    let client = open(Missing::Create)?;
+    super::output::say(&format!("store: {}", client.backend().catalog.place()));
+    let mut sender = Sender::new(client, child, wait.is_some(), is_single);
+    match plan {
+        Plan::Same(message, count) => send_same(&message, count, &mut sender)?,
+        Plan::Lines(mut source) => {
+            while let Some(batch) = source.next_batch(&sender)? {
+                sender.send(&batch)?;
+            }
+        }
+    }
+    match wait {
+        None => Ok(sender.exit()),
+        Some(within) => waiting::run(&sender, within),
+    }
+}
+
+fn plan(args: SubmitArgs) -> Result<Plan, CommandError> {
+    let defaults = Line {
+        task: args.task,
+        args: args.args.map(|JsonArray(values)| values),
+        kwargs: args.kwargs,
+        queue: args.queue,
+        priority: args.priority,
+        delay: args.delay,
+        at: args.at,
+        timeout: args.timeout,
+        expires: args.expires,
+        max_retries: args.max_retries,
+        uuid: args.uuid,
+        metadata: args.metadata,
+        result_ttl: args.result_ttl,
+    };
+    match args.from {
+        Some(path) => Ok(Plan::Lines(Source::open(path, defaults)?)),
+        None => {
+            let message = defaults.message().map_err(CommandError::Input)?;
+            let count = args.count.map_or(1, NonZeroU32::get);
+            Ok(Plan::Same(message.into(), count))
+        }
+    }
+}
+
+fn send_same(message: &Message, count: u32, sender: &mut Sender) -> Result<(), CommandError> {
+    let mut left = count as usize;
+    while left > 0 {
+        let some = left.min(BATCH);
+        let copy = |_| match count {
+            1 => message.clone(),
+            _ => message.duplicate(),
+        };
+        sender.send(&(0..some).map(copy).collect::<Vec<_>>())?;
+        left -= some;
+    }
+    Ok(())
+}

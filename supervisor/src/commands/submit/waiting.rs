@@ -1,0 +1,171 @@
+//! `submit --wait`: tells the end of each attempt, and prints results in the order of submission.
+
+use std::time::Duration;
+
+use bulkhead_shared::client::{Client, ClientError, Look, Wait};
+use bulkhead_shared::status::{JobStatus, Status};
+use bulkhead_shared::{Timestamp, Uuid};
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::Sender;
+use crate::commands::result::one_line;
+use crate::commands::{CommandError, interrupt, output, show};
+use crate::exit::Exit;
+
+/// Uuids told when a wait ends early.
+const LISTED: usize = 20;
+
+/// The line of one job.
+#[derive(Serialize)]
+struct Ended<'a> {
+    uuid: Uuid,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<bulkhead_shared::outcome::Cause>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a Value>,
+}
+
+/// Jobs that are waited for, and what has been said of them.
+struct Waiting<'a> {
+    client: &'a Client,
+    is_single: bool,
+    /// When the last attempt that was told of had ended, for each job.
+    told: Vec<Option<(Timestamp, u32)>>,
+    /// Ended, and not printed because an earlier one has not ended.
+    ended: Vec<Option<JobStatus>>,
+    printed: usize,
+    has_failed: bool,
+}
+
+/// Waits for everything that was sent.
+pub(super) fn run(sender: &Sender, within: Option<Duration>) -> Result<Exit, CommandError> {
+    let interrupt = interrupt::on_ctrl_c()?;
+    let uuids = sender.sent();
+    let mut waiting = Waiting {
+        client: sender.client(),
+        is_single: sender.is_single(),
+        told: vec![None; uuids.len()],
+        ended: vec![None; uuids.len()],
+        printed: 0,
+        has_failed: false,
+    };
+    let wait = Wait {
+        within,
+        interrupt: Some(&interrupt),
+    };
+    let waited = sender
+        .client()
+        .watch(uuids, wait, |place, job| waiting.look(place, job));
+    if let Err(CommandError::Client(
+        ClientError::TimedOut { waiting, .. } | ClientError::Interrupted { waiting },
+    )) = &waited
+    {
+        tell_left(waiting);
+    }
+    waited?;
+    match sender.exit() {
+        _ if waiting.has_failed => Ok(Exit::TaskFailed),
+        exit => Ok(exit),
+    }
+}
+
+fn tell_left(left: &[Uuid]) {
+    for uuid in left.iter().take(LISTED) {
+        output::say(&format!("not ended: {uuid}"));
+    }
+    if let Some(more @ 1..) = left.len().checked_sub(LISTED) {
+        output::say(&format!("not ended: {more} more"));
+    }
+}
+
+impl Waiting<'_> {
+    fn look(&mut self, place: usize, job: &JobStatus) -> Result<Look, CommandError> {
+        if job.status == Status::Unknown {
+            // Removed by somebody while we waited.
+            return Err(ClientError::NotFound { uuid: job.uuid }.into());
+        }
+        self.tell_attempts(place, job);
+        if !job.status.has_ended() {
+            return Ok(Look::Again);
+        }
+        self.ended[place] = Some(job.clone());
+        self.print()?;
+        Ok(Look::Enough)
+    }
+
+    fn tell_attempts(&mut self, place: usize, job: &JobStatus) {
+        let is_new = |n: u32, at| self.told[place].is_none_or(|told| told < (at, n));
+        let mut last = self.told[place];
+        for attempt in &job.attempts {
+            let at = attempt.finished_at.unwrap_or_default();
+            if is_new(attempt.n, at) {
+                let next = next(job, attempt.finished_at);
+                let text = show::attempt(attempt);
+                output::say(&format!("{}: {text}{next}", job.uuid));
+                last = Some((at, attempt.n));
+            }
+        }
+        self.told[place] = last;
+    }
+
+    /// Prints the jobs whose turn has come.
+    fn print(&mut self) -> Result<(), CommandError> {
+        while let Some(job) = self.ended.get_mut(self.printed).and_then(Option::take) {
+            self.printed += 1;
+            self.has_failed |= job.status == Status::Failed;
+            if self.is_single {
+                output::line(self.result(job.uuid)?.get())?;
+            } else {
+                self.print_line(&job)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn print_line(&self, job: &JobStatus) -> Result<(), CommandError> {
+        let (result, error) = match job.status {
+            Status::Succeeded => (Some(self.result(job.uuid)?), None),
+            _ => (None, Some(serde_json::json!(job.error))),
+        };
+        output::json(&Ended {
+            uuid: job.uuid,
+            status: job.status,
+            cause: job.cause,
+            result,
+            error: error.as_ref(),
+        })
+    }
+
+    /// The result as it was written; null if none is kept.
+    fn result(&self, uuid: Uuid) -> Result<Box<RawValue>, CommandError> {
+        match self.client.result(uuid, None) {
+            Ok(bytes) => {
+                let line = one_line(uuid, bytes)?;
+                RawValue::from_string(line).map_err(|error| CommandError::Output(error.into()))
+            }
+            Err(ClientError::NoResult { .. }) => Ok(RawValue::NULL.to_owned()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What comes after the last of a job's attempts.
+fn next(job: &JobStatus, ended: Option<Timestamp>) -> String {
+    let is_last = job
+        .attempts
+        .last()
+        .is_some_and(|last| last.finished_at == ended);
+    match (job.status, job.next_at) {
+        _ if !is_last => String::new(),
+        (Status::Retrying, Some(next)) => {
+            format!("; next attempt {}", show::time(next, Timestamp::now()))
+        }
+        (Status::Retrying, None) => "; next attempt as soon as there is room".into(),
+        _ => String::new(),
+    }
+}

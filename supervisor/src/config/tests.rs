@@ -1,0 +1,157 @@
+use super::*;
+use crate::cli::Cli;
+use clap::{CommandFactory, Parser};
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    let own = variables.iter().map(|(n, v)| (n.into(), v.into()));
+    Environment(own.collect())
+}
+
+fn configured(
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Result<RunConfig, Box<dyn std::error::Error>> {
+    let typed = ["supervisor", "--child", "/bin/true"];
+    let cli = Cli::try_parse_from(typed.iter().chain(arguments))?;
+    Ok(RunConfig::new(cli.store, cli.run, &environment(variables))?)
+}
+
+fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    configured(arguments, variables).unwrap_err().to_string()
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn a_run_without_options_has_the_documented_defaults() {
+    let config = configured(&[], &[]).unwrap();
+    assert_eq!(config.store.url, "sqlite:bulkhead.db");
+    assert_eq!(config.store.namespace.as_str(), "bulkhead");
+    assert_eq!(config.store.missing, Missing::Create);
+    assert_eq!(config.memory, Some(1 << 30));
+    assert_eq!(config.tasks_per_process, 1);
+    assert_eq!(config.patience, Duration::from_secs(1));
+    assert_eq!(config.grace, Duration::from_secs(30));
+    assert_eq!(config.lease, Duration::from_secs(30));
+    assert_eq!(config.unknown_after, Some(Duration::from_secs(5)));
+    assert_eq!((config.queues, config.tasks), (None, None));
+    assert_eq!(config.sandbox, Sandbox::Process);
+    assert_eq!(config.task_user, TaskUser::Auto);
+    assert!(!config.burst);
+}
+
+#[test]
+fn no_limit_is_said_in_words() {
+    let config = configured(&["--memory", "none", "--unknown-after", "never"], &[]).unwrap();
+    assert_eq!((config.memory, config.unknown_after), (None, None));
+}
+
+#[test]
+fn queues_keep_their_order_and_lose_their_repetitions() {
+    let config = configured(&["--queues", "b,a,b"], &[]).unwrap();
+    let names: Vec<_> = config.queues.unwrap();
+    assert_eq!(
+        names.iter().map(QueueName::as_str).collect::<Vec<_>>(),
+        ["b", "a"]
+    );
+}
+
+#[test]
+fn wrong_values_are_refused_with_a_way_out() {
+    assert!(refused(&["--sandbox", "strict"], &[]).contains("not available in this version"));
+    assert!(refused(&["--memory", "1KiB"], &[]).contains("16MiB"));
+    assert!(refused(&["--lease", "10ms"], &[]).contains("at least `1s`"));
+    assert!(refused(&["--patience", "5"], &[]).contains("`250ms`"));
+    assert!(refused(&["--queues", "a,,b"], &[]).contains("empty"));
+    assert!(refused(&["--cwd", "/nowhere"], &[]).contains("/nowhere"));
+    assert!(refused(&["--env", "=x"], &[]).contains("NAME=VALUE"));
+    assert!(refused(&["--processes", "0"], &[]).contains("processes"));
+    assert!(refused(&[], &[("BULKHEAD_NAMESPACE", "a b")]).contains("BULKHEAD_NAMESPACE"));
+}
+
+#[test]
+fn the_store_of_an_argument_goes_before_that_of_the_environment() {
+    let variables = [
+        ("BULKHEAD_STORE", "sqlite:b.db"),
+        ("BULKHEAD_NAMESPACE", "n"),
+    ];
+    let config = configured(&["--store", "sqlite:a.db"], &variables).unwrap();
+    assert_eq!(config.store.url, "sqlite:a.db");
+    assert_eq!(config.store.namespace.as_str(), "n");
+    let config = configured(&[], &variables).unwrap();
+    assert_eq!(config.store.url, "sqlite:b.db");
+}
+
+#[test]
+fn a_password_is_refused_in_an_argument_and_taken_from_the_environment() {
+    let url = "redis://user:se/cret@host:6379/0";
+    let error = refused(&["--store", url], &[]);
+    assert!(
+        error.contains("BULKHEAD_STORE") && error.contains("--store-file"),
+        "{error}"
+    );
+    assert!(!error.contains("cret"), "{error}");
+    let config = configured(&[], &[("BULKHEAD_STORE", url)]).unwrap();
+    assert_eq!(config.store.url, url);
+    for harmless in [
+        "redis://host:6379/0",
+        "redis://user@host",
+        "sqlite:/a:b@c.db",
+    ] {
+        assert!(
+            configured(&["--store", harmless], &[]).is_ok(),
+            "{harmless}"
+        );
+    }
+}
+
+#[test]
+fn the_store_is_read_from_the_first_line_of_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("store");
+    fs::write(&file, "redis://:secret@host\n# more\n").unwrap();
+    let file = file.to_str().unwrap();
+    let config = configured(&["--store-file", file], &[]).unwrap();
+    assert_eq!(config.store.url, "redis://:secret@host");
+    assert!(refused(&["--store-file", "/nowhere"], &[]).contains("/nowhere"));
+}
+
+#[test]
+fn tasks_see_the_usual_variables_and_those_named() {
+    let variables = [
+        ("PATH", "/bin"),
+        ("LC_ALL", "C"),
+        ("AWS_SECRET", "s"),
+        ("COPY", "c"),
+    ];
+    let arguments = [
+        "--env", "COPY", "--env", "A=b=c", "--env", "PATH=/x", "--env", "GONE",
+    ];
+    let mut env = configured(&arguments, &variables).unwrap().env;
+    env.sort();
+    let expected = [("A", "b=c"), ("COPY", "c"), ("LC_ALL", "C"), ("PATH", "/x")];
+    assert_eq!(env, expected.map(|(n, v)| (n.into(), v.into())));
+}
+
+#[test]
+fn unknown_words_in_the_probes_variable_are_refused_with_the_known_ones() {
+    let config = configured(&[], &[("BULKHEAD_WITHOUT", "cgroup, clone3,")]).unwrap();
+    assert_eq!(config.without, ["cgroup", "clone3"]);
+    let error = refused(&[], &[("BULKHEAD_WITHOUT", "cgruop")]);
+    assert!(
+        error.contains("`cgruop`") && error.contains("tid-address"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_missing_child_is_named() {
+    let error = refused(&["--child", "/nowhere/child"], &[]);
+    assert!(
+        error.contains("/nowhere/child") || error.contains("cannot be used multiple"),
+        "{error}"
+    );
+}

@@ -1,0 +1,3 @@
+//! What the supervisor lets others see of itself.
+
+pub(crate) mod log;
