@@ -74,6 +74,7 @@ mod panics;
 mod process;
 mod registry;
 mod runtime;
+mod sys;
 mod usage;
 mod zygote;
 

@@ -15,7 +15,12 @@ use crate::pidfd::PidFd;
 const ROUNDS: usize = 10_000;
 
 fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {
-    openat(dir, name, flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW, Mode::empty())
+    openat(
+        dir,
+        name,
+        flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW,
+        Mode::empty(),
+    )
 }
 
 /// Kills every process in the cgroup `dir` and below it. `whole` uses `cgroup.kill` (Linux 5.14);
@@ -40,7 +45,9 @@ fn kill_listed(dir: BorrowedFd<'_>) -> io::Result<usize> {
     let mut listed = 0;
     for pid in processes(dir)? {
         listed += 1;
-        let Ok(process) = PidFd::open(pid) else { continue };
+        let Ok(process) = PidFd::open(pid) else {
+            continue;
+        };
         // Listed still, now that it is held: it is the process that was meant.
         if processes(dir)?.contains(&pid) {
             let _ = process.signal(libc::SIGKILL);
@@ -64,5 +71,9 @@ fn kill_listed(dir: BorrowedFd<'_>) -> io::Result<usize> {
 pub fn processes(dir: BorrowedFd<'_>) -> io::Result<Vec<i32>> {
     let mut text = String::new();
     File::from(open(dir, "cgroup.procs", OFlag::O_RDONLY)?).read_to_string(&mut text)?;
-    Ok(text.lines().filter_map(|line| line.parse().ok()).filter(|&pid| pid > 0).collect())
+    Ok(text
+        .lines()
+        .filter_map(|line| line.parse().ok())
+        .filter(|&pid| pid > 0)
+        .collect())
 }

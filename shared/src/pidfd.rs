@@ -1,6 +1,9 @@
 //! A process held by a descriptor: its number can pass to a stranger, the descriptor cannot.
 //! Everything that Bulkhead signals, it signals through this type.
-#![expect(unsafe_code, reason = "no crate wraps these calls with all their flags")]
+#![expect(
+    unsafe_code,
+    reason = "no crate wraps these calls with all their flags"
+)]
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -25,7 +28,11 @@ impl AsFd for PidFd {
 }
 
 fn check(value: libc::c_long) -> io::Result<libc::c_long> {
-    if value == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
+    if value == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(value)
+    }
 }
 
 impl PidFd {

@@ -1,6 +1,5 @@
 //! Puts the parts of a run together, runs them, and takes them apart again.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -11,9 +10,7 @@ use std::time::Duration;
 use bulkhead_shared::backend::{self, Backend};
 use bulkhead_shared::broker::{BrokerError, Presence, Selection, SupervisorId};
 use bulkhead_shared::policy::Defaults;
-use bulkhead_shared::task::TaskSpec;
-use bulkhead_shared::{QueueName, TaskName, Uuid, fault};
-use crossbeam::channel::Sender;
+use bulkhead_shared::{Uuid, fault};
 use tracing::{info, warn};
 
 use crate::config::{RunConfig, Sandbox, TaskUser};
@@ -26,12 +23,13 @@ use crate::process::home::{self, RunDirectory};
 use crate::process::users::Users;
 use crate::process::zygote::Recipe;
 use crate::reactor::{Parts, Reactor};
+use crate::registrar::Registrar;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::probe::Host;
 use crate::source::queue::{self, Order, Setting};
 use crate::source::renew::Renewer;
 use crate::source::{Held, Place};
-use crate::upkeep::{Upkeep, Word};
+use crate::upkeep::Upkeep;
 
 /// Where the locks on blocks of task users lie; root alone can write there.
 const USER_LOCKS: &str = "/run/bulkhead";
@@ -71,7 +69,10 @@ trait Step<T> {
 
 impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
     fn step(self, step: &'static str) -> Result<T, EngineError> {
-        self.map_err(|error| EngineError::System { step, source: error.into() })
+        self.map_err(|error| EngineError::System {
+            step,
+            source: error.into(),
+        })
     }
 }
 
@@ -133,9 +134,18 @@ impl Ground {
             _ => None,
         };
         plan.setup.cgroup_kill = cgroups.as_ref().is_some_and(Cgroups::kills_whole);
-        let users = if plan.own_users { own_users(plan) } else { None };
+        let users = if plan.own_users {
+            own_users(plan)
+        } else {
+            None
+        };
         let user = named_user(config, host)?;
-        Ok(Self { directory: Arc::new(directory), cgroups, users, user })
+        Ok(Self {
+            directory: Arc::new(directory),
+            cgroups,
+            users,
+            user,
+        })
     }
 }
 
@@ -150,7 +160,9 @@ fn own_users(plan: &mut Plan) -> Option<Users> {
 }
 
 fn named_user(config: &RunConfig, host: &Host) -> Result<Option<u32>, EngineError> {
-    let TaskUser::Name(name) = &config.task_user else { return Ok(None) };
+    let TaskUser::Name(name) = &config.task_user else {
+        return Ok(None);
+    };
     if !host.is_root {
         return Err(EngineError::NotRoot { name: name.clone() });
     }
@@ -161,11 +173,11 @@ fn named_user(config: &RunConfig, host: &Host) -> Result<Option<u32>, EngineErro
     }
 }
 
-fn spawn(
-    name: &str,
-    body: impl FnOnce() + Send + 'static,
-) -> Result<JoinHandle<()>, EngineError> {
-    thread::Builder::new().name(name.into()).spawn(body).step("start a thread")
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, EngineError> {
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .step("start a thread")
 }
 
 fn run_on(
@@ -183,7 +195,10 @@ fn run_on(
         broker: Arc::clone(&backend.broker),
         owner: id,
         lease: config.lease,
-        place: Place { host: host.clone(), isolation: plan.description.clone() },
+        place: Place {
+            host: host.clone(),
+            isolation: plan.description.clone(),
+        },
         held: Arc::clone(&held),
         notices: notices.clone(),
     })
@@ -197,10 +212,24 @@ fn run_on(
         notes: notes_inbox,
     };
     let (words, words_inbox) = crossbeam::channel::unbounded();
-    let rules = Rules { defaults: defaults(&config), specs: Arc::default(), most_memory: None };
-    let selection = Selection { queues: config.queues.clone().unwrap_or_default(), tasks: vec![] };
+    let defaults = defaults(&config);
+    let rules = Rules {
+        defaults: defaults.clone(),
+        specs: Arc::default(),
+        most_memory: None,
+    };
+    let selection = Selection {
+        queues: config.queues.clone().unwrap_or_default(),
+        tasks: vec![],
+    };
     let pid = std::process::id();
-    let presence = Presence { id, host, pid, selection, tasks: Vec::new() };
+    let presence = Presence {
+        id,
+        host,
+        pid,
+        selection,
+        tasks: Vec::new(),
+    };
     let upkeep = Upkeep {
         broker: Arc::clone(&backend.broker),
         catalog: Arc::clone(&backend.catalog),
@@ -234,10 +263,12 @@ fn run_on(
         inbox,
         wake,
         signals,
-        on_tasks: on_tasks(config, words.clone()),
+        registrar: Registrar::new(config, defaults, words.clone()),
     };
-    let threads =
-        [spawn("queue", claim_and_settle)?, spawn("renew", || renewer.run())?];
+    let threads = [
+        spawn("queue", claim_and_settle)?,
+        spawn("renew", || renewer.run())?,
+    ];
     let upkeep = spawn("upkeep", || upkeep.run())?;
     let has_released = Reactor::new(parts).step("make the loop")?.run();
     drop(words);
@@ -250,7 +281,11 @@ fn run_on(
         directory.remove();
     }
     let has_released = has_released.step("go on")?;
-    Ok(if has_released { Exit::Released } else { Exit::Done })
+    Ok(if has_released {
+        Exit::Released
+    } else {
+        Exit::Done
+    })
 }
 
 /// Batches of notes on their way: one every tenth of a second; a store that is slower for longer
@@ -310,49 +345,4 @@ fn say_where(config: &RunConfig, plan: &Plan, place: &str) {
     for missing in &plan.missing {
         warn!(missing, "a guarantee is missing on this host");
     }
-}
-
-/// What happens when a zygote has said what it can do.
-fn on_tasks(
-    config: RunConfig,
-    words: Sender<Word>,
-) -> Box<dyn FnMut(Vec<TaskSpec>, &mut Option<u64>) + Send> {
-    Box::new(move |specs, memory| {
-        let wanted = |spec: &TaskSpec| {
-            config.tasks.as_ref().is_none_or(|tasks| tasks.contains(&spec.name))
-        };
-        let specs: HashMap<TaskName, TaskSpec> = specs
-            .into_iter()
-            .filter(wanted)
-            .map(|spec| (spec.name.clone(), spec))
-            .collect();
-        for name in config.tasks.iter().flatten().filter(|name| !specs.contains_key(*name)) {
-            warn!(task = %name, "the child has no such task (named by --tasks)");
-        }
-        let selection = select(&config, &specs);
-        let largest = specs.values().filter_map(|spec| spec.memory).max();
-        *memory = config.memory.map(|usual| usual.max(largest.unwrap_or(0)));
-        let queues = selection.queues.iter().map(QueueName::as_str).collect::<Vec<_>>().join(",");
-        info!(tasks = specs.len(), queues, "serving");
-        let rules = Rules {
-            defaults: defaults(&config),
-            specs: Arc::new(specs),
-            most_memory: *memory,
-        };
-        // Upkeep lives as long as the reactor.
-        let _ = words.send(Word::Serve(selection, rules));
-    })
-}
-
-fn select(config: &RunConfig, specs: &HashMap<TaskName, TaskSpec>) -> Selection {
-    let mut tasks: Vec<TaskName> = specs.keys().cloned().collect();
-    tasks.sort();
-    let queues = config.queues.clone().unwrap_or_else(|| {
-        let mut queues: Vec<_> = specs.values().filter_map(|spec| spec.queue.clone()).collect();
-        queues.push(QueueName::default());
-        queues.sort();
-        queues.dedup();
-        queues
-    });
-    Selection { queues, tasks }
 }

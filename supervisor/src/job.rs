@@ -41,8 +41,18 @@ pub(crate) struct Rules {
 
 impl Rules {
     /// Makes a job of what was claimed; the outcome, if it can be told without running it.
-    pub(crate) fn resolve(&self, ticket: TicketId, claimed: Claimed) -> (Box<Job>, Option<Outcome>) {
-        let Claimed { receipt, task, header, payload, history } = claimed;
+    pub(crate) fn resolve(
+        &self,
+        ticket: TicketId,
+        claimed: Claimed,
+    ) -> (Box<Job>, Option<Outcome>) {
+        let Claimed {
+            receipt,
+            task,
+            header,
+            payload,
+            history,
+        } = claimed;
         let parsed: Result<Header, _> = serde_json::from_slice(&header);
         let past = History::from_json(&history);
         let trouble = match (&parsed, &past) {
@@ -77,7 +87,10 @@ impl Rules {
             );
             return Some(fatal(Cause::Error, "unreadable", text));
         }
-        let profile = header.profile.as_ref().or_else(|| spec.and_then(|s| s.profile.as_ref()))?;
+        let profile = header
+            .profile
+            .as_ref()
+            .or_else(|| spec.and_then(|s| s.profile.as_ref()))?;
         (*profile != self.defaults.profile).then(|| {
             let text = format!(
                 "the job asks for the profile `{profile}`, this supervisor runs `{}` (start one with --sandbox {profile}, or leave the profile out)",
@@ -89,7 +102,11 @@ impl Rules {
 }
 
 fn fatal(cause: Cause, name: &str, text: String) -> Outcome {
-    Outcome::Failed { cause, error: ErrorDetails::new(name, text), is_final: true }
+    Outcome::Failed {
+        cause,
+        error: ErrorDetails::new(name, text),
+        is_final: true,
+    }
 }
 
 fn unreadable(what: &str, error: &serde_json::Error) -> Outcome {

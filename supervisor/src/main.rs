@@ -12,6 +12,7 @@ mod observe;
 mod pool;
 mod process;
 mod reactor;
+mod registrar;
 mod sandbox;
 mod source;
 mod upkeep;

@@ -39,7 +39,14 @@ impl Notices {
         // Bounded by the jobs and slots there are: each has at most a few notices on the way.
         let (sender, inbox) = crossbeam::channel::unbounded();
         let wake = Arc::new(Interrupt::new()?);
-        Ok((Self { sender, wake: Arc::clone(&wake) }, inbox, wake))
+        Ok((
+            Self {
+                sender,
+                wake: Arc::clone(&wake),
+            },
+            inbox,
+            wake,
+        ))
     }
 
     pub(crate) fn send(&self, notice: Notice) {

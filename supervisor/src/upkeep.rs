@@ -69,9 +69,17 @@ struct Due {
 
 impl Upkeep {
     pub(crate) fn run(mut self) {
-        let every = if self.burst { BURST_LOOK_EVERY } else { LOOK_EVERY };
+        let every = if self.burst {
+            BURST_LOOK_EVERY
+        } else {
+            LOOK_EVERY
+        };
         let now = Now::read().mono;
-        let mut due = Due { announce: now, prune: now + PRUNE_EVERY, say: now + SAY_EVERY };
+        let mut due = Due {
+            announce: now,
+            prune: now + PRUNE_EVERY,
+            say: now + SAY_EVERY,
+        };
         let mut next_take = now;
         loop {
             let now = Now::read().mono;
@@ -124,7 +132,11 @@ impl Upkeep {
         self.take_over("expired", &Overdue::Expired, expired);
         let queues: &[QueueName] = &self.presence.selection.queues;
         if let (Some(after), true) = (self.unknown_after, self.is_serving()) {
-            self.take_over("unknown-task", &Overdue::UnknownTask { queues, after }, unknown);
+            self.take_over(
+                "unknown-task",
+                &Overdue::UnknownTask { queues, after },
+                unknown,
+            );
         }
         if now >= due.prune {
             due.prune = now + PRUNE_EVERY;
@@ -136,7 +148,9 @@ impl Upkeep {
     }
 
     fn take_over(&self, cause: &'static str, what: &Overdue<'_>, outcome: fn() -> Outcome) {
-        let taken = self.broker.take_over(what, self.presence.id, BATCH, self.lease);
+        let taken = self
+            .broker
+            .take_over(what, self.presence.id, BATCH, self.lease);
         let jobs = match taken {
             Ok(jobs) => jobs,
             // The queue thread says it when the store is away; this is asked again soon.
@@ -155,7 +169,12 @@ impl Upkeep {
     fn settle(&self, claimed: Claimed, outcome: Outcome, at: bulkhead_shared::Timestamp) {
         // It never enters the pool, so it needs no ticket of its own.
         let (job, trouble) = self.rules.resolve(TicketId(u64::MAX), claimed);
-        let ended = ended_unrun(trouble.filter(|_| outcome == Outcome::LeaseLost).unwrap_or(outcome), at);
+        let ended = ended_unrun(
+            trouble
+                .filter(|_| outcome == Outcome::LeaseLost)
+                .unwrap_or(outcome),
+            at,
+        );
         self.queue.send(Order::Settle(job, ended));
     }
 
@@ -173,11 +192,15 @@ impl Upkeep {
 
     fn counts(&self) -> HashMap<String, String> {
         let queues = self.catalog.queues().unwrap_or_default();
-        let watched = queues.into_iter().filter(|q| self.presence.selection.queues.contains(&q.queue));
+        let watched = queues
+            .into_iter()
+            .filter(|q| self.presence.selection.queues.contains(&q.queue));
         watched
             .map(|q| {
-                let counts =
-                    format!("ready {}, delayed {}, running {}", q.ready, q.delayed, q.leased);
+                let counts = format!(
+                    "ready {}, delayed {}, running {}",
+                    q.ready, q.delayed, q.leased
+                );
                 (q.queue.to_string(), counts)
             })
             .collect()
@@ -187,12 +210,20 @@ impl Upkeep {
 fn expired() -> Outcome {
     let text = "the job waited longer than its `ttl`, or lived longer than its `expires`";
     let error = ErrorDetails::new("expired", text);
-    Outcome::Failed { cause: Cause::Expired, error, is_final: true }
+    Outcome::Failed {
+        cause: Cause::Expired,
+        error,
+        is_final: true,
+    }
 }
 
 fn unknown() -> Outcome {
     let text = "no live supervisor of the queue knows the task (check its name, or start a \
                 supervisor whose --child has it)";
     let error = ErrorDetails::new("unknown-task", text);
-    Outcome::Failed { cause: Cause::UnknownTask, error, is_final: true }
+    Outcome::Failed {
+        cause: Cause::UnknownTask,
+        error,
+        is_final: true,
+    }
 }

@@ -35,14 +35,22 @@ pub(crate) fn tid_address() -> Option<NonZeroU64> {
     let mut address: u64 = 0;
     // SAFETY: this prctl writes one pointer-sized value to the address given, which is a u64.
     let done = unsafe { libc::prctl(PR_GET_TID_ADDRESS, &raw mut address) };
-    if done == 0 { NonZeroU64::new(address) } else { None }
+    if done == 0 {
+        NonZeroU64::new(address)
+    } else {
+        None
+    }
 }
 
 /// Forks a process whose parent is this process' parent.
 ///
 /// The caller must be single-threaded: the zygote checks that at its start.
 pub(crate) fn spawn_sibling(how: How<'_>) -> io::Result<Forked> {
-    if how.clone3 { by_clone3(how) } else { by_clone(how) }
+    if how.clone3 {
+        by_clone3(how)
+    } else {
+        by_clone(how)
+    }
 }
 
 #[expect(clippy::cast_sign_loss, reason = "clone flags are bits")]
@@ -65,12 +73,19 @@ fn by_clone3(how: How<'_>) -> io::Result<Forked> {
     // process is single-threaded, so no lock is held by a thread that is not copied. `args` and
     // `pidfd` outlive the call.
     let pid = check(unsafe {
-        libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>())
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw mut args,
+            size_of::<libc::clone_args>(),
+        )
     })?;
     Ok(side(pid, pidfd))
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the legacy call takes 32 bits of flags")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the legacy call takes 32 bits of flags"
+)]
 fn by_clone(how: How<'_>) -> io::Result<Forked> {
     let mut pidfd: libc::c_int = -1;
     let mut flags = how.namespaces as libc::c_int | libc::CLONE_PARENT | libc::CLONE_PIDFD;

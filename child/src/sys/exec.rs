@@ -5,9 +5,9 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Ends this process at once, without running what `exit` would run twice.
-pub(crate) fn leave(code: u8) -> ! {
+pub(crate) fn leave(code: i32) -> ! {
     // SAFETY: _exit takes an integer and does not return.
-    unsafe { libc::_exit(libc::c_int::from(code)) }
+    unsafe { libc::_exit(code) }
 }
 
 /// Becomes the program behind `program`, with these arguments and this environment. Returns only
@@ -18,7 +18,11 @@ pub(crate) fn replace(
     environment: &[CString],
 ) -> io::Error {
     let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
-        texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+        texts
+            .iter()
+            .map(|text| text.as_ptr())
+            .chain([std::ptr::null()])
+            .collect()
     };
     let (args, environment) = (pointers(args), pointers(environment));
     // SAFETY: both lists are null-terminated arrays of pointers to texts that outlive the call, the

@@ -5,13 +5,19 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// Lowers a resource limit for good, soft and hard; one that is lower already stays.
 pub(crate) fn lower_limit(resource: u32, value: u64) -> io::Result<()> {
-    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut now = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: the call writes one rlimit, and `now` is one.
     if unsafe { libc::getrlimit(resource, &raw mut now) } == -1 {
         return Err(io::Error::last_os_error());
     }
     let most = value.min(now.rlim_max);
-    let lowered = libc::rlimit { rlim_cur: most, rlim_max: most };
+    let lowered = libc::rlimit {
+        rlim_cur: most,
+        rlim_max: most,
+    };
     // SAFETY: the call reads one rlimit, and `lowered` is one.
     if unsafe { libc::setrlimit(resource, &raw const lowered) } == -1 {
         return Err(io::Error::last_os_error());

@@ -16,5 +16,9 @@ use std::io;
 
 /// The value of a system call, or the error it left in errno.
 fn check(value: libc::c_long) -> io::Result<libc::c_long> {
-    if value == -1 { Err(io::Error::last_os_error()) } else { Ok(value) }
+    if value == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(value)
+    }
 }

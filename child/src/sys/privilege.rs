@@ -20,7 +20,10 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
         pid: libc::c_int,
     }
     const VERSION_3: u32 = 0x2008_0522;
-    let header = Header { version: VERSION_3, pid: 0 };
+    let header = Header {
+        version: VERSION_3,
+        pid: 0,
+    };
     let none = [0u32; 6];
     // SAFETY: the header is of version 3, for which the data are two structs of three u32 each.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) })?;

@@ -23,10 +23,16 @@ pub(crate) fn reap_any() -> Reaped {
     match pid {
         0 => Reaped::NobodyYet,
         -1 => Reaped::NoChildren,
-        pid if libc::WIFSIGNALED(status) => {
-            Reaped::Ended { pid, signal: libc::WTERMSIG(status), code: 0 }
-        }
-        pid => Reaped::Ended { pid, signal: 0, code: libc::WEXITSTATUS(status) },
+        pid if libc::WIFSIGNALED(status) => Reaped::Ended {
+            pid,
+            signal: libc::WTERMSIG(status),
+            code: 0,
+        },
+        pid => Reaped::Ended {
+            pid,
+            signal: 0,
+            code: libc::WEXITSTATUS(status),
+        },
     }
 }
 

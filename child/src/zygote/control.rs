@@ -28,7 +28,9 @@ impl Control {
         use nix::sys::socket::{SockType, getsockopt, sockopt};
         let stdin = io::stdin();
         if getsockopt(&stdin, sockopt::SockType) != Ok(SockType::SeqPacket) {
-            return Err(io::Error::other("standard input is not a supervisor's socket"));
+            return Err(io::Error::other(
+                "standard input is not a supervisor's socket",
+            ));
         }
         let socket = nix::unistd::dup(&stdin)?;
         let buffers = RefCell::new((vec![0; PACKET], nix::cmsg_space!([RawFd; DESCRIPTORS])));
@@ -73,7 +75,11 @@ impl Control {
 
     fn send(&self, packet: &[u8], descriptors: &[RawFd]) -> io::Result<()> {
         let rights = [ControlMessage::ScmRights(descriptors)];
-        let rights = if descriptors.is_empty() { &[][..] } else { &rights[..] };
+        let rights = if descriptors.is_empty() {
+            &[][..]
+        } else {
+            &rights[..]
+        };
         let parts = [IoSlice::new(packet)];
         let flags = MsgFlags::MSG_NOSIGNAL;
         loop {
@@ -91,7 +97,11 @@ fn received(message: &nix::sys::socket::RecvMsg<'_, '_, ()>) -> io::Result<Vec<O
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(numbers) = control {
             // SAFETY: the kernel has just opened these for us, and nobody else knows them.
-            descriptors.extend(numbers.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+            descriptors.extend(
+                numbers
+                    .into_iter()
+                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+            );
         }
     }
     Ok(descriptors)

@@ -61,7 +61,9 @@ pub(super) fn stand_above(containment: Containment) -> Result<Side, Failed> {
 
 /// SIGTERM is handed on, SIGHUP means to kill everything, SIGCHLD to look.
 fn signals() -> SigSet {
-    [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect()
+    [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD]
+        .into_iter()
+        .collect()
 }
 
 /// Inside a fresh user namespace: the same user as outside, and nobody else.
@@ -78,7 +80,12 @@ static OUTER: std::sync::OnceLock<(u32, u32)> = std::sync::OnceLock::new();
 
 /// Remembers who the zygote is; must be called before the first fork.
 pub(super) fn remember_ids() {
-    OUTER.get_or_init(|| (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()));
+    OUTER.get_or_init(|| {
+        (
+            nix::unistd::geteuid().as_raw(),
+            nix::unistd::getegid().as_raw(),
+        )
+    });
 }
 
 fn outer_ids() -> (u32, u32) {
@@ -157,7 +164,9 @@ fn descendants() -> Vec<PidFd> {
     let mut open = vec![here];
     while let Some(parent) = open.pop() {
         for pid in children(parent) {
-            let Ok(process) = PidFd::open(pid) else { continue };
+            let Ok(process) = PidFd::open(pid) else {
+                continue;
+            };
             if is_below(pid, here) {
                 found.push(process);
                 open.push(pid);
@@ -168,9 +177,18 @@ fn descendants() -> Vec<PidFd> {
 }
 
 fn children(pid: i32) -> Vec<i32> {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let texts = threads.flatten().filter_map(|t| fs::read_to_string(t.path().join("children")).ok());
-    texts.flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    let texts = threads
+        .flatten()
+        .filter_map(|t| fs::read_to_string(t.path().join("children")).ok());
+    texts
+        .flat_map(|text| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
         .filter_map(|pid| pid.parse().ok())
         .collect()
 }

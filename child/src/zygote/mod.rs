@@ -39,7 +39,10 @@ pub(crate) trait Step<T> {
 
 impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
     fn step(self, step: &'static str) -> Result<T, Failed> {
-        self.map_err(|error| Failed { step, error: error.into() })
+        self.map_err(|error| Failed {
+            step,
+            error: error.into(),
+        })
     }
 }
 
@@ -47,13 +50,18 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 pub(crate) fn main(registry: &Registry) -> ExitCode {
     // Whoever started the supervisor may have left files open; none of them is for tasks.
     sys::close_from(3);
-    let Ok(control) = Control::adopt_stdin() else { return ExitCode::from(2) };
+    let Ok(control) = Control::adopt_stdin() else {
+        return ExitCode::from(2);
+    };
     match serve(&control, registry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed { step, error }) => {
             let errno = error.raw_os_error().unwrap_or(0);
             // If the supervisor is gone there is nobody left to tell.
-            let _ = control.say(&FromZygote::Unfit { step: step.into(), errno });
+            let _ = control.say(&FromZygote::Unfit {
+                step: step.into(),
+                errno,
+            });
             ExitCode::FAILURE
         }
     }
@@ -62,8 +70,12 @@ pub(crate) fn main(registry: &Registry) -> ExitCode {
 fn serve(control: &Control, registry: &Registry) -> Result<(), Failed> {
     control.say_hello(&frame::hello()).step("say hello")?;
     for spec in registry.specs() {
-        let json = serde_json::to_vec(&spec).map_err(io::Error::other).step("describe a task")?;
-        control.say(&FromZygote::Task(ByteBuf::from(json))).step("describe a task")?;
+        let json = serde_json::to_vec(&spec)
+            .map_err(io::Error::other)
+            .step("describe a task")?;
+        control
+            .say(&FromZygote::Task(ByteBuf::from(json)))
+            .step("describe a task")?;
     }
     let Some((ToZygote::Setup(setup), descriptors)) = control.hear().step("hear the setup")? else {
         return Ok(());

@@ -44,9 +44,17 @@ impl Prepared {
         if setup.no_new_privileges {
             prctl::set_no_new_privs().step("give up new privileges")?;
         }
-        let landlock = setup.landlock_scope.then(scope).transpose().step("prepare landlock")?;
+        let landlock = setup
+            .landlock_scope
+            .then(scope)
+            .transpose()
+            .step("prepare landlock")?;
         let open_self = || open("/proc/self/exe", OFlag::O_PATH);
-        let program = setup.exec.then(open_self).transpose().step("open its own program")?;
+        let program = setup
+            .exec
+            .then(open_self)
+            .transpose()
+            .step("open its own program")?;
         let tid_address = setup.tid_address.then(sys::tid_address).flatten();
         // Only where tasks run as another user or in a domain of their own does this matter, and
         // then a task could otherwise read the memory all of them are copied from.
@@ -54,7 +62,14 @@ impl Prepared {
             prctl::set_dumpable(false).step("hide its memory")?;
         }
         let cgroups = descriptors.into_iter().next();
-        Ok(Self { setup, null, landlock, program, tid_address, cgroups })
+        Ok(Self {
+            setup,
+            null,
+            landlock,
+            program,
+            tid_address,
+            cgroups,
+        })
     }
 
     /// What a fork asks of the kernel.
@@ -69,13 +84,20 @@ impl Prepared {
         };
         let clone3 = self.setup.clone3;
         let cgroup = cgroup.filter(|_| clone3);
-        sys::How { namespaces, cgroup, tid_address: self.tid_address, clone3 }
+        sys::How {
+            namespaces,
+            cgroup,
+            tid_address: self.tid_address,
+            clone3,
+        }
     }
 
     /// Kills every task there is; called when the supervisor is gone. Where tasks live below an
     /// init of ours, that init sees for itself that the supervisor is gone.
     pub(super) fn kill_everything(&self) -> io::Result<()> {
-        let Some(cgroups) = &self.cgroups else { return Ok(()) };
+        let Some(cgroups) = &self.cgroups else {
+            return Ok(());
+        };
         bulkhead_shared::cgroup::kill_all(cgroups.as_fd(), self.setup.cgroup_kill)
     }
 }
@@ -112,7 +134,7 @@ pub(super) fn limit(resource: u32, value: u64) -> io::Result<()> {
 /// A Landlock ruleset that handles no files and no network, only the scope: a task in it can
 /// neither signal nor trace anything outside, nor reach abstract sockets there.
 fn scope() -> io::Result<OwnedFd> {
-    use landlock::{ABI, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
+    use landlock::{ABI, Access, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .scope(Scope::from_all(ABI::V6))

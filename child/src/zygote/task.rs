@@ -28,7 +28,7 @@ const RESULT: RawFd = 4;
 
 /// Exit code of a process whose sandbox could not be set up: told apart by people, not by us,
 /// since the reason goes through the result pipe.
-const UNFIT: u8 = 70;
+const UNFIT: i32 = 70;
 
 /// The descriptors that came with a request.
 #[derive(Debug)]
@@ -52,8 +52,19 @@ impl Given {
             Containment::Cgroup => Some(rest.next()?),
             Containment::PidNamespace { .. } | Containment::Subreaper => None,
         };
-        let report = if containment.has_init() { Some(rest.next()?) } else { None };
-        Some(Self { job, result, stdout, stderr, cgroup, report })
+        let report = if containment.has_init() {
+            Some(rest.next()?)
+        } else {
+            None
+        };
+        Some(Self {
+            job,
+            result,
+            stdout,
+            stderr,
+            cgroup,
+            report,
+        })
     }
 
     pub(super) fn cgroup(&self) -> Option<BorrowedFd<'_>> {
@@ -89,7 +100,13 @@ pub(super) fn become_task(
         let error = exec(program, fork);
         // SAFETY: the place of the result pipe was filled a moment ago and is still open.
         let result = unsafe { BorrowedFd::borrow_raw(RESULT) };
-        unfit(result, &Failed { step: "execute its own program", error });
+        unfit(
+            result,
+            &Failed {
+                step: "execute its own program",
+                error,
+            },
+        );
     }
     sys::leave(runtime::serve(registry, fork.jobs))
 }
@@ -175,7 +192,11 @@ fn become_user(uid: u32) -> nix::Result<()> {
 }
 
 fn exec(program: &OwnedFd, fork: &frame::Fork) -> io::Error {
-    let args = [c"child".into(), c"__task".into(), text(fork.jobs.to_string().into_bytes())];
+    let args = [
+        c"child".into(),
+        c"__task".into(),
+        text(fork.jobs.to_string().into_bytes()),
+    ];
     let environment: Vec<CString> = std::env::vars_os()
         .map(|(name, value)| {
             let mut pair = name.into_vec();
@@ -194,7 +215,10 @@ fn text(bytes: Vec<u8>) -> CString {
 /// Says why through the result pipe, and ends.
 fn unfit(result: BorrowedFd<'_>, failed: &Failed) -> ! {
     let errno = failed.error.raw_os_error().unwrap_or(0);
-    let message = FromTask::SetupFailed { step: failed.step.into(), errno };
+    let message = FromTask::SetupFailed {
+        step: failed.step.into(),
+        errno,
+    };
     if let Ok(frame) = codec::encode(&message) {
         let mut bytes = frame::hello().to_vec();
         bytes.extend(frame);

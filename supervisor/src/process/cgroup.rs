@@ -17,7 +17,9 @@ pub(crate) fn own_directory() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let mount = mounts.lines().find_map(|line| {
         let (places, kind) = line.split_once(" - ")?;
-        kind.starts_with("cgroup2 ").then(|| places.split(' ').nth(4)).flatten()
+        kind.starts_with("cgroup2 ")
+            .then(|| places.split(' ').nth(4))
+            .flatten()
     })?;
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
@@ -28,7 +30,11 @@ pub(crate) fn own_directory() -> Option<PathBuf> {
 fn directory(path: &Path) -> io::Result<OwnedFd> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
-    Ok(fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?.into())
+    Ok(fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)?
+        .into())
 }
 
 /// The cgroup that holds the cgroups of all slots of this run.
@@ -46,7 +52,11 @@ impl Cgroups {
         fs::create_dir(&path)?;
         let directory = directory(&path)?;
         let whole = whole && path.join("cgroup.kill").exists();
-        Ok(Self { path, directory, whole })
+        Ok(Self {
+            path,
+            directory,
+            whole,
+        })
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -65,7 +75,11 @@ impl Cgroups {
             _ => {}
         }
         let events = File::open(path.join("cgroup.events"))?;
-        Ok(Leaf { directory: directory(&path)?, events, whole: self.whole })
+        Ok(Leaf {
+            directory: directory(&path)?,
+            events,
+            whole: self.whole,
+        })
     }
 
     /// Removes it and the cgroups below, if nothing lives in them.
@@ -87,7 +101,9 @@ fn remove_tree(path: &Path) {
 /// Kills what is left in the cgroup of a run whose supervisor is dead, and removes it.
 pub(crate) fn clear_after(below: &Path, id: &str) {
     let path = below.join(format!("{PREFIX}{id}"));
-    let Ok(directory) = directory(&path) else { return };
+    let Ok(directory) = directory(&path) else {
+        return;
+    };
     let whole = path.join("cgroup.kill").exists();
     if cgroup::kill_all(directory.as_fd(), whole).is_ok() {
         remove_tree(&path);

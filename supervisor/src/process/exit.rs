@@ -73,7 +73,9 @@ pub(crate) fn reap_strangers(is_known: impl Fn(i32) -> bool) {
     use nix::sys::wait::{Id, WaitPidFlag, waitid};
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     while let Ok(status) = waitid(Id::All, look) {
-        let Some(pid) = status.pid().filter(|pid| !is_known(pid.as_raw())) else { return };
+        let Some(pid) = status.pid().filter(|pid| !is_known(pid.as_raw())) else {
+            return;
+        };
         if waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG).is_err() {
             return;
         }

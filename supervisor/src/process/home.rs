@@ -39,7 +39,11 @@ fn base() -> io::Result<PathBuf> {
 
 fn lock(path: &Path) -> io::Result<Option<Flock<File>>> {
     let mut options = fs::OpenOptions::new();
-    options.create(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    options
+        .create(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW);
     let file = options.open(path.join("lock"))?;
     Ok(Flock::lock(file, FlockArg::LockExclusiveNonblock).ok())
 }
@@ -130,10 +134,18 @@ fn flatten(top: BorrowedFd<'_>, name: &std::ffi::CStr, moved: &mut u64) -> io::R
     let _ = fchmod(&below, Mode::S_IRWXU);
     for (inner, is_directory) in entries(below.as_fd())? {
         if is_directory {
-            let inner_fd = openat(&below, inner.as_c_str(), OFlag::O_PATH | flags, Mode::empty());
+            let inner_fd = openat(
+                &below,
+                inner.as_c_str(),
+                OFlag::O_PATH | flags,
+                Mode::empty(),
+            );
             // Moving a directory rewrites its `..`, which needs write permission on it.
             if let Ok(inner_fd) = inner_fd {
-                let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&inner_fd));
+                let link = format!(
+                    "/proc/self/fd/{}",
+                    std::os::fd::AsRawFd::as_raw_fd(&inner_fd)
+                );
                 let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
                 let _ = fs::set_permissions(link, mode);
             }
@@ -190,11 +202,13 @@ impl Cleaner {
     pub(crate) fn start(done: impl Fn(u64, io::Result<()>) + Send + 'static) -> io::Result<Self> {
         // One entry per slot at the most: a slot waits for its sweep.
         let (work, inbox) = crossbeam::channel::unbounded::<(u64, PathBuf)>();
-        std::thread::Builder::new().name("cleaner".into()).spawn(move || {
-            for (generation, path) in inbox {
-                done(generation, remove_all(&path));
-            }
-        })?;
+        std::thread::Builder::new()
+            .name("cleaner".into())
+            .spawn(move || {
+                for (generation, path) in inbox {
+                    done(generation, remove_all(&path));
+                }
+            })?;
         Ok(Self { work })
     }
 

@@ -98,7 +98,13 @@ pub(crate) enum Stream {
 
 impl Link {
     pub(crate) fn new(ours: Ours) -> Self {
-        let Ours { job, result, stdout, stderr, report } = ours;
+        let Ours {
+            job,
+            result,
+            stdout,
+            stderr,
+            report,
+        } = ours;
         Self {
             job: Some(job),
             unsent: Vec::new(),

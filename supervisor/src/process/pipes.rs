@@ -32,7 +32,12 @@ impl Theirs {
     pub(crate) fn in_order<'a>(&'a self, cgroup: Option<BorrowedFd<'a>>) -> Vec<BorrowedFd<'a>> {
         let pipes = [&self.job, &self.result, &self.stdout, &self.stderr];
         let report = self.report.as_ref().map(AsFd::as_fd);
-        pipes.into_iter().map(AsFd::as_fd).chain(cgroup).chain(report).collect()
+        pipes
+            .into_iter()
+            .map(AsFd::as_fd)
+            .chain(cgroup)
+            .chain(report)
+            .collect()
     }
 }
 
@@ -51,7 +56,13 @@ pub(crate) fn open(with_report: bool) -> io::Result<(Ours, Theirs)> {
     for end in [&job, &result, &stdout, &stderr].into_iter().chain(&report) {
         fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     }
-    let ours = Ours { job, result, stdout, stderr, report };
+    let ours = Ours {
+        job,
+        result,
+        stdout,
+        stderr,
+        report,
+    };
     let theirs = Theirs {
         job: their_job,
         result: their_result,

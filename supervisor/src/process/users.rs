@@ -33,20 +33,35 @@ impl Users {
     /// Takes a free block. `locks` is a directory for lock files that only root can write to.
     pub(crate) fn claim(locks: &Path) -> io::Result<Self> {
         let (base, count) = range()?;
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(locks)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(locks)?;
         for block in 0..BLOCKS {
             let path = locks.join(format!("users-{block}"));
             let mut options = fs::OpenOptions::new();
-            options.create(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+            options
+                .create(true)
+                .write(true)
+                .mode(0o600)
+                .custom_flags(libc::O_NOFOLLOW);
             let Ok(lock) = Flock::lock(options.open(path)?, FlockArg::LockExclusiveNonblock) else {
                 continue;
             };
             let count = count / BLOCKS;
             let first = base + block * count;
             let in_use = HashSet::new();
-            return Ok(Self { first, count, next: 0, in_use, _lock: lock });
+            return Ok(Self {
+                first,
+                count,
+                next: 0,
+                in_use,
+                _lock: lock,
+            });
         }
-        Err(io::Error::other("all blocks of task users are taken by other supervisors"))
+        Err(io::Error::other(
+            "all blocks of task users are taken by other supervisors",
+        ))
     }
 
     /// A user that no living process has.
@@ -78,7 +93,9 @@ fn range() -> io::Result<(u32, u32)> {
     let mapped: Vec<(u64, u64)> = map
         .lines()
         .filter_map(|line| {
-            let mut numbers = line.split_whitespace().filter_map(|n| n.parse::<u64>().ok());
+            let mut numbers = line
+                .split_whitespace()
+                .filter_map(|n| n.parse::<u64>().ok());
             let (inside, _, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
             Some((inside, inside + count))
         })
@@ -88,5 +105,7 @@ fn range() -> io::Result<(u32, u32)> {
         let (start, end) = (u64::from(base), u64::from(base) + u64::from(count));
         mapped.iter().any(|&(from, to)| from <= start && end <= to)
     });
-    whole.next().ok_or_else(|| io::Error::other("this user namespace maps too few users"))
+    whole
+        .next()
+        .ok_or_else(|| io::Error::other("this user namespace maps too few users"))
 }

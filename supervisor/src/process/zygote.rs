@@ -39,20 +39,35 @@ pub(crate) enum ZygoteError {
     #[error("no zygote can be started: {0}")]
     Start(#[source] io::Error),
     #[error("child binary `{}` cannot be used: {reason}", path.display())]
-    Hello { path: PathBuf, reason: frame::HelloError },
+    Hello {
+        path: PathBuf,
+        reason: frame::HelloError,
+    },
     #[error("child binary `{}` breaks the protocol: {reason}", path.display())]
     Protocol { path: PathBuf, reason: String },
     #[error("child binary `{}` cannot set up its sandbox: failed to {step}: {error}", path.display())]
-    Unfit { path: PathBuf, step: String, error: io::Error },
+    Unfit {
+        path: PathBuf,
+        step: String,
+        error: io::Error,
+    },
     #[error("child binary `{}` {how} before it was ready{}", path.display(), said(output))]
-    Died { path: PathBuf, how: String, output: String },
+    Died {
+        path: PathBuf,
+        how: String,
+        output: String,
+    },
     #[error("child binary `{}` was not ready within {seconds} s (does its `main` call `bulkhead_child::run` first thing?)", path.display())]
     Slow { path: PathBuf, seconds: u64 },
 }
 
 fn said(output: &str) -> String {
     let output = output.trim();
-    if output.is_empty() { String::new() } else { format!("; it said: {output}") }
+    if output.is_empty() {
+        String::new()
+    } else {
+        format!("; it said: {output}")
+    }
 }
 
 /// How zygotes are started.
@@ -92,7 +107,11 @@ pub(crate) enum Said {
     /// It is ready, and these are its tasks.
     Ready(Vec<TaskSpec>),
     /// A process has been started.
-    Forked { generation: u64, pid: i32, pidfd: PidFd },
+    Forked {
+        generation: u64,
+        pid: i32,
+        pidfd: PidFd,
+    },
     /// None was.
     ForkFailed { generation: u64, error: io::Error },
     /// Nothing is left to hear for now.
@@ -205,9 +224,19 @@ impl Zygote {
         let body = codec::body(message).map_err(io::Error::other)?;
         let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&numbers)];
-        let rights = if numbers.is_empty() { &[][..] } else { &rights[..] };
+        let rights = if numbers.is_empty() {
+            &[][..]
+        } else {
+            &rights[..]
+        };
         let parts = [IoSlice::new(&body)];
-        sendmsg::<()>(self.socket.as_raw_fd(), &parts, rights, MsgFlags::MSG_NOSIGNAL, None)?;
+        sendmsg::<()>(
+            self.socket.as_raw_fd(),
+            &parts,
+            rights,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        )?;
         Ok(())
     }
 
@@ -257,12 +286,17 @@ impl Zygote {
             let hello = self.packet[..len].first_chunk().copied();
             let checked = hello.map_or(Err(frame::HelloError::Foreign), frame::check_hello);
             let path = || self.path.clone();
-            checked.map_err(|reason| ZygoteError::Hello { path: path(), reason })?;
+            checked.map_err(|reason| ZygoteError::Hello {
+                path: path(),
+                reason,
+            })?;
             self.stage = Stage::Tasks(Vec::new());
             return Ok(None);
         }
-        let protocol =
-            |reason: String| ZygoteError::Protocol { path: self.path.clone(), reason };
+        let protocol = |reason: String| ZygoteError::Protocol {
+            path: self.path.clone(),
+            reason,
+        };
         let message =
             codec::decode(&self.packet[..len]).map_err(|error| protocol(error.to_string()))?;
         match (message, &mut self.stage) {
@@ -285,7 +319,11 @@ impl Zygote {
             (FromZygote::Forked { generation, pid }, Stage::Ready) => {
                 let pidfd = descriptor.ok_or_else(|| protocol("a pidfd is missing".into()))?;
                 self.asked.retain(|&asked| asked != generation);
-                Ok(Some(Said::Forked { generation, pid, pidfd: pidfd.into() }))
+                Ok(Some(Said::Forked {
+                    generation,
+                    pid,
+                    pidfd: pidfd.into(),
+                }))
             }
             (FromZygote::ForkFailed { generation, errno }, Stage::Ready) => {
                 self.asked.retain(|&asked| asked != generation);
@@ -341,7 +379,10 @@ impl Zygote {
     }
 
     pub(crate) fn slow(&self, seconds: u64) -> ZygoteError {
-        ZygoteError::Slow { path: self.path.clone(), seconds }
+        ZygoteError::Slow {
+            path: self.path.clone(),
+            seconds,
+        }
     }
 }
 
@@ -352,8 +393,14 @@ fn spawn(recipe: &Recipe, stdin: OwnedFd, output: OwnedFd) -> Result<Child, Zygo
     }
     let stderr = output.try_clone().map_err(ZygoteError::Start)?;
     let mut command = Command::new(&path);
-    command.arg("__zygote").env_clear().envs(recipe.environment.iter().map(|(n, v)| (n, v)));
-    command.stdin(Stdio::from(stdin)).stdout(Stdio::from(output)).stderr(Stdio::from(stderr));
+    command
+        .arg("__zygote")
+        .env_clear()
+        .envs(recipe.environment.iter().map(|(n, v)| (n, v)));
+    command
+        .stdin(Stdio::from(stdin))
+        .stdout(Stdio::from(output))
+        .stderr(Stdio::from(stderr));
     if let Some(directory) = &recipe.directory {
         command.current_dir(directory);
     }

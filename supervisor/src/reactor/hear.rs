@@ -8,7 +8,7 @@ use nix::sys::epoll::EpollFlags;
 use tracing::{debug, error, info, warn};
 
 use super::nursery::Stage;
-use super::place::{Answered, Kind, Reported, earlier};
+use super::place::{Answered, Kind, Process, Reported, Running, earlier};
 use super::{NOTE_AFTER, Reactor, ZYGOTE, ZYGOTE_OUTPUT, watch};
 use crate::config::TaskOutput;
 use crate::pool::{Answer, Input, LinkEvent, Seat};
@@ -24,10 +24,17 @@ const PROGRESS_LIMIT: usize = 64 << 10;
 
 impl Reactor {
     pub(super) fn hear_process(&mut self, slot: u16, generation: u64, kind: Kind, now: Now) {
-        let Some(place) = self.places.get_mut(usize::from(slot)) else { return };
+        let Some(place) = self.places.get_mut(usize::from(slot)) else {
+            return;
+        };
         // Tokens hold only the low bits of a generation.
-        let Some(process) = place.process.as_ref() else { return };
-        let seat = Seat { slot, generation: process.generation };
+        let Some(process) = place.process.as_ref() else {
+            return;
+        };
+        let seat = Seat {
+            slot,
+            generation: process.generation,
+        };
         if super::place::token(slot, process.generation, kind)
             != super::place::token(slot, generation, kind)
         {
@@ -38,7 +45,9 @@ impl Reactor {
             Kind::Stdout => self.hear_output(seat, Stream::Out),
             Kind::Stderr => self.hear_output(seat, Stream::Err),
             Kind::Job => {
-                let done = self.process(seat).is_none_or(|process| !process.link.flush());
+                let done = self
+                    .process(seat)
+                    .is_none_or(|process| !process.link.flush());
                 if done {
                     self.stop_watching_job(seat);
                 }
@@ -50,8 +59,12 @@ impl Reactor {
 
     fn hear_frames(&mut self, seat: Seat, now: Now) {
         let mut frames = Vec::new();
-        let Some(place) = self.places.get_mut(usize::from(seat.slot)) else { return };
-        let Some(process) = place.process(seat.generation) else { return };
+        let Some(place) = self.places.get_mut(usize::from(seat.slot)) else {
+            return;
+        };
+        let Some(process) = place.process(seat.generation) else {
+            return;
+        };
         let read = process.link.read_frames(&mut self.buffer, &mut frames);
         for frame in frames {
             self.take_frame(seat, frame, now);
@@ -59,7 +72,8 @@ impl Reactor {
         match read {
             Ok(Read::Open) => {}
             Ok(Read::Closed) => {
-                if let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) {
+                if let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation)
+                {
                     let _ = self.epoll.delete(process.link.result());
                 }
                 self.tell(now, Input::Link(seat, LinkEvent::Hangup));
@@ -75,7 +89,12 @@ impl Reactor {
         // What comes after is of no interest, and would come for ever.
         let _ = self.epoll.delete(process.link.result());
         if process.violation.is_none() {
-            warn!(slot = seat.slot, pid = process.pid, how, "a process broke the protocol");
+            warn!(
+                slot = seat.slot,
+                pid = process.pid,
+                how,
+                "a process broke the protocol"
+            );
             process.violation = Some(how);
         }
         self.tell(now, Input::Link(seat, LinkEvent::Violation));
@@ -89,15 +108,12 @@ impl Reactor {
         if process.violation.is_some() {
             return;
         }
-        let mut call = |nonce: u64| match &mut process.running {
-            Some(running) if running.nonce == nonce && running.answer.is_none() => Ok(running),
-            Some(running) if running.nonce == nonce => Err("answered twice"),
-            Some(_) => Err("answered for a call that is not its own"),
-            None => Err("answered without a call"),
-        };
+        let Process {
+            running, served, ..
+        } = process;
         let event = match frame {
             FromTask::Ready => Ok(Some(LinkEvent::Ready)),
-            FromTask::Progress { nonce, details } => call(nonce).and_then(|running| {
+            FromTask::Progress { nonce, details } => call(running, nonce).and_then(|running| {
                 if details.len() > PROGRESS_LIMIT {
                     return Err("reported progress over the limit of 64 KiB");
                 }
@@ -106,7 +122,11 @@ impl Reactor {
                 *notes_due = earlier(*notes_due, Some(now.mono + NOTE_AFTER));
                 Ok(None)
             }),
-            FromTask::Done { nonce, answer, usage } => call(nonce).map(|running| {
+            FromTask::Done {
+                nonce,
+                answer,
+                usage,
+            } => call(running, nonce).map(|running| {
                 let (answer, event) = match answer {
                     FrameAnswer::Returned(bytes) => {
                         (Answered::Returned(bytes.into_vec()), Answer::Returned)
@@ -119,10 +139,10 @@ impl Reactor {
                     max_rss_kb: usage.max_rss_kb,
                 };
                 running.answer = Some((answer, reported));
-                process.served += 1;
+                *served += 1;
                 Some(LinkEvent::Done(event))
             }),
-            FromTask::AllocationFailed { nonce, bytes } => call(nonce).map(|running| {
+            FromTask::AllocationFailed { nonce, bytes } => call(running, nonce).map(|running| {
                 running.failed_allocation = Some(bytes);
                 None
             }),
@@ -140,11 +160,18 @@ impl Reactor {
     }
 
     fn hear_output(&mut self, seat: Seat, stream: Stream) {
-        let Some(place) = self.places.get_mut(usize::from(seat.slot)) else { return };
-        let Some(process) = place.process(seat.generation) else { return };
+        let Some(place) = self.places.get_mut(usize::from(seat.slot)) else {
+            return;
+        };
+        let Some(process) = place.process(seat.generation) else {
+            return;
+        };
         let (read, len) = process.link.read_output(stream, &mut self.buffer);
         if matches!(self.output, TaskOutput::Log) && len > 0 {
-            let job = process.running.as_ref().and_then(|running| self.jobs.get(&running.ticket));
+            let job = process
+                .running
+                .as_ref()
+                .and_then(|running| self.jobs.get(&running.ticket));
             let uuid = job.map(|job| job.receipt.uuid);
             for line in String::from_utf8_lossy(&self.buffer[..len]).lines() {
                 info!(job = ?uuid, pid = process.pid, stream = ?stream, line, "task output");
@@ -159,7 +186,9 @@ impl Reactor {
         self.hear_frames(seat, now);
         for stream in [Stream::Out, Stream::Err] {
             let before = |reactor: &mut Self| {
-                reactor.process(seat).map(|p| p.link.out.total() + p.link.err.total())
+                reactor
+                    .process(seat)
+                    .map(|p| p.link.out.total() + p.link.err.total())
             };
             for _ in 0..LAST_READS {
                 let total = before(self);
@@ -229,16 +258,22 @@ impl Reactor {
 
     pub(super) fn hear_zygote(&mut self, now: Now) {
         loop {
-            let Some(zygote) = self.nursery.zygote() else { return };
+            let Some(zygote) = self.nursery.zygote() else {
+                return;
+            };
             match zygote.hear() {
                 Ok(Said::Nothing) => return,
                 Ok(Said::Ready(tasks)) => {
                     self.nursery.ready(now.mono);
                     debug!(tasks = tasks.len(), "zygote ready");
-                    (self.on_tasks.0)(tasks, &mut self.memory);
+                    self.memory = self.registrar.register(tasks);
                     self.ask_zygote(now);
                 }
-                Ok(Said::Forked { generation, pid, pidfd }) => {
+                Ok(Said::Forked {
+                    generation,
+                    pid,
+                    pidfd,
+                }) => {
                     self.born(generation, pid, pidfd, now);
                     self.ask_zygote(now);
                 }
@@ -252,7 +287,9 @@ impl Reactor {
                 }
                 Ok(Said::Gone) => return self.zygote_died(now),
                 Err(error) => {
-                    self.nursery.zygote().map(|zygote| self.epoll.delete(zygote.socket()));
+                    self.nursery
+                        .zygote()
+                        .map(|zygote| self.epoll.delete(zygote.socket()));
                     return self.zygote_failed(&error, now);
                 }
             }
@@ -260,8 +297,11 @@ impl Reactor {
     }
 
     fn born(&mut self, generation: u64, pid: i32, pidfd: bulkhead_shared::pidfd::PidFd, now: Now) {
-        let is_it = |p: &super::place::Process| p.generation == generation;
-        let slot = self.places.iter().position(|p| p.process.as_ref().is_some_and(is_it));
+        let is_it = |p: &Process| p.generation == generation;
+        let slot = self
+            .places
+            .iter()
+            .position(|p| p.process.as_ref().is_some_and(is_it));
         let Some(slot) = slot.and_then(|slot| u16::try_from(slot).ok()) else {
             // Nobody waits for it any more; its job pipe is closed, so it ends by itself.
             return debug!(pid, "a process came too late");
@@ -278,8 +318,13 @@ impl Reactor {
     }
 
     fn zygote_died(&mut self, now: Now) {
-        let was_ready = self.nursery.zygote().is_some_and(|zygote| zygote.is_ready());
-        let Some(zygote) = self.nursery.fail(now.mono) else { return };
+        let was_ready = self
+            .nursery
+            .zygote()
+            .is_some_and(|zygote| zygote.is_ready());
+        let Some(zygote) = self.nursery.fail(now.mono) else {
+            return;
+        };
         let asked = zygote.asked.clone();
         let error = zygote.end();
         if was_ready {
@@ -293,7 +338,9 @@ impl Reactor {
     }
 
     pub(super) fn hear_zygote_output(&mut self) {
-        let Some(zygote) = self.nursery.zygote() else { return };
+        let Some(zygote) = self.nursery.zygote() else {
+            return;
+        };
         let (lines, is_open) = zygote.read_output();
         if !is_open {
             let _ = self.epoll.delete(zygote.output());
@@ -318,5 +365,15 @@ impl Reactor {
             }
             Stage::Ready(_) => {}
         }
+    }
+}
+
+/// The job that a frame speaks of.
+fn call(running: &mut Option<Running>, nonce: u64) -> Result<&mut Running, &'static str> {
+    match running {
+        Some(running) if running.nonce != nonce => Err("answered for a call that is not its own"),
+        Some(running) if running.answer.is_some() => Err("answered twice"),
+        Some(running) => Ok(running),
+        None => Err("answered without a call"),
     }
 }

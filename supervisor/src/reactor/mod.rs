@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bulkhead_shared::broker::{Interrupt, Note};
-use bulkhead_shared::task::TaskSpec;
 use bulkhead_shared::time::Now;
 use crossbeam::channel::{Receiver, Sender};
 use nix::errno::Errno;
@@ -36,6 +35,7 @@ use crate::process::exit;
 use crate::process::home::{Cleaner, RunDirectory};
 use crate::process::link::READ;
 use crate::process::users::Users;
+use crate::registrar::Registrar;
 use crate::sandbox::plan::Plan;
 use crate::source::queue::Queue;
 use nursery::Nursery;
@@ -81,17 +81,7 @@ pub(crate) struct Parts {
     pub wake: Arc<Interrupt>,
     /// Readable when SIGTERM or SIGINT has come.
     pub signals: UnixStream,
-    /// Told what the child can do, each time that changes.
-    pub on_tasks: Box<dyn FnMut(Vec<TaskSpec>, &mut Option<u64>) + Send>,
-}
-
-/// Debug for the callback.
-struct Opaque<T>(T);
-
-impl<T> std::fmt::Debug for Opaque<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("..")
-    }
+    pub registrar: Registrar,
 }
 
 /// The loop's state.
@@ -123,7 +113,7 @@ pub(crate) struct Reactor {
     inbox: Receiver<Notice>,
     wake: Arc<Interrupt>,
     signals: UnixStream,
-    on_tasks: Opaque<Box<dyn FnMut(Vec<TaskSpec>, &mut Option<u64>) + Send>>,
+    registrar: Registrar,
     buffer: Vec<u8>,
     nonces: RandomState,
     sweeping: Vec<u16>,
@@ -182,7 +172,7 @@ impl Reactor {
             inbox: parts.inbox,
             wake: parts.wake,
             signals: parts.signals,
-            on_tasks: Opaque(parts.on_tasks),
+            registrar: parts.registrar,
             buffer: vec![0; READ],
             nonces: RandomState::new(),
             sweeping: Vec::new(),
@@ -285,12 +275,22 @@ impl Reactor {
 
     /// Sets the timer to the earliest thing due; a timer that is early already is left alone.
     fn arm(&mut self) -> io::Result<()> {
-        let due = [self.pool.wake_at(), self.sweep_due, self.notes_due, self.nursery.wake_at()];
-        let due = due.into_iter().fold(Some(self.reap_due), earlier).unwrap_or(self.reap_due);
+        let due = [
+            self.pool.wake_at(),
+            self.sweep_due,
+            self.notes_due,
+            self.nursery.wake_at(),
+        ];
+        let due = due
+            .into_iter()
+            .fold(Some(self.reap_due), earlier)
+            .unwrap_or(self.reap_due);
         if self.armed.is_some_and(|armed| armed <= due) {
             return Ok(());
         }
-        let left = due.saturating_duration_since(Now::read().mono).max(Duration::from_micros(1));
+        let left = due
+            .saturating_duration_since(Now::read().mono)
+            .max(Duration::from_micros(1));
         let once = Expiration::OneShot(TimeSpec::from_duration(left));
         self.timer.set(once, TimerSetTimeFlags::empty())?;
         self.armed = Some(due);
@@ -298,8 +298,13 @@ impl Reactor {
     }
 
     fn publish_room(&mut self, now: Instant) {
-        let room = if self.is_stopping { 0 } else { self.pool.room(now) };
-        self.queue.publish(self.epoch, u32::try_from(room).unwrap_or(u32::MAX));
+        let room = if self.is_stopping {
+            0
+        } else {
+            self.pool.room(now)
+        };
+        self.queue
+            .publish(self.epoch, u32::try_from(room).unwrap_or(u32::MAX));
     }
 
     fn hear_signals(&mut self, now: Now) {
@@ -311,7 +316,11 @@ impl Reactor {
     }
 
     fn stop(&mut self, now: Now) {
-        let how = if self.is_stopping { How::Now } else { How::Drain };
+        let how = if self.is_stopping {
+            How::Now
+        } else {
+            How::Drain
+        };
         match how {
             How::Drain => info!("draining: running tasks may finish (a second signal stops them)"),
             How::Now => info!("stopping: running tasks are ended, their jobs given back"),
@@ -348,9 +357,8 @@ impl Reactor {
     }
 
     fn home(&self, generation: u64) -> Option<PathBuf> {
-        let homes = self.plan.homes.then_some(())?;
-        let () = homes;
-        self.run_directory.as_ref().map(|run| run.home(generation))
+        let run = self.run_directory.as_ref().filter(|_| self.plan.homes)?;
+        Some(run.home(generation))
     }
 
     fn close_down(&mut self) {

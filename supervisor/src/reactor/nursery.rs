@@ -67,7 +67,10 @@ impl Nursery {
     }
 
     pub(super) fn starting(&mut self, zygote: Zygote, now: Instant) {
-        self.stage = Stage::Starting { zygote, until: now + READY_WITHIN };
+        self.stage = Stage::Starting {
+            zygote,
+            until: now + READY_WITHIN,
+        };
     }
 
     /// The zygote is ready: turns the stage.
@@ -83,7 +86,9 @@ impl Nursery {
 
     /// Takes the zygote away and rests; what it had been asked for comes back.
     pub(super) fn fail(&mut self, now: Instant) -> Option<Zygote> {
-        let rest = REST_FIRST.saturating_mul(1 << self.failures.min(10)).min(REST_LONGEST);
+        let rest = REST_FIRST
+            .saturating_mul(1 << self.failures.min(10))
+            .min(REST_LONGEST);
         self.failures += 1;
         let resting = Stage::Resting { until: now + rest };
         match std::mem::replace(&mut self.stage, resting) {
@@ -112,8 +117,14 @@ impl Nursery {
 
     /// The next spawn that the zygote can be asked for.
     pub(super) fn next(&mut self) -> Option<Spawn> {
-        let Stage::Ready(zygote) = &self.stage else { return None };
-        if zygote.asked.len() < UNANSWERED { self.waiting.pop_front() } else { None }
+        let Stage::Ready(zygote) = &self.stage else {
+            return None;
+        };
+        if zygote.asked.len() < UNANSWERED {
+            self.waiting.pop_front()
+        } else {
+            None
+        }
     }
 
     /// Lets the zygote go if another binary stands where it came from; whether it did.
@@ -122,7 +133,9 @@ impl Nursery {
             return false;
         }
         self.look_due = Some(now + LOOK_EVERY);
-        let Stage::Ready(zygote) = &self.stage else { return false };
+        let Stage::Ready(zygote) = &self.stage else {
+            return false;
+        };
         if !zygote.is_outdated() || !zygote.asked.is_empty() {
             return false;
         }
@@ -141,11 +154,15 @@ impl Nursery {
     }
 
     pub(super) fn reap_retired(&mut self) {
-        self.retired.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        self.retired
+            .retain_mut(|child| matches!(child.try_wait(), Ok(None)));
     }
 
     pub(super) fn pids(&self) -> Vec<i32> {
-        let retired = self.retired.iter().map(|child| i32::try_from(child.id()).unwrap_or(0));
+        let retired = self
+            .retired
+            .iter()
+            .map(|child| i32::try_from(child.id()).unwrap_or(0));
         let current = match &self.stage {
             Stage::Starting { zygote, .. } | Stage::Ready(zygote) => Some(zygote.pid()),
             Stage::Resting { .. } => None,

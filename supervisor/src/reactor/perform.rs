@@ -43,7 +43,9 @@ impl Reactor {
     }
 
     pub(super) fn process(&mut self, seat: Seat) -> Option<&mut Process> {
-        self.places.get_mut(usize::from(seat.slot))?.process(seat.generation)
+        self.places
+            .get_mut(usize::from(seat.slot))?
+            .process(seat.generation)
     }
 
     /// Takes claimed jobs in and offers them to the pool.
@@ -104,13 +106,20 @@ impl Reactor {
 
     /// Asks the zygote for as many waiting processes as it takes.
     pub(super) fn ask_zygote(&mut self, now: Now) {
-        while let Some(Spawn { seat, mut fork, theirs }) = self.nursery.next() {
+        while let Some(Spawn {
+            seat,
+            mut fork,
+            theirs,
+        }) = self.nursery.next()
+        {
             // Known only since the zygote has said its tasks.
             fork.memory = self.memory;
             let place = &self.places[usize::from(seat.slot)];
             let cgroup = place.leaf.as_ref().map(|leaf| leaf.as_fd());
             let descriptors = theirs.in_order(cgroup);
-            let Some(zygote) = self.nursery.zygote() else { return };
+            let Some(zygote) = self.nursery.zygote() else {
+                return;
+            };
             if let Err(error) = zygote.fork(fork, &descriptors) {
                 debug!(%error, slot = seat.slot, "the zygote could not be asked");
                 self.drop_unborn(seat, now);
@@ -137,7 +146,9 @@ impl Reactor {
     fn send(&mut self, seat: Seat, ticket: TicketId, now: Now) {
         use std::hash::BuildHasher;
         let nonce = self.nonces.hash_one((ticket.0, seat.generation));
-        let Some(job) = self.jobs.get_mut(&ticket) else { return };
+        let Some(job) = self.jobs.get_mut(&ticket) else {
+            return;
+        };
         let run = run_frame(job, nonce);
         let process = self.places[usize::from(seat.slot)].process(seat.generation);
         let Some(process) = process else { return };
@@ -173,9 +184,14 @@ impl Reactor {
     fn signal(&mut self, seat: Seat, force: Force) {
         let containment = self.plan.setup.containment;
         let group = self.plan.pidfd_group && !containment.has_init();
-        let Some(place) = self.places.get_mut(usize::from(seat.slot)) else { return };
+        let Some(place) = self.places.get_mut(usize::from(seat.slot)) else {
+            return;
+        };
         let leaf = place.leaf.as_ref();
-        let process = place.process.as_mut().filter(|p| p.generation == seat.generation);
+        let process = place
+            .process
+            .as_mut()
+            .filter(|p| p.generation == seat.generation);
         let Some(process) = process else { return };
         let Some(pidfd) = &process.pidfd else { return };
         let send = |signal| match group {
@@ -188,7 +204,9 @@ impl Reactor {
             (Force::Kill, Containment::Subreaper) => {
                 process.is_killed = true;
                 // The init kills everything below it; killed itself, it could not.
-                pidfd.signal(libc::SIGHUP).and_then(|()| pidfd.signal(libc::SIGCONT))
+                pidfd
+                    .signal(libc::SIGHUP)
+                    .and_then(|()| pidfd.signal(libc::SIGCONT))
             }
             (Force::Kill, _) => {
                 process.is_killed = true;
@@ -213,7 +231,9 @@ impl Reactor {
     }
 
     pub(super) fn look_at_sweep(&mut self, slot: u16, now: Now) {
-        let Some(place) = self.places.get_mut(usize::from(slot)) else { return };
+        let Some(place) = self.places.get_mut(usize::from(slot)) else {
+            return;
+        };
         let Some(process) = place.process.as_ref().filter(|process| process.is_sweeping) else {
             return;
         };
@@ -256,8 +276,13 @@ impl Reactor {
 
     pub(super) fn cleaned(&mut self, generation: u64, removed: io::Result<()>, now: Now) {
         let is_it = |process: &Process| process.generation == generation && process.is_sweeping;
-        let slot = self.places.iter().position(|p| p.process.as_ref().is_some_and(is_it));
-        let Some(slot) = slot.and_then(|slot| u16::try_from(slot).ok()) else { return };
+        let slot = self
+            .places
+            .iter()
+            .position(|p| p.process.as_ref().is_some_and(is_it));
+        let Some(slot) = slot.and_then(|slot| u16::try_from(slot).ok()) else {
+            return;
+        };
         let sweep = match removed {
             Ok(()) => Sweep::Clean,
             Err(error) => {
@@ -269,11 +294,16 @@ impl Reactor {
     }
 
     fn finish(&mut self, ticket: TicketId, seat: Seat, end: End, now: Now) {
-        let Some(job) = self.jobs.remove(&ticket) else { return };
+        let Some(job) = self.jobs.remove(&ticket) else {
+            return;
+        };
         if end == End::Released {
             self.has_released = true;
         }
-        let now = Now { mono: now.mono, wall: Now::read().wall };
+        let now = Now {
+            mono: now.mono,
+            wall: Now::read().wall,
+        };
         let process = self.places[usize::from(seat.slot)].process(seat.generation);
         let ended = match process {
             Some(process) => match process.running.take() {
@@ -296,23 +326,34 @@ impl Reactor {
     }
 
     fn release(&mut self, ticket: TicketId, now: Now) {
-        let Some(job) = self.jobs.remove(&ticket) else { return };
+        let Some(job) = self.jobs.remove(&ticket) else {
+            return;
+        };
         self.has_released |= self.is_stopping;
-        self.queue.send(Order::Settle(job, ended_unrun(Outcome::Released, now.wall)));
+        self.queue
+            .send(Order::Settle(job, ended_unrun(Outcome::Released, now.wall)));
     }
 
     /// Writes notes about jobs that have been running for a while, or have made progress.
     pub(super) fn write_notes(&mut self, now: Now) {
         self.notes_due = None;
         let mut notes = Vec::new();
-        for process in self.places.iter_mut().filter_map(|place| place.process.as_mut()) {
-            let Some(running) = process.running.as_mut().filter(|r| !r.is_noted) else { continue };
+        for process in self
+            .places
+            .iter_mut()
+            .filter_map(|place| place.process.as_mut())
+        {
+            let Some(running) = process.running.as_mut().filter(|r| !r.is_noted) else {
+                continue;
+            };
             let due = running.started.mono + NOTE_AFTER;
             if due > now.mono && running.progress.is_none() {
                 self.notes_due = earlier(self.notes_due, Some(due));
                 continue;
             }
-            let Some(job) = self.jobs.get(&running.ticket) else { continue };
+            let Some(job) = self.jobs.get(&running.ticket) else {
+                continue;
+            };
             running.is_noted = true;
             notes.push(Note {
                 receipt: job.receipt.clone(),
@@ -343,12 +384,23 @@ impl Reactor {
         let id = |kind| token(seat.slot, seat.generation, kind);
         let input = EpollFlags::EPOLLIN;
         if let Some(pidfd) = &process.pidfd {
-            self.epoll.add(pidfd.as_fd(), EpollEvent::new(input, id(Kind::Exit)))?;
+            self.epoll
+                .add(pidfd.as_fd(), EpollEvent::new(input, id(Kind::Exit)))?;
         }
         let link = &process.link;
         watch(&self.epoll, link.result(), input, id(Kind::Result))?;
-        watch(&self.epoll, link.stream(link::Stream::Out), input, id(Kind::Stdout))?;
-        watch(&self.epoll, link.stream(link::Stream::Err), input, id(Kind::Stderr))
+        watch(
+            &self.epoll,
+            link.stream(link::Stream::Out),
+            input,
+            id(Kind::Stdout),
+        )?;
+        watch(
+            &self.epoll,
+            link.stream(link::Stream::Err),
+            input,
+            id(Kind::Stderr),
+        )
     }
 }
 

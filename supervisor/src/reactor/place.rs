@@ -74,7 +74,9 @@ pub(crate) struct Place {
 impl Place {
     /// The process of this generation, if it is still there.
     pub(crate) fn process(&mut self, generation: u64) -> Option<&mut Process> {
-        self.process.as_mut().filter(|process| process.generation == generation)
+        self.process
+            .as_mut()
+            .filter(|process| process.generation == generation)
     }
 }
 
@@ -109,8 +111,14 @@ pub(crate) enum Kind {
     Cgroup,
 }
 
-const KINDS: [Kind; 6] =
-    [Kind::Exit, Kind::Result, Kind::Stdout, Kind::Stderr, Kind::Job, Kind::Cgroup];
+const KINDS: [Kind; 6] = [
+    Kind::Exit,
+    Kind::Result,
+    Kind::Stdout,
+    Kind::Stderr,
+    Kind::Job,
+    Kind::Cgroup,
+];
 
 /// Bits of a token: kind, slot, generation. A generation is compared by its low bits; between two
 /// that agree in them lie 2^44 processes.
@@ -148,7 +156,10 @@ mod tests {
     #[test]
     fn a_token_names_slot_generation_and_kind() {
         for kind in KINDS {
-            assert_eq!(untoken(token(65_535, 123_456_789, kind)), Some((65_535, 123_456_789, kind)));
+            assert_eq!(
+                untoken(token(65_535, 123_456_789, kind)),
+                Some((65_535, 123_456_789, kind))
+            );
         }
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use bulkhead_shared::outcome::{
-    Cause, Ended, ErrorDetails, Outcome, Output, Usage, UsageSource,
-};
+use bulkhead_shared::outcome::{Cause, Ended, ErrorDetails, Outcome, Output, Usage, UsageSource};
 use bulkhead_shared::policy::Policy;
 use bulkhead_shared::time::{Now, millis};
 use bulkhead_shared::units::{Size, show_duration};
@@ -29,7 +27,14 @@ pub(super) fn compose(
     let started_at = Some(running.started.wall);
     let pid = u32::try_from(process.pid).ok();
     let outcome = outcome(process, running, end, policy);
-    Ended { outcome, usage, output: Some(output), started_at, finished_at: now.wall, pid }
+    Ended {
+        outcome,
+        usage,
+        output: Some(output),
+        started_at,
+        finished_at: now.wall,
+        pid,
+    }
 }
 
 fn outcome(process: &Process, running: Running, end: End, policy: &Policy) -> Outcome {
@@ -38,23 +43,41 @@ fn outcome(process: &Process, running: Running, end: End, policy: &Policy) -> Ou
         (End::Returned, Some(Answered::Returned(result))) => Outcome::Returned(result),
         (End::Failed, Some(Answered::Failed(failure))) => {
             let unknown = failure.name == "unknown-task";
-            let cause = if unknown { Cause::UnknownTask } else { Cause::Error };
+            let cause = if unknown {
+                Cause::UnknownTask
+            } else {
+                Cause::Error
+            };
             let mut error = ErrorDetails::new(&failure.name, failure.text);
             error.traceback = failure.traceback;
-            Outcome::Failed { cause, error, is_final: failure.is_final }
+            Outcome::Failed {
+                cause,
+                error,
+                is_final: failure.is_final,
+            }
         }
         (End::Released | End::Forgotten, _) => Outcome::Released,
         (End::TimedOut, _) => {
-            let text = format!("ran longer than its timeout of {}", show_duration(policy.timeout));
-            failed(Cause::Timeout, ended_by(process, ErrorDetails::new("timeout", text)))
+            let text = format!(
+                "ran longer than its timeout of {}",
+                show_duration(policy.timeout)
+            );
+            failed(
+                Cause::Timeout,
+                ended_by(process, ErrorDetails::new("timeout", text)),
+            )
         }
         (End::Expired, _) => {
             let text = "was still running when the job's life (`expires`) was over";
-            failed(Cause::Expired, ended_by(process, ErrorDetails::new("expired", text)))
+            failed(
+                Cause::Expired,
+                ended_by(process, ErrorDetails::new("expired", text)),
+            )
         }
-        (End::Revoked, _) => {
-            failed(Cause::Revoked, ErrorDetails::new("revoked", "a user revoked the job"))
-        }
+        (End::Revoked, _) => failed(
+            Cause::Revoked,
+            ErrorDetails::new("revoked", "a user revoked the job"),
+        ),
         (End::Unkillable, _) => {
             let text = "a process or file of the attempt is left and cannot be removed (look for \
                         a process in state D; the slot is retired)";
@@ -63,7 +86,10 @@ fn outcome(process: &Process, running: Running, end: End, policy: &Policy) -> Ou
         (End::Protocol, _) => {
             let reason = process.violation.as_deref();
             let text = reason.unwrap_or("closed its result pipe without an answer");
-            failed(Cause::Protocol, ended_by(process, ErrorDetails::new("protocol", text)))
+            failed(
+                Cause::Protocol,
+                ended_by(process, ErrorDetails::new("protocol", text)),
+            )
         }
         (End::Crashed | End::Returned | End::Failed, _) => {
             crash(process, running.failed_allocation, policy)
@@ -72,7 +98,11 @@ fn outcome(process: &Process, running: Running, end: End, policy: &Policy) -> Ou
 }
 
 fn failed(cause: Cause, error: ErrorDetails) -> Outcome {
-    Outcome::Failed { cause, error, is_final: false }
+    Outcome::Failed {
+        cause,
+        error,
+        is_final: false,
+    }
 }
 
 /// How the task itself ended: signal and code.
@@ -103,7 +133,10 @@ fn crash(process: &Process, failed_allocation: Option<u64>, policy: &Policy) -> 
         0 => format!("exited with code {code} before it returned"),
         signal => format!("killed by {}", signal_name(signal)),
     };
-    failed(Cause::Crash, ended_by(process, ErrorDetails::new("crash", text)))
+    failed(
+        Cause::Crash,
+        ended_by(process, ErrorDetails::new("crash", text)),
+    )
 }
 
 fn out_of_memory(
@@ -114,7 +147,10 @@ fn out_of_memory(
     peak: Option<u64>,
 ) -> Option<ErrorDetails> {
     let show = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".into(), |b| Size(b).to_string());
-    #[expect(clippy::cast_precision_loss, reason = "a comparison to one part in twenty")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a comparison to one part in twenty"
+    )]
     let is_near = match (limit, peak) {
         (Some(limit), Some(peak)) => peak as f64 >= limit as f64 * NEAR_LIMIT,
         _ => false,
@@ -129,7 +165,11 @@ fn out_of_memory(
         "out of memory: {text}; limit {limit_text}, peak {peak_text} (raise it with the task's \
          `memory` option or --memory)"
     );
-    Some(ErrorDetails { limit, peak, ..ErrorDetails::new("out-of-memory", text) })
+    Some(ErrorDetails {
+        limit,
+        peak,
+        ..ErrorDetails::new("out-of-memory", text)
+    })
 }
 
 fn usage(process: &Process, running: &Running, now: Now) -> Usage {
@@ -155,14 +195,24 @@ fn usage(process: &Process, running: &Running, now: Now) -> Usage {
                 source: Some(UsageSource::Waitid),
             }
         }
-        (None, Some(Reported { cpu_user_us, cpu_system_us, max_rss_kb })) => Usage {
+        (
+            None,
+            Some(Reported {
+                cpu_user_us,
+                cpu_system_us,
+                max_rss_kb,
+            }),
+        ) => Usage {
             wall_ms,
             cpu_user_ms: to_ms(cpu_user_us),
             cpu_system_ms: to_ms(cpu_system_us),
             max_rss_kb,
             source: Some(UsageSource::Reported),
         },
-        (None, None) => Usage { wall_ms, ..Usage::default() },
+        (None, None) => Usage {
+            wall_ms,
+            ..Usage::default()
+        },
     }
 }
 
@@ -172,5 +222,11 @@ fn output(process: &mut Process) -> Output {
     let (stdout, stderr) = (link.out.text(), link.err.text());
     let limit = crate::process::link::TAIL as u64;
     let truncated = stdout_bytes > limit || stderr_bytes > limit;
-    Output { stdout, stderr, stdout_bytes, stderr_bytes, truncated }
+    Output {
+        stdout,
+        stderr,
+        stdout_bytes,
+        stderr_bytes,
+        truncated,
+    }
 }

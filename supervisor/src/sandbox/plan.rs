@@ -86,17 +86,22 @@ impl Plan {
     /// The tasks' users could not be had: the plan without them.
     pub(crate) fn without_own_users(&mut self, reason: &str) {
         self.own_users = false;
-        if !matches!(self.setup.containment, Containment::PidNamespace { user: true }) {
+        if !matches!(
+            self.setup.containment,
+            Containment::PidNamespace { user: true }
+        ) {
             self.setup.processes = None;
         }
-        self.missing.push(format!("tasks run as this user: {reason}"));
+        self.missing
+            .push(format!("tasks run as this user: {reason}"));
         self.describe(true);
     }
 
     fn name_missing(&mut self, host: &Host) {
         let mut missing = Vec::new();
         if !host.landlock_scope {
-            missing.push("tasks can signal processes of their own user (Landlock ABI 6 is missing)");
+            missing
+                .push("tasks can signal processes of their own user (Landlock ABI 6 is missing)");
         }
         if host.is_root && !self.own_users && self.user.is_none() {
             missing.push("tasks run as root (--task-user keep)");
@@ -120,7 +125,9 @@ fn containment(is_process: bool, host: &Host) -> Containment {
     }
     // Without a profile a task sees the host as it is, so it gets no namespace.
     if is_process && host.user_namespaces {
-        return Containment::PidNamespace { user: !host.is_root };
+        return Containment::PidNamespace {
+            user: !host.is_root,
+        };
     }
     Containment::Subreaper
 }

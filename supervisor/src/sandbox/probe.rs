@@ -12,8 +12,15 @@ use nix::unistd::{ForkResult, fork};
 use crate::process::cgroup;
 
 /// What can be denied.
-pub(crate) const FEATURES: [&str; 7] =
-    ["landlock", "cgroup", "cgroup-kill", "pidfd-group", "clone3", "userns", "tid-address"];
+pub(crate) const FEATURES: [&str; 7] = [
+    "landlock",
+    "cgroup",
+    "cgroup-kill",
+    "pidfd-group",
+    "clone3",
+    "userns",
+    "tid-address",
+];
 
 /// What this host can do, less what was denied.
 #[derive(Debug, Clone)]
@@ -40,7 +47,11 @@ impl Host {
         Self {
             is_root,
             landlock_scope: has("landlock") && landlock_abi() >= 6,
-            cgroup: if has("cgroup") && is_root { writable_cgroup() } else { None },
+            cgroup: if has("cgroup") && is_root {
+                writable_cgroup()
+            } else {
+                None
+            },
             cgroup_kill: has("cgroup-kill"),
             pidfd_group: has("pidfd-group") && group_signals(),
             clone3: has("clone3") && clone3_works(),
@@ -71,7 +82,9 @@ fn writable_cgroup() -> Option<PathBuf> {
 
 fn group_signals() -> bool {
     let own = i32::try_from(std::process::id()).unwrap_or(i32::MAX);
-    let Ok(process) = bulkhead_shared::pidfd::PidFd::open(own) else { return false };
+    let Ok(process) = bulkhead_shared::pidfd::PidFd::open(own) else {
+        return false;
+    };
     // Signal 0 tests only; a process that leads no group answers ESRCH, an old kernel EINVAL.
     match process.signal_group(0) {
         Ok(()) => true,

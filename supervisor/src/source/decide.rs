@@ -36,9 +36,19 @@ pub(crate) fn decide(
 ) -> (Settlement, Story) {
     let at = ended.finished_at;
     let elapsed_ms = ended.usage.wall_ms;
-    let Job { ticket, receipt, task, history, policy, .. } = job;
+    let Job {
+        ticket,
+        receipt,
+        task,
+        history,
+        policy,
+        ..
+    } = job;
     let bits = random.hash_one((receipt.uuid, receipt.fence));
-    #[expect(clippy::cast_precision_loss, reason = "any value between 0 and 1 will do")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "any value between 0 and 1 will do"
+    )]
     let jitter = bits as f64 / u64::MAX as f64;
     let outcome = match &ended.outcome {
         Outcome::Returned(_) => "returned",
@@ -54,14 +64,34 @@ pub(crate) fn decide(
     };
     let (next, history) = retry::decide(history, ended, about);
     let attempt = history.attempt;
-    let story = Story { ticket, task: task.as_str().into(), outcome, attempt, elapsed_ms };
-    (Settlement { receipt, next, history: history.to_json(), at }, story)
+    let story = Story {
+        ticket,
+        task: task.as_str().into(),
+        outcome,
+        attempt,
+        elapsed_ms,
+    };
+    (
+        Settlement {
+            receipt,
+            next,
+            history: history.to_json(),
+            at,
+        },
+        story,
+    )
 }
 
 impl Story {
     /// Tells the log what became of the job.
     pub(crate) fn tell(&self, settlement: &Told, settled: Settled) {
-        let Self { task, outcome, attempt, elapsed_ms, .. } = self;
+        let Self {
+            task,
+            outcome,
+            attempt,
+            elapsed_ms,
+            ..
+        } = self;
         let Told { uuid, next } = settlement;
         match settled {
             Settled::Applied => {
@@ -93,6 +123,9 @@ impl From<&Settlement> for Told {
             Move::Bury { .. } => "failed",
             Move::Drop { .. } => "dropped",
         };
-        Self { uuid: settlement.receipt.uuid, next }
+        Self {
+            uuid: settlement.receipt.uuid,
+            next,
+        }
     }
 }

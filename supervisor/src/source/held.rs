@@ -27,12 +27,20 @@ impl Held {
 
     /// A copy of everything.
     pub(crate) fn all(&self) -> Vec<(TicketId, Receipt)> {
-        self.with(|held| held.iter().map(|(&ticket, receipt)| (ticket, receipt.clone())).collect())
+        self.with(|held| {
+            held.iter()
+                .map(|(&ticket, receipt)| (ticket, receipt.clone()))
+                .collect()
+        })
     }
 
     /// The ticket of a lease.
     pub(crate) fn ticket_of(&self, receipt: &Receipt) -> Option<TicketId> {
         let is_it = |held: &Receipt| held.uuid == receipt.uuid && held.fence == receipt.fence;
-        self.with(|held| held.iter().find(|(_, held)| is_it(held)).map(|(&ticket, _)| ticket))
+        self.with(|held| {
+            held.iter()
+                .find(|(_, held)| is_it(held))
+                .map(|(&ticket, _)| ticket)
+        })
     }
 }

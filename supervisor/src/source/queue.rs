@@ -190,7 +190,9 @@ impl Thread {
         if self.is_stopping || self.serving.is_none() {
             return 0;
         }
-        usize::try_from(self.room.look().room).unwrap_or(0).min(CLAIM)
+        usize::try_from(self.room.look().room)
+            .unwrap_or(0)
+            .min(CLAIM)
     }
 
     fn wait(&mut self, bell: &mut Option<Box<dyn Bell>>, at_most: Duration) {
@@ -225,8 +227,12 @@ impl Thread {
     /// Settles and claims. Returns the time until the next delayed job is due.
     fn turn(&mut self, room: usize) -> Result<Option<Duration>, BrokerError> {
         let batch = self.pending.len().min(BATCH);
-        let settlements: Vec<_> =
-            self.pending.iter().take(batch).map(|pending| pending.settlement.clone()).collect();
+        let settlements: Vec<_> = self
+            .pending
+            .iter()
+            .take(batch)
+            .map(|pending| pending.settlement.clone())
+            .collect();
         let selection = self.serving.as_ref().map(|(selection, _)| selection);
         let claim = selection.filter(|_| room > 0).map(|selection| Claim {
             owner: self.setting.owner,
@@ -242,7 +248,9 @@ impl Thread {
         }
         for (pending, settled) in self.pending.drain(..batch).zip(&turned.settled) {
             self.setting.held.remove(pending.story.ticket);
-            pending.story.tell(&Told::from(&pending.settlement), *settled);
+            pending
+                .story
+                .tell(&Told::from(&pending.settlement), *settled);
         }
         let next_due = turned.next_due;
         if asked {
@@ -262,7 +270,9 @@ impl Thread {
             return;
         }
         fault::point("hand-over");
-        let Some((_, rules)) = &self.serving else { return };
+        let Some((_, rules)) = &self.serving else {
+            return;
+        };
         let mut jobs = Vec::with_capacity(turned.claimed.len());
         let mut told = Vec::new();
         for claimed in turned.claimed {

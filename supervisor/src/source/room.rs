@@ -22,7 +22,10 @@ fn pack(offer: Offer) -> u64 {
 
 fn unpack(value: u64) -> Offer {
     let half = |value: u64| u32::try_from(value & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-    Offer { epoch: half(value >> 32), room: half(value) }
+    Offer {
+        epoch: half(value >> 32),
+        room: half(value),
+    }
 }
 
 impl Room {
@@ -30,7 +33,9 @@ impl Room {
     pub(crate) fn publish(&self, offer: Offer) {
         let newer = |value| (unpack(value).epoch == offer.epoch).then(|| pack(offer));
         // A newer epoch means that jobs are on their way; the reactor publishes again then.
-        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, newer);
+        let _ = self
+            .0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, newer);
     }
 
     pub(crate) fn look(&self) -> Offer {
@@ -43,7 +48,9 @@ impl Room {
             let epoch = unpack(value).epoch.wrapping_add(1);
             Some(pack(Offer { epoch, room: 0 }))
         };
-        let before = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        let before = self
+            .0
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         let before = before.unwrap_or_else(|value| value);
         unpack(before).epoch.wrapping_add(1)
     }
