@@ -1,6 +1,9 @@
 //! Bulkhead supervisor.
 
-#[expect(dead_code, unused_imports, reason = "wired by the reactor")]
+#[cfg_attr(
+    not(test),
+    expect(dead_code, unused_imports, reason = "wired by the reactor")
+)]
 mod pool;
 
 fn main() {}
