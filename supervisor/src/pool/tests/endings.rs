@@ -147,6 +147,20 @@ fn an_answer_given_before_the_lease_was_lost_is_left_for_the_store_to_judge() {
 }
 
 #[test]
+fn a_lease_lost_after_the_kill_voids_only_what_was_not_answered() {
+    let mut answered = Desk::running(1, ticket(1));
+    let _ = answered.link(FIRST, RETURNED);
+    assert_eq!(answered.wake(ms(500)), [KILL]);
+    assert_eq!(answered.step(Input::LeaseLost(TicketId(1))), []);
+    assert_eq!(answered.exit(FIRST)[0], finish(1, FIRST, End::Returned));
+    let mut silent = Desk::running(1, ticket(1));
+    let _ = silent.wake(ms(1_000));
+    let _ = silent.wake(ms(200));
+    assert_eq!(silent.step(Input::LeaseLost(TicketId(1))), []);
+    assert_eq!(silent.exit(FIRST)[0], finish(1, FIRST, End::Forgotten));
+}
+
+#[test]
 fn a_process_that_exits_without_an_answer_has_crashed() {
     let mut desk = Desk::running(1, ticket(1));
     assert_eq!(desk.exit(FIRST), [finish(1, FIRST, End::Crashed), next(0)]);
