@@ -30,7 +30,7 @@ pub(crate) use event::{
     Action, Actions, Answer, End, Force, How, Input, Limits, LinkEvent, Seat, Snapshot, Sweep,
     Ticket, TicketId,
 };
-use plan::{Prospect, Waiting, earlier, prospect};
+use plan::{Prospect, Waiting, Walk, prospect};
 use room::Recent;
 use slot::{Refill, Slot, Turn};
 use state::{State, later};
@@ -256,7 +256,10 @@ impl Pool {
     /// After something in one slot: as [`Pool::plan`], but quick when nobody waits.
     fn plan_at(&mut self, index: usize, now: Instant, out: &mut Actions) {
         if self.waiting.is_empty() {
-            self.refill(index..=index, now, out);
+            self.look_at = None;
+            self.walk(now, out, |walk, _, profile| {
+                walk.refill(index..index + 1, profile)
+            });
         } else {
             self.plan(now, out);
         }
@@ -264,48 +267,46 @@ impl Pool {
 
     /// Serves those who wait, then fills what is still vacant.
     fn plan(&mut self, now: Instant, out: &mut Actions) {
-        self.look_at = None;
-        if self.is_draining() || (!self.waiting.is_empty() && self.is_gone()) {
-            let release = |one: Waiting| Action::Release(one.ticket.id);
-            self.waiting
-                .drain(..)
-                .map(release)
-                .for_each(|one| out.push(one));
+        if self.is_draining() || self.is_gone() {
+            self.look_at = None;
+            let ids = self.waiting.drain(..).map(|one| one.ticket.id);
+            ids.for_each(|id| out.push(Action::Release(id)));
             return;
         }
-        if !self.waiting.is_empty() {
-            let mut turn = Turn {
-                now,
-                limits: &self.limits,
-                refill: Refill::Yes,
-                recent: &mut self.recent,
-                out,
+        self.look_at = self.walk(now, out, |walk, waiting, profile| {
+            let look_at = match waiting.is_empty() {
+                true => None,
+                false => walk.plan(waiting),
             };
-            let (slots, waiting) = (&mut self.slots, &mut self.waiting);
-            self.look_at = plan::plan(slots, waiting, &mut self.generation, &mut turn);
-        }
-        if let Some(last) = self.slots.len().checked_sub(1) {
-            self.refill(0..=last, now, out);
-        }
+            walk.refill(0..walk.slots.len(), profile);
+            look_at
+        });
     }
 
-    /// Orders a process of the default profile for each of `slots` that is vacant.
-    fn refill(&mut self, slots: std::ops::RangeInclusive<usize>, now: Instant, out: &mut Actions) {
-        let (profile, mut generation) = (self.default_profile, self.generation);
-        let (all, mut turn) = self.turn(now, out);
-        for slot in &mut all[slots] {
-            if matches!(slot.state(), State::Vacant) {
-                plan::spawn(slot, profile, &mut generation, &mut turn);
-            }
-        }
-        self.generation = generation;
+    fn walk<T>(
+        &mut self,
+        now: Instant,
+        out: &mut Actions,
+        what: impl FnOnce(&mut Walk<'_, '_>, &mut VecDeque<Waiting>, u16) -> T,
+    ) -> T {
+        let refill = self.refill();
+        let mut turn = Turn {
+            now,
+            limits: &self.limits,
+            refill,
+            recent: &mut self.recent,
+            out,
+        };
+        let mut walk = Walk {
+            slots: &mut self.slots,
+            generation: &mut self.generation,
+            turn: &mut turn,
+        };
+        what(&mut walk, &mut self.waiting, self.default_profile)
     }
 
     fn turn<'a>(&'a mut self, now: Instant, out: &'a mut Actions) -> (&'a mut [Slot], Turn<'a>) {
-        let refill = match self.is_draining() {
-            true => Refill::No,
-            false => Refill::Yes,
-        };
+        let refill = self.refill();
         let turn = Turn {
             now,
             limits: &self.limits,
@@ -314,5 +315,12 @@ impl Pool {
             out,
         };
         (&mut self.slots, turn)
+    }
+
+    const fn refill(&self) -> Refill {
+        match self.is_draining() {
+            true => Refill::No,
+            false => Refill::Yes,
+        }
     }
 }

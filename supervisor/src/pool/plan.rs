@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use super::event::{Action, Ticket};
@@ -218,83 +219,82 @@ impl Left {
     }
 }
 
-/// Feeds, spawns and replaces processes for those who wait, and gives back who waits in vain.
-/// Returns when to look again, if nothing happens before.
-pub(super) fn plan(
-    slots: &mut [Slot],
-    waiting: &mut VecDeque<Waiting>,
-    generation: &mut u64,
-    turn: &mut Turn<'_>,
-) -> Option<Instant> {
-    let (now, hold) = (turn.now, turn.limits.prefetch_hold);
-    let mut left = Left::survey(slots, now, hold);
-    let mut look_at = left.fades;
-    let mut postponed = Vec::new();
-    let mut index = 0;
-    while let Some(&Waiting { ticket, since }) = waiting.get(index) {
-        let waited = now.saturating_duration_since(since);
-        let is_expired = ticket.expires.is_some_and(|expires| expires <= now);
-        if left.is_empty() && waited < hold && !is_expired {
-            // All behind this one are younger, and nothing is left for them either.
-            look_at = earlier(look_at, later(since, hold));
-            break;
-        }
-        let place = match is_expired {
-            true => Place::Hopeless,
-            false => left.take(&ticket, waited, hold),
-        };
-        let has_left = match place {
-            Place::Send(slot, past) => {
-                slots[slot].send(past, ticket, turn);
-                true
-            }
-            Place::Hopeless if is_expired || waited >= hold => {
-                turn.out.push(Action::Release(ticket.id));
-                true
-            }
-            Place::Hopeless => {
-                look_at = earlier(look_at, later(since, hold));
-                false
-            }
-            Place::Spawn(slot) => {
-                spawn(&mut slots[slot], ticket.profile, generation, turn);
-                false
-            }
-            Place::Replace(slot) => {
-                slots[slot].quit(turn);
-                false
-            }
-            Place::ReplaceLater => {
-                postponed.push(since);
-                false
-            }
-            Place::Wait => false,
-        };
-        if has_left {
-            waiting.remove(index);
-        } else {
-            index += 1;
-            if let Some(expires) = ticket.expires {
-                look_at = earlier(look_at, expires);
-            }
-        }
-    }
-    for since in postponed {
-        match left.idle.pop() {
-            Some((slot, ..)) => slots[slot].quit(turn),
-            None => look_at = earlier(look_at, later(since, hold)),
-        }
-    }
-    look_at.filter(|_| !waiting.is_empty())
+/// One walk over those who wait.
+#[derive(Debug)]
+pub(super) struct Walk<'a, 'b> {
+    pub slots: &'a mut [Slot],
+    pub generation: &'a mut u64,
+    pub turn: &'a mut Turn<'b>,
 }
 
-/// Orders the next process of a vacant slot.
-pub(super) fn spawn(slot: &mut Slot, profile: u16, generation: &mut u64, turn: &mut Turn<'_>) {
-    *generation += 1;
-    slot.spawn(*generation, profile, turn);
+impl Walk<'_, '_> {
+    /// Feeds, spawns and replaces processes for those who wait, and gives back who waits in vain.
+    /// Returns when to look again, if nothing happens before.
+    pub(super) fn plan(&mut self, waiting: &mut VecDeque<Waiting>) -> Option<Instant> {
+        let (now, hold) = (self.turn.now, self.turn.limits.prefetch_hold);
+        let mut left = Left::survey(self.slots, now, hold);
+        let mut look_at = left.fades;
+        let mut postponed = Vec::new();
+        let mut index = 0;
+        while let Some(&Waiting { ticket, since }) = waiting.get(index) {
+            let waited = now.saturating_duration_since(since);
+            let is_expired = ticket.expires.is_some_and(|expires| expires <= now);
+            if left.is_empty() && waited < hold && !is_expired {
+                // All behind this one are younger, and nothing is left for them either.
+                look_at = earlier(look_at, later(since, hold));
+                break;
+            }
+            let place = match is_expired {
+                true => Place::Hopeless,
+                false => left.take(&ticket, waited, hold),
+            };
+            match place {
+                Place::ReplaceLater => postponed.push(since),
+                Place::Hopeless if is_expired || waited >= hold => {
+                    self.turn.out.push(Action::Release(ticket.id));
+                    waiting.remove(index);
+                    continue;
+                }
+                Place::Hopeless => look_at = earlier(look_at, later(since, hold)),
+                Place::Send(slot, past) => {
+                    self.slots[slot].send(past, ticket, self.turn);
+                    waiting.remove(index);
+                    continue;
+                }
+                Place::Spawn(slot) => self.spawn(slot, ticket.profile),
+                Place::Replace(slot) => self.slots[slot].quit(self.turn),
+                Place::Wait => {}
+            }
+            index += 1;
+            look_at = ticket
+                .expires
+                .map_or(look_at, |expires| earlier(look_at, expires));
+        }
+        for since in postponed {
+            match left.idle.pop() {
+                Some((slot, ..)) => self.slots[slot].quit(self.turn),
+                None => look_at = earlier(look_at, later(since, hold)),
+            }
+        }
+        look_at.filter(|_| !waiting.is_empty())
+    }
+
+    /// Orders a process of `profile` for each of `slots` that is vacant.
+    pub(super) fn refill(&mut self, slots: Range<usize>, profile: u16) {
+        for slot in slots {
+            if matches!(self.slots[slot].state(), State::Vacant) {
+                self.spawn(slot, profile);
+            }
+        }
+    }
+
+    fn spawn(&mut self, slot: usize, profile: u16) {
+        *self.generation += 1;
+        self.slots[slot].spawn(*self.generation, profile, self.turn);
+    }
 }
 
 /// The earlier of the two.
-pub(super) fn earlier(one: Option<Instant>, other: Instant) -> Option<Instant> {
+fn earlier(one: Option<Instant>, other: Instant) -> Option<Instant> {
     Some(one.map_or(other, |one| one.min(other)))
 }

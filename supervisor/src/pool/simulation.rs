@@ -145,7 +145,7 @@ fn events() -> impl Strategy<Value = Vec<(u16, Outside)>> {
     prop::collection::vec((0..120_u16, outside), 0..80)
 }
 
-/// Lets `events` happen in a world, then stops it and waits for its end.
+/// Lets `events` happen in a world.
 fn live(world: &mut World, events: Vec<(u16, Outside)>) {
     let mut id = 0;
     world.step(Input::Tick);
@@ -174,16 +174,29 @@ fn live(world: &mut World, events: Vec<(u16, Outside)>) {
             Outside::Stop(how) => world.step(Input::Stop(how)),
         }
     }
-    end(world);
+}
+
+/// Drains the pool: it must be gone soon after the grace without being told again.
+fn drain(world: &mut World) {
+    let grace = limits(1, 1).grace;
+    if !world.pool.is_draining() {
+        world.step(Input::Stop(How::Drain));
+    }
+    wait_for_end(world, grace);
 }
 
 /// Stops the pool now: it must be gone when patience, kill and sweep are over.
 fn end(world: &mut World) {
-    let limits = limits(1, 1);
-    // A second stop in case the first was a drain.
+    // A second stop if the first was a drain.
     world.step(Input::Stop(How::Now));
+    wait_for_end(world, Duration::ZERO);
+}
+
+fn wait_for_end(world: &mut World, grace: Duration) {
+    let limits = limits(1, 1);
     let patience = Duration::from_millis(PATIENCE_MOST_MS.into());
-    let most = patience.max(limits.exit_within) + 3 * limits.kill_within;
+    // A late fork, then a kill and a sweep.
+    let most = grace + patience.max(limits.exit_within) + 3 * limits.kill_within;
     let until = world.now + most;
     while !world.pool.is_gone() && world.advance(until) {}
     assert!(
@@ -203,9 +216,14 @@ proptest! {
         tasks_per_process in prop_oneof![Just(0_u32), Just(1), Just(3)],
         natures in prop::collection::vec(natures(), 1..12),
         events in events(),
+        last in prop_oneof![Just(How::Drain), Just(How::Now)],
     ) {
         let limits = limits(slots, tasks_per_process);
         let mut world = World::new(limits, natures, Now::read().mono);
         live(&mut world, events);
+        match last {
+            How::Drain => drain(&mut world),
+            How::Now => end(&mut world),
+        }
     }
 }

@@ -154,7 +154,7 @@ impl World {
             .copied();
         let seat = match latest {
             // Every other lie is told by the process that sits there.
-            Some(latest) if seat.generation % 2 == 0 => latest,
+            Some(latest) if seat.generation.is_multiple_of(2) => latest,
             Some(_) | None => seat,
         };
         self.step(Input::Link(seat, event));
