@@ -88,6 +88,8 @@ pub use registry::Task;
 
 /// The list of tasks for [`run`]: paths of functions that carry `#[task]`, as a `Vec<Task>`.
 ///
+/// "Expected type, found function" means that a function lacks its `#[task]`.
+///
 /// ```
 /// # use bulkhead_child::{task, tasks};
 /// #[task]

@@ -49,11 +49,6 @@ impl Outbox {
         self.with(|state| state.write(bytes))
     }
 
-    /// Writes one frame.
-    pub(crate) fn send(&self, message: &FromTask) -> io::Result<()> {
-        self.with(|state| state.send(message))
-    }
-
     /// Writes the progress of call `nonce`, or keeps it if the last one was just now.
     pub(crate) fn progress(&self, nonce: u64, details: Vec<u8>, now: Instant) -> io::Result<()> {
         self.with(|state| {

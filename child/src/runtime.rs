@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
-use bulkhead_shared::codec::{Assembler, FrameError};
+use bulkhead_shared::codec::{self, Assembler, FrameError};
 use bulkhead_shared::frame::{Answer, Failure, FromTask, Run, ToTask, hello};
 use bulkhead_shared::message::Header;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -97,8 +97,9 @@ impl<'a> Server<'a> {
     }
 
     fn run(&mut self, jobs: u32) -> Result<(), ServeError> {
-        self.outbox.raw(&hello())?;
-        self.outbox.send(&FromTask::Ready)?;
+        let mut opening = hello().to_vec();
+        opening.extend(codec::encode(&FromTask::Ready)?);
+        self.outbox.raw(&opening)?;
         let mut served = 0;
         while jobs == 0 || served < jobs {
             let Some(ToTask::Run(run)) = self.receive()? else {
@@ -146,7 +147,6 @@ impl<'a> Server<'a> {
         process::set_call(Some(run.nonce));
         let reply = self.call(run);
         process::flush_output();
-        process::set_call(None);
         let done = FromTask::Done {
             nonce: run.nonce,
             answer: match reply {
@@ -155,7 +155,10 @@ impl<'a> Server<'a> {
             },
             usage: self.meter.stop(start),
         };
-        Ok(self.outbox.finish(&done)?)
+        self.outbox.finish(&done)?;
+        // Not before: to write a large result takes memory, too.
+        process::set_call(None);
+        Ok(())
     }
 
     fn call(&self, run: &Run) -> Reply {

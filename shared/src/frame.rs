@@ -235,3 +235,105 @@ pub enum FromZygote {
         errno: i32,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{decode, encode};
+    use serde::de::DeserializeOwned;
+    use std::fmt::Debug;
+
+    /// What is sent keeps its bytes, and what was sent long ago is still understood.
+    #[track_caller]
+    fn keeps<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &T, golden: &[u8]) {
+        assert_eq!(encode(message).unwrap(), golden);
+        assert_eq!(decode::<T>(&golden[4..]).unwrap(), *message);
+    }
+
+    #[test]
+    fn hello_v1_keeps_its_bytes() {
+        assert_eq!(hello(), *include_bytes!("golden/hello.v1.bin"));
+        assert_eq!(check_hello(hello()), Ok(()));
+    }
+
+    #[test]
+    fn a_stranger_and_a_later_major_are_told_apart() {
+        assert_eq!(check_hello(*b"HTTP/1.1"), Err(HelloError::Foreign));
+        let later = check_hello(*b"BLKH\x09\x00\x00\x00");
+        assert!(matches!(later, Err(HelloError::Version { theirs: 9, .. })));
+    }
+
+    #[test]
+    fn run_v1_keeps_its_bytes() {
+        let run = Run {
+            nonce: 300,
+            uuid: *b"0123456789abcdef",
+            task: "add".into(),
+            queue: "math".into(),
+            attempt: 2,
+            fence: 1 << 40,
+            timeout_ms: 30_000,
+            memory: Some(512 << 20),
+            header: ByteBuf::from(r#"{"v":1,"created_at":5}"#),
+            payload: ByteBuf::from(r#"{"args":[2,3],"kwargs":{}}"#),
+        };
+        keeps(&ToTask::Run(run), include_bytes!("golden/run.v1.bin"));
+    }
+
+    #[test]
+    fn ready_v1_keeps_its_bytes() {
+        keeps(&FromTask::Ready, include_bytes!("golden/ready.v1.bin"));
+    }
+
+    #[test]
+    fn progress_v1_keeps_its_bytes() {
+        let progress = FromTask::Progress {
+            nonce: 300,
+            details: ByteBuf::from(r#"{"step":1,"of":3}"#),
+        };
+        keeps(&progress, include_bytes!("golden/progress.v1.bin"));
+    }
+
+    #[test]
+    fn done_v1_keeps_its_bytes() {
+        let usage = ReportedUsage {
+            cpu_user_us: 1500,
+            cpu_system_us: 20,
+            max_rss_kb: Some(70_000),
+        };
+        let returned = FromTask::Done {
+            nonce: 300,
+            answer: Answer::Returned(ByteBuf::from("5")),
+            usage,
+        };
+        keeps(&returned, include_bytes!("golden/returned.v1.bin"));
+        let failed = FromTask::Done {
+            nonce: 300,
+            answer: Answer::Failed(Failure {
+                name: "panic".into(),
+                text: "boom".into(),
+                traceback: Some("main.rs:1:2".into()),
+                is_final: false,
+            }),
+            usage: ReportedUsage {
+                max_rss_kb: None,
+                ..usage
+            },
+        };
+        keeps(&failed, include_bytes!("golden/failed.v1.bin"));
+    }
+
+    #[test]
+    fn the_last_words_of_a_task_v1_keep_their_bytes() {
+        let memory = FromTask::AllocationFailed {
+            nonce: 300,
+            bytes: 1 << 33,
+        };
+        keeps(&memory, include_bytes!("golden/allocation_failed.v1.bin"));
+        let setup = FromTask::SetupFailed {
+            step: "setgid".into(),
+            errno: 1,
+        };
+        keeps(&setup, include_bytes!("golden/setup_failed.v1.bin"));
+    }
+}

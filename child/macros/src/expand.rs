@@ -36,6 +36,8 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> Result<TokenStream
     let task = task(options, &params, function, &name);
     let type_doc = format!("The task `{name}`: see the function of the same name.");
     Ok(quote! {
+        // Arguments come out of a message: the function cannot borrow them.
+        #[allow(clippy::needless_pass_by_value)]
         #function
 
         #(#cfg)*

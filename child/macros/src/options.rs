@@ -309,3 +309,64 @@ pub(crate) fn option<T: quote::ToTokens>(value: Option<T>) -> TokenStream {
         None => quote!(::core::option::Option::None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(options: TokenStream) -> String {
+        let Err(error) = parse(options) else {
+            panic!("it was taken");
+        };
+        error.to_string()
+    }
+
+    #[test]
+    fn a_wrong_option_is_named_with_those_that_exist() {
+        let text = refused(quote!(retries = 3));
+        assert!(text.starts_with("option `retries` is unknown (known: `name`, `queue`"));
+        assert!(refused(quote!(queue)).contains("`queue` needs a value"));
+        assert!(refused(quote!(queue = "a", queue = "b")).contains("`queue` is given twice"));
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_under_its_options_name() {
+        for (options, words) in [
+            (quote!(name = "a b"), ["`name`", "' '"]),
+            (quote!(queue = 3), ["`queue`", "in quotes"]),
+            (quote!(queue = ""), ["`queue`", "empty"]),
+            (quote!(timeout = "soon"), ["`timeout`", "`soon`"]),
+            (quote!(timeout = "0s"), ["`timeout`", "zero"]),
+            (quote!(timeout = 30), ["`timeout`", "\"30s\""]),
+            (quote!(max_retries = -1), ["`max_retries`", "`none`"]),
+            (quote!(max_retries = "3"), ["`max_retries`", "`none`"]),
+            (quote!(patience = "1"), ["`patience`", "`1`"]),
+            (quote!(result_ttl = 1), ["`result_ttl`", "`none`"]),
+            (quote!(memory = "1MiB"), ["`memory`", "16MiB"]),
+            (quote!(memory = "much"), ["`memory`", "`much`"]),
+            (quote!(positional = "yes"), ["`positional`", "`false`"]),
+            (quote!(backoff = "5s"), ["`backoff`", "constant"]),
+            (quote!(backoff = cubic("5s")), ["`backoff`", "constant"]),
+            (quote!(backoff = linear()), ["`backoff`", "`linear`"]),
+            (quote!(backoff = linear("5")), ["`backoff`", "`5`"]),
+            (
+                quote!(backoff = linear(base = 2)),
+                ["no `base`", "`factor`"],
+            ),
+            (
+                quote!(backoff = exponential(base = 0)),
+                ["`base`", "from 1"],
+            ),
+            (
+                quote!(backoff = exponential(ceiling = "1s")),
+                ["floor of 60000ms", "none"],
+            ),
+        ] {
+            let text = refused(options.clone());
+            assert!(
+                words.iter().all(|word| text.contains(word)),
+                "{options}: {text}"
+            );
+        }
+    }
+}

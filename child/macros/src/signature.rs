@@ -122,3 +122,109 @@ fn refuse_borrowed(ty: &Type) -> Result<()> {
     };
     Err(Error::new(ty.span(), text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use syn::parse_quote;
+
+    fn refused(function: &ItemFn) -> String {
+        match check(function) {
+            Ok(_) => panic!("it was taken"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_no_message_can_carry_is_refused_with_a_way_out() {
+        let cases: [(ItemFn, &str); 12] = [
+            (
+                parse_quote!(
+                    async fn f() {}
+                ),
+                "block on a runtime",
+            ),
+            (
+                parse_quote!(
+                    unsafe fn f() {}
+                ),
+                "`unsafe` block",
+            ),
+            (
+                parse_quote!(
+                    fn f<T>(a: T) {}
+                ),
+                "generic",
+            ),
+            (
+                parse_quote!(
+                    fn f<'a>(a: &'a str) {}
+                ),
+                "lifetimes",
+            ),
+            (
+                parse_quote!(
+                    fn f(&self) {}
+                ),
+                "free function",
+            ),
+            (
+                parse_quote!(
+                    fn f(a: &str) {}
+                ),
+                "`String`",
+            ),
+            (
+                parse_quote!(
+                    fn f(a: &std::path::Path) {}
+                ),
+                "`PathBuf`",
+            ),
+            (
+                parse_quote!(
+                    fn f(a: &[u8]) {}
+                ),
+                "a `Vec`",
+            ),
+            (
+                parse_quote!(
+                    fn f((a, b): (u8, u8)) {}
+                ),
+                "plain name",
+            ),
+            (
+                parse_quote!(
+                    fn f(a: impl Send) {}
+                ),
+                "impl Trait",
+            ),
+            (
+                parse_quote!(
+                    fn f(a: u8, c: &Context) {}
+                ),
+                "first",
+            ),
+            (
+                parse_quote!(
+                    fn f(c: &mut Context) {}
+                ),
+                "`&Context`",
+            ),
+        ];
+        for (function, word) in cases {
+            let text = refused(&function);
+            assert!(text.contains(word), "{text}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_named_as_messages_name_them() {
+        let function = parse_quote!(
+            fn f(_: &bulkhead_child::Context, mut a: u8, r#type: u8) {}
+        );
+        let params = check(&function).unwrap();
+        assert!(params.has_context);
+        let names: Vec<_> = params.params.iter().map(|p| &*p.name).collect();
+        assert_eq!(names, ["a", "type"]);
+    }
+}
