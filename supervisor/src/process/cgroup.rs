@@ -1,6 +1,7 @@
 //! One cgroup per slot, reused from process to process: whatever a task starts is in it, and is
 //! killed with it.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -67,18 +68,18 @@ impl Cgroups {
         self.whole
     }
 
-    /// Makes the cgroup of a slot.
-    pub(crate) fn leaf(&self, slot: u16) -> io::Result<Leaf> {
-        let path = self.path.join(format!("slot-{slot}"));
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+    /// Makes the cgroup of a slot; `fresh` tells it from earlier ones of the same slot.
+    pub(crate) fn leaf(&self, slot: u16, fresh: u64) -> io::Result<Leaf> {
+        let path = self.path.join(format!("slot-{slot}-{fresh}"));
+        fs::create_dir(&path)?;
         let events = File::open(path.join("cgroup.events"))?;
+        let directory = directory(&path)?;
         Ok(Leaf {
-            directory: directory(&path)?,
+            path,
+            directory,
             events,
             whole: self.whole,
+            is_killed: Cell::new(false),
         })
     }
 
@@ -113,9 +114,11 @@ pub(crate) fn clear_after(below: &Path, id: &str) {
 /// The cgroup of a slot.
 #[derive(Debug)]
 pub(crate) struct Leaf {
+    path: PathBuf,
     directory: OwnedFd,
     events: File,
     whole: bool,
+    is_killed: Cell<bool>,
 }
 
 impl Leaf {
@@ -138,6 +141,20 @@ impl Leaf {
 
     /// Kills every process in it.
     pub(crate) fn kill(&self) -> io::Result<()> {
+        self.is_killed.set(true);
         cgroup::kill_all(self.directory.as_fd(), self.whole)
+    }
+
+    /// Whether it was ever killed. Kernels from 6.14 on kill every process that is later born into
+    /// such a cgroup by `clone3` (they compare its count of kills with that of the parent's
+    /// cgroup), so it must not be used again.
+    pub(crate) const fn is_used_up(&self) -> bool {
+        self.is_killed.get()
+    }
+
+    /// Removes it; nothing lives in it any more.
+    pub(crate) fn remove(self) {
+        // A busy one is removed with the others at the end, or at the next start.
+        let _ = fs::remove_dir(&self.path);
     }
 }

@@ -209,6 +209,7 @@ impl Reactor {
             Err(error) => error!(%error, pid = process.pid, "a process could not be reaped"),
         }
         process.report = process.link.report();
+        say_unasked_death(seat, process);
         {
             use std::os::fd::AsFd;
             let _ = self.epoll.delete(pidfd.as_fd());
@@ -365,6 +366,24 @@ impl Reactor {
             }
             Stage::Ready(_) => {}
         }
+    }
+}
+
+/// A process that dies without a job and without having been asked to is throttled; people should
+/// know why nothing runs.
+fn say_unasked_death(seat: Seat, process: &Process) {
+    let is_asked = process.is_killed || process.link.job().is_none();
+    let Some(exit) = process.exit else { return };
+    if process.running.is_none() && process.served == 0 && !is_asked {
+        let Seat { slot, .. } = seat;
+        let signal = exit::signal_name(exit.signal);
+        let (pid, code) = (process.pid, exit.code);
+        let how = if exit.signal == 0 {
+            format!("exit code {code}")
+        } else {
+            signal
+        };
+        warn!(slot, pid, how, "a process died before it had a job");
     }
 }
 

@@ -139,7 +139,7 @@ impl Reactor {
         let mut places: Vec<Place> = (0..parts.slots).map(|_| Place::default()).collect();
         if let Some(cgroups) = &parts.cgroups {
             for (place, slot) in places.iter_mut().zip(0..) {
-                place.leaf = Some(cgroups.leaf(slot)?);
+                place.leaf = Some(cgroups.leaf(slot, 0)?);
             }
         }
         let done = parts.notices.clone();

@@ -18,6 +18,7 @@ use super::place::{Kind, Process, Running, earlier, token};
 use super::{NOTE_AFTER, Reactor, SWEEP_AGAIN, verdict, watch};
 use crate::job::Job;
 use crate::pool::{Action, End, Force, Input, Seat, Sweep, Ticket, TicketId};
+use crate::process::cgroup::Leaf;
 use crate::process::link::{self, Link};
 use crate::process::{home, pipes};
 use crate::source::queue::{Order, ended_unrun};
@@ -254,12 +255,28 @@ impl Reactor {
                     return;
                 }
             }
-            let _ = self.epoll.delete(leaf.events());
+            if leaf.is_used_up() {
+                // Not watched, if its first look found it empty.
+                let _ = self.epoll.delete(leaf.events());
+                self.renew_leaf(slot, generation);
+                self.reap_strangers();
+            }
         }
-        self.reap_strangers();
         match self.home(generation) {
             Some(home) if !home::remove_empty(&home) => self.cleaner.remove(generation, home),
             _ => self.swept(Seat { slot, generation }, Sweep::Clean, now),
+        }
+    }
+
+    fn renew_leaf(&mut self, slot: u16, generation: u64) {
+        let Some(cgroups) = &self.cgroups else { return };
+        match cgroups.leaf(slot, generation) {
+            Ok(fresh) => {
+                let old = self.places[usize::from(slot)].leaf.replace(fresh);
+                old.map_or((), Leaf::remove);
+            }
+            // The old one stays: on kernels that allow it, it serves again.
+            Err(error) => error!(%error, slot, "a slot's cgroup could not be renewed"),
         }
     }
 
