@@ -11,6 +11,7 @@ use std::os::unix::fs::DirBuilderExt;
 use bulkhead_shared::codec;
 use bulkhead_shared::frame::{self, FromTask};
 use bulkhead_shared::isolation::Containment;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid};
@@ -25,6 +26,9 @@ const JOB: RawFd = 3;
 
 /// The place of the result pipe in a task process.
 const RESULT: RawFd = 4;
+
+/// Where the program lies that a process is about to become.
+const PROGRAM: RawFd = 5;
 
 /// Exit code of a process whose sandbox could not be set up: told apart by people, not by us,
 /// since the reason goes through the result pipe.
@@ -96,8 +100,8 @@ pub(super) fn become_task(
         Ok(()) => std::mem::forget(given),
         Err(failed) => unfit(given.result.as_fd(), &failed),
     }
-    if let Some(program) = &prepared.program {
-        let error = exec(program, fork);
+    if prepared.program.is_some() {
+        let error = exec(fork);
         // SAFETY: the place of the result pipe was filled a moment ago and is still open.
         let result = unsafe { BorrowedFd::borrow_raw(RESULT) };
         unfit(
@@ -145,12 +149,12 @@ fn set_up(prepared: &Prepared, fork: &frame::Fork, given: &Given) -> Result<(), 
     if let Some(landlock) = &prepared.landlock {
         sys::restrict_self(landlock.as_fd()).step("enter landlock")?;
     }
-    place(&prepared.null, given).step("place its descriptors")
+    place(prepared, given).step("place its descriptors")
 }
 
-fn place(null: &OwnedFd, given: &Given) -> io::Result<()> {
+fn place(prepared: &Prepared, given: &Given) -> io::Result<()> {
     let places = [
-        (null, 0),
+        (&prepared.null, 0),
         (&given.stdout, 1),
         (&given.stderr, 2),
         (&given.job, JOB),
@@ -159,7 +163,12 @@ fn place(null: &OwnedFd, given: &Given) -> io::Result<()> {
     for (descriptor, place) in places {
         sys::place(descriptor.as_fd(), place)?;
     }
-    sys::close_from(5);
+    if let Some(program) = &prepared.program {
+        sys::place(program.as_fd(), PROGRAM)?;
+        sys::close_from(PROGRAM.unsigned_abs() + 1);
+    } else {
+        sys::close_from(PROGRAM.unsigned_abs());
+    }
     Ok(())
 }
 
@@ -191,7 +200,7 @@ fn become_user(uid: u32) -> nix::Result<()> {
     setresuid(user, user, user)
 }
 
-fn exec(program: &OwnedFd, fork: &frame::Fork) -> io::Error {
+fn exec(fork: &frame::Fork) -> io::Error {
     let args = [
         c"child".into(),
         c"__task".into(),
@@ -205,7 +214,11 @@ fn exec(program: &OwnedFd, fork: &frame::Fork) -> io::Error {
             text(pair)
         })
         .collect();
-    sys::replace(program.as_fd(), &args, &environment)
+    // SAFETY: the place was filled a moment ago and is still open.
+    let program = unsafe { BorrowedFd::borrow_raw(PROGRAM) };
+    // Of no use to the new program; an error leaves it open there.
+    let _ = fcntl(program, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    sys::replace(program, &args, &environment)
 }
 
 fn text(bytes: Vec<u8>) -> CString {

@@ -19,6 +19,8 @@ pub(crate) fn start(format: LogFormat, level: LogLevel) {
     let log = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(io::stderr)
+        // A log that cannot be written must not take the supervisor down.
+        .log_internal_errors(false)
         .with_target(false);
     // An error means that a log has been started before: in tests.
     let _ = match format {

@@ -273,7 +273,9 @@ impl Reactor {
         match cgroups.leaf(slot, generation) {
             Ok(fresh) => {
                 let old = self.places[usize::from(slot)].leaf.replace(fresh);
-                old.map_or((), Leaf::remove);
+                if let Some(old) = old {
+                    old.remove();
+                }
             }
             // The old one stays: on kernels that allow it, it serves again.
             Err(error) => error!(%error, slot, "a slot's cgroup could not be renewed"),
