@@ -35,6 +35,8 @@ pub(super) fn stand_above(containment: Containment) -> Result<Side, Failed> {
     match containment {
         Containment::PidNamespace { user } => {
             if user {
+                // The files of a process that hides its memory belong to root.
+                prctl::set_dumpable(true).step("open its own maps")?;
                 map_own_user().step("map its user")?;
             }
             prctl::set_dumpable(false).step("hide the init")?;
