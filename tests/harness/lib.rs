@@ -1,1 +1,3 @@
-//! Harness.
+//! What the tests have in common.
+
+pub mod cli;
