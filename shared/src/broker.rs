@@ -15,7 +15,7 @@ use crate::task::TaskSpec;
 use crate::time::Timestamp;
 
 /// Why a store could not do its work.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrokerError {
     /// Nothing answers there, or not in time. The same call may work later.

@@ -1,3 +1,18 @@
-//! What the tests have in common.
+//! What tests share: stores with clocks that only move when told, and short words for jobs.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a harness fails its test at once; there is nobody to return an error to"
+)]
 
+mod backends;
 pub mod cli;
+mod clock;
+mod helper;
+mod jobs;
+mod scene;
+
+pub use backends::Kind;
+pub use clock::TestClock;
+pub use helper::{Helper, role};
+pub use jobs::{KEPT, job, queue, settlement, succeed, supervisor, task, uuids};
+pub use scene::{LEASE, Scene, secs};

@@ -1,0 +1,151 @@
+//! What users do to jobs from outside, and what is forgotten in time.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::claim::bound;
+use super::clock::stored_length;
+use super::ledger::Ledger;
+use crate::broker::Revocation;
+use crate::catalog::KeptResult;
+use crate::policy::VERDICT_KEPT;
+
+/// The counters of a history that budgets are counted by.
+const BUDGETS: [&str; 5] = ["errors", "crashes", "lost", "released", "retries"];
+
+impl Ledger {
+    /// Rows of ours with that uuid, newest first.
+    fn ours(&self, uuid: Uuid) -> rusqlite::Result<Vec<(i64, i64, bool)>> {
+        let sql = "SELECT job.id, state, revoked FROM job JOIN line ON line.id = job.line
+            WHERE uuid = ?1 AND namespace = ?2 ORDER BY job.id DESC";
+        self.rows(sql, (uuid.as_bytes(), self.namespace.as_str()), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+    }
+
+    pub(super) fn revoke(&mut self, uuid: Uuid, skip: bool) -> rusqlite::Result<Revocation> {
+        let mut answer = Revocation::Unknown;
+        for (id, state, _) in self.ours(uuid)? {
+            let one = match state {
+                0 | 1 => {
+                    let sql = "UPDATE job SET state = 5, cause = 'revoked', finished_at = ?2,
+                        purge_at = ?3, deadline = NULL WHERE id = ?1";
+                    let now = self.now.wall;
+                    let purge = now.saturating_add(stored_length(VERDICT_KEPT));
+                    self.execute(sql, (id, now, purge))?;
+                    Revocation::Ended
+                }
+                2 if skip => Revocation::Skipped,
+                2 => {
+                    self.execute("UPDATE job SET revoked = 1 WHERE id = ?1", [id])?;
+                    Revocation::Told
+                }
+                _ => Revocation::AlreadyEnded,
+            };
+            if weight(one) > weight(answer) {
+                answer = one;
+            }
+        }
+        self.marks.rings |= matches!(answer, Revocation::Ended | Revocation::Told);
+        Ok(answer)
+    }
+
+    pub(super) fn remove(&mut self, uuids: &[Uuid]) -> rusqlite::Result<usize> {
+        let mut removed = 0;
+        for uuid in uuids {
+            for (id, state, _) in self.ours(*uuid)? {
+                if state != 2 {
+                    self.forget(id)?;
+                    removed += 1;
+                }
+            }
+        }
+        self.marks.rings |= removed > 0;
+        Ok(removed)
+    }
+
+    pub(super) fn retry_dead(&mut self, uuids: &[Uuid]) -> rusqlite::Result<usize> {
+        let mut revived = 0;
+        for uuid in uuids {
+            for (id, state, _) in self.ours(*uuid)? {
+                if state == 4 {
+                    self.revive(id)?;
+                    revived += 1;
+                }
+            }
+        }
+        self.marks.rings |= revived > 0;
+        Ok(revived)
+    }
+
+    fn revive(&self, id: i64) -> rusqlite::Result<()> {
+        let sql = "SELECT history FROM job WHERE id = ?1";
+        let history: Vec<u8> = self.row(sql, [id], |row| row.get(0))?.unwrap_or_default();
+        // A life time that has ended would end it again at once; whoever retries it wants it run.
+        let sql = "UPDATE job SET state = 0, fence = fence + 1, history = ?3, due = ?2,
+                ready_at = ?2, revoked = 0, cause = NULL, finished_at = NULL, started_at = NULL,
+                pid = NULL, progress = NULL, purge_at = NULL, result = NULL, result_until = NULL,
+                expires_at = NULL, deadline = ?2 + ttl_ms
+            WHERE id = ?1";
+        self.execute(sql, (id, self.now.wall, with_fresh_budgets(history)))?;
+        Ok(())
+    }
+
+    pub(super) fn take_result(&mut self, uuid: Uuid) -> rusqlite::Result<Option<KeptResult>> {
+        let namespace = self.namespace.clone();
+        let found = super::read::result(&self.conn, &namespace, uuid, self.now.wall)?;
+        let Some((id, kept)) = found else {
+            return Ok(None);
+        };
+        self.execute(
+            "UPDATE job SET result = NULL, result_until = NULL WHERE id = ?1",
+            [id],
+        )?;
+        Ok(Some(kept))
+    }
+
+    /// Forgets jobs, results and supervisors whose time is over.
+    pub(super) fn prune(&mut self, limit: usize) -> rusqlite::Result<usize> {
+        let mut forgotten = 0;
+        for line in self.rows("SELECT id FROM line", [], |row| row.get::<_, i64>(0))? {
+            for state in 3..=5 {
+                let sql = "SELECT id FROM job INDEXED BY job_ended WHERE state >= 3
+                    AND line = ?1 AND state = ?2 AND purge_at <= ?3 LIMIT ?4";
+                let key = (line, state, self.now.wall, bound(limit - forgotten));
+                for id in self.rows(sql, key, |row| row.get(0))? {
+                    self.forget(id)?;
+                    forgotten += 1;
+                }
+            }
+        }
+        let sql = "UPDATE job SET result = NULL, result_until = NULL WHERE id IN (
+            SELECT id FROM job WHERE result_until IS NOT NULL AND result_until <= ?1 LIMIT ?2)";
+        forgotten += self.execute(sql, (self.now.wall, bound(limit - forgotten)))?;
+        forgotten += self.forget_supervisors(limit - forgotten)?;
+        Ok(forgotten)
+    }
+}
+
+/// Of several jobs with one uuid, the answer that matters most.
+const fn weight(answer: Revocation) -> u8 {
+    match answer {
+        Revocation::Unknown => 0,
+        Revocation::AlreadyEnded => 1,
+        Revocation::Skipped => 2,
+        Revocation::Ended => 3,
+        Revocation::Told => 4,
+    }
+}
+
+/// The history with its counters at zero. What this version does not know stays as it is.
+fn with_fresh_budgets(history: Vec<u8>) -> Vec<u8> {
+    let Ok(Value::Object(mut object)) = serde_json::from_slice(&history) else {
+        return history;
+    };
+    for budget in BUDGETS {
+        if let Some(count) = object.get_mut(budget) {
+            *count = Value::from(0);
+        }
+    }
+    serde_json::to_vec(&object).unwrap_or(history)
+}

@@ -1,0 +1,192 @@
+//! The layout of the file: tables, its version, and how older ones are brought forward.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::files::refused;
+use super::trouble::{is_busy, translate};
+use crate::broker::BrokerError;
+
+/// "BLKH": says that the file is ours.
+const APPLICATION_ID: i64 = 0x424C_4B48;
+
+/// One step per version: `STEPS[n]` brings version n to n + 1.
+const STEPS: [&str; 1] = [VERSION_1];
+
+/// One row per job holds all there is about it, so that settling touches one page.
+///
+/// `due` is when a delayed job is ready (wall clock) and when a lease ends (since boot).
+/// `deadline` is when a waiting job expires. Each state has a partial index that serves exactly
+/// its question, in order, without looking at rows.
+const VERSION_1: &str = "
+CREATE TABLE line(
+    id INTEGER PRIMARY KEY,
+    namespace TEXT NOT NULL,
+    queue TEXT NOT NULL,
+    UNIQUE(namespace, queue)) STRICT;
+CREATE TABLE lane(
+    id INTEGER PRIMARY KEY,
+    line INTEGER NOT NULL,
+    task TEXT NOT NULL,
+    orphan_since INTEGER,
+    orphan_boot BLOB,
+    UNIQUE(line, task)) STRICT;
+CREATE TABLE job(
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    uuid BLOB NOT NULL,
+    line INTEGER NOT NULL,
+    lane INTEGER NOT NULL,
+    priority INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    due INTEGER NOT NULL DEFAULT 0,
+    fence INTEGER NOT NULL DEFAULT 0,
+    owner INTEGER,
+    revoked INTEGER NOT NULL DEFAULT 0,
+    submitted_at INTEGER NOT NULL,
+    ready_at INTEGER NOT NULL,
+    ttl_ms INTEGER,
+    expires_at INTEGER,
+    deadline INTEGER,
+    started_at INTEGER,
+    pid INTEGER,
+    finished_at INTEGER,
+    cause TEXT,
+    result_until INTEGER,
+    purge_at INTEGER,
+    header BLOB NOT NULL,
+    payload BLOB,
+    history BLOB NOT NULL DEFAULT x'',
+    progress BLOB,
+    result BLOB) STRICT;
+CREATE UNIQUE INDEX job_uuid ON job(uuid, line);
+CREATE INDEX job_ready ON job(lane, priority, id, deadline, ready_at) WHERE state = 0;
+CREATE INDEX job_delayed ON job(line, due) WHERE state = 1;
+CREATE INDEX job_leased ON job(owner, due, line) WHERE state = 2;
+CREATE INDEX job_revoked ON job(owner) WHERE state = 2 AND revoked = 1;
+CREATE INDEX job_ended ON job(line, state, purge_at) WHERE state >= 3;
+CREATE INDEX job_deadline ON job(line, deadline) WHERE state < 2 AND deadline IS NOT NULL;
+CREATE INDEX job_result ON job(result_until) WHERE result_until IS NOT NULL;
+CREATE TABLE large(job INTEGER PRIMARY KEY, payload BLOB NOT NULL) STRICT;
+CREATE TABLE supervisor(
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    uuid BLOB NOT NULL UNIQUE,
+    namespace TEXT NOT NULL,
+    boot BLOB NOT NULL,
+    seen INTEGER NOT NULL,
+    host TEXT,
+    pid INTEGER,
+    selection BLOB) STRICT;
+CREATE TABLE task(
+    namespace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    spec BLOB NOT NULL,
+    PRIMARY KEY(namespace, name)) STRICT, WITHOUT ROWID;
+";
+
+/// What a file says about itself.
+enum Found {
+    Empty,
+    Ours(usize),
+}
+
+/// Refuses a file that belongs to another program; a look that writes nothing.
+pub(super) fn check(conn: &Connection, place: &str) -> Result<(), BrokerError> {
+    look(conn, place).map(drop)
+}
+
+/// Brings the file to this version, in one transaction.
+pub(super) fn bring_forward(conn: &mut Connection, place: &str) -> Result<(), BrokerError> {
+    if let Found::Ours(version) = look(conn, place)?
+        && version == STEPS.len()
+    {
+        return Ok(());
+    }
+    let sql = |error: rusqlite::Error| translate(&error, place);
+    let tx = conn
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(sql)?;
+    // Looked at again under the lock: another process may have been first.
+    let version = match look(&tx, place)? {
+        Found::Empty => 0,
+        Found::Ours(version) => version,
+    };
+    for step in STEPS.iter().skip(version) {
+        tx.execute_batch(step).map_err(sql)?;
+    }
+    tx.pragma_update(None, "application_id", APPLICATION_ID)
+        .map_err(sql)?;
+    let version = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    tx.pragma_update(None, "user_version", version)
+        .map_err(sql)?;
+    tx.commit().map_err(sql)
+}
+
+fn look(conn: &Connection, place: &str) -> Result<Found, BrokerError> {
+    let sql = |error: rusqlite::Error| translate(&error, place);
+    let number = |name: &str| -> Result<i64, BrokerError> {
+        conn.pragma_query_value(None, name, |row| row.get(0))
+            .map_err(sql)
+    };
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    let foreign = || {
+        Err(refused(
+            format!("`{place}` is the database of another program"),
+            "name another file; this one was left as it is",
+        ))
+    };
+    if application == APPLICATION_ID {
+        let known = usize::try_from(version).ok().filter(|v| *v <= STEPS.len());
+        return known.map(Found::Ours).ok_or_else(|| {
+            refused(
+                format!(
+                    "`{place}` has layout {version}, this version knows up to {}",
+                    STEPS.len()
+                ),
+                "use the newer release that wrote it, or name another file",
+            )
+        });
+    }
+    if application != 0 || version != 0 {
+        return foreign();
+    }
+    let tables: i64 = conn
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(sql)?;
+    if tables == 0 {
+        Ok(Found::Empty)
+    } else {
+        foreign()
+    }
+}
+
+/// What every connection needs. Says so if the file cannot have a write-ahead log.
+pub(super) fn configure(conn: &Connection, synchronous: &str) -> rusqlite::Result<()> {
+    // No memory map: if the file is cut short by others, a map kills the process by SIGBUS.
+    conn.execute_batch(&format!(
+        "PRAGMA busy_timeout = 10000; PRAGMA synchronous = {synchronous};
+         PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA cache_size = -16000;
+         PRAGMA journal_size_limit = 16777216; PRAGMA trusted_schema = OFF;
+         PRAGMA cell_size_check = ON;"
+    ))?;
+    conn.set_prepared_statement_cache_capacity(128);
+    Ok(())
+}
+
+/// Switches the file to a write-ahead log; the mode stays with the file.
+pub(super) fn write_ahead(conn: &Connection) -> rusqlite::Result<()> {
+    // The switch does not always wait by itself when others open the file at the same time.
+    for _ in 0..20 {
+        let mode = conn.query_row("PRAGMA journal_mode = WAL", [], |row| {
+            row.get::<_, String>(0)
+        });
+        match mode {
+            Err(error) if is_busy(&error) => {
+                // A read waits in SQLite's own way until the others are done.
+                let _ = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+                std::thread::yield_now();
+            }
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(()),
+        }
+    }
+    conn.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))
+}

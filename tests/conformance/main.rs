@@ -1,0 +1,4 @@
+//! What every store promises, on each backend.
+
+mod bell;
+mod submit;

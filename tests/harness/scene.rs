@@ -1,0 +1,189 @@
+//! A store of its own for one test.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_shared::backend::{Backend, Options};
+use bulkhead_shared::broker::{
+    Broker, Claim, Claimed, Overdue, Selection, Settled, Settlement, Submission, Submitted,
+    SupervisorId, Turned,
+};
+use bulkhead_shared::catalog::{JobRow, State};
+use bulkhead_shared::message::MessageBuilder;
+use bulkhead_shared::retry::Move;
+use bulkhead_shared::{Message, Namespace, QueueName, Uuid, sqlite};
+
+use crate::{Kind, TestClock, queue, settlement, supervisor, task};
+
+/// The lease of claims in tests.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// Whole seconds.
+#[must_use]
+pub const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// A store, its clock, and one supervisor that serves the queue `default` and the task `add`.
+#[derive(Debug)]
+pub struct Scene {
+    /// Which backend.
+    pub kind: Kind,
+    /// The store's clock.
+    pub clock: Arc<TestClock>,
+    /// The store.
+    pub store: Backend,
+    /// Its only supervisor.
+    pub me: SupervisorId,
+    dir: tempfile::TempDir,
+}
+
+impl Scene {
+    /// An empty store.
+    #[must_use]
+    pub fn new(kind: Kind) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Arc::new(TestClock::new());
+        let store = open(kind, &dir.path().join("s.db"), &clock, "bulkhead");
+        Self {
+            kind,
+            clock,
+            store,
+            me: supervisor(),
+            dir,
+        }
+    }
+
+    /// Where its file is, if it has one.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("s.db")
+    }
+
+    /// The same store opened once more; in memory there is only the one.
+    #[must_use]
+    pub fn again(&self) -> Backend {
+        match self.kind {
+            Kind::SqliteFile => open(self.kind, &self.path(), &self.clock, "bulkhead"),
+            Kind::SqliteMemory => self.store.clone(),
+        }
+    }
+
+    /// Another installation in the same store, where stores can be shared.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> Backend {
+        open(self.kind, &self.path(), &self.clock, name)
+    }
+
+    /// Its broker.
+    #[must_use]
+    pub fn broker(&self) -> &dyn Broker {
+        &*self.store.broker
+    }
+
+    /// Submits to `default` or to the queue that the message names.
+    pub fn submit(&self, message: MessageBuilder) -> Uuid {
+        let message = self.build(message);
+        assert_eq!(self.offer(&message), Submitted::Created);
+        message.uuid
+    }
+
+    /// Builds a message at the scene's time.
+    #[must_use]
+    pub fn build(&self, message: MessageBuilder) -> Message {
+        use bulkhead_shared::sqlite::Clock;
+        message.build_at(self.clock.wall()).unwrap()
+    }
+
+    /// Submits a message that was built.
+    pub fn offer(&self, message: &Message) -> Submitted {
+        let queue = message.queue.clone().unwrap_or_default();
+        let submission = Submission {
+            message,
+            queue: &queue,
+        };
+        self.broker().submit(&[submission]).unwrap()[0]
+    }
+
+    /// Settles and claims from `default`.
+    pub fn turn(&self, settlements: Vec<Settlement>, room: usize) -> Turned {
+        self.turn_in(&[QueueName::default()], settlements, room)
+    }
+
+    /// Settles and claims from the given queues.
+    pub fn turn_in(
+        &self,
+        queues: &[QueueName],
+        settlements: Vec<Settlement>,
+        room: usize,
+    ) -> Turned {
+        let selection = Selection {
+            queues: queues.to_vec(),
+            tasks: vec![task("add"), task("sub")],
+        };
+        let claim = Claim {
+            owner: self.me,
+            selection: &selection,
+            room,
+            lease: LEASE,
+        };
+        self.broker().turn(settlements, Some(claim)).unwrap()
+    }
+
+    /// Claims from `default`.
+    pub fn claim(&self, room: usize) -> Vec<Claimed> {
+        self.turn(Vec::new(), room).claimed
+    }
+
+    /// Claims the only job there is.
+    pub fn claim_one(&self) -> Claimed {
+        let mut claimed = self.claim(2);
+        assert_eq!(claimed.len(), 1, "one job was expected");
+        claimed.remove(0)
+    }
+
+    /// Claims from one queue.
+    pub fn claim_from(&self, name: &str, room: usize) -> Vec<Claimed> {
+        self.turn_in(&[queue(name)], Vec::new(), room).claimed
+    }
+
+    /// Ends an attempt.
+    pub fn settle(&self, claimed: &Claimed, next: Move) -> Settled {
+        let turned = self
+            .broker()
+            .turn(vec![settlement(claimed, next)], None)
+            .unwrap();
+        turned.settled[0]
+    }
+
+    /// Takes over what is overdue.
+    pub fn take_over(&self, what: &Overdue<'_>) -> Vec<Claimed> {
+        self.broker().take_over(what, self.me, 100, LEASE).unwrap()
+    }
+
+    /// A job that must be there.
+    pub fn row(&self, uuid: Uuid) -> JobRow {
+        let mut rows = self.store.catalog.jobs_by_id(&[uuid]).unwrap();
+        rows.remove(0).expect("the store knows the job")
+    }
+
+    /// Where a job is, if the store knows it.
+    #[must_use]
+    pub fn state(&self, uuid: Uuid) -> Option<State> {
+        let rows = self.store.catalog.jobs_by_id(&[uuid]).unwrap();
+        rows[0].as_ref().map(|row| row.state)
+    }
+}
+
+fn open(kind: Kind, path: &std::path::Path, clock: &Arc<TestClock>, namespace: &str) -> Backend {
+    let path = match kind {
+        Kind::SqliteFile => path.to_str().unwrap(),
+        Kind::SqliteMemory => ":memory:",
+    };
+    let options = Options {
+        namespace: Namespace::new(namespace).unwrap(),
+        ..Options::new(path)
+    };
+    sqlite::open_with_clock(path, &options, Arc::clone(clock) as _).unwrap()
+}
