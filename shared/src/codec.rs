@@ -71,6 +71,15 @@ pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
     Ok(frame)
 }
 
+/// `message` as a frame at the start of `buffer`, and the frame's length; `None` if it does not
+/// fit. Allocates nothing for messages of plain numbers: for signal handlers.
+pub fn encode_into(message: &impl Serialize, buffer: &mut [u8]) -> Option<usize> {
+    let (prefix, body) = buffer.split_first_chunk_mut::<PREFIX>()?;
+    let len = bincode::serde::encode_into_slice(message, body, config()).ok()?;
+    *prefix = u32::try_from(len).ok()?.to_le_bytes();
+    Some(PREFIX + len)
+}
+
 /// The message in a frame body; every byte must have been used.
 ///
 /// # Errors
@@ -179,6 +188,18 @@ mod tests {
             frames.next::<FromTask>(),
             Err(FrameError::TooLong { .. })
         ));
+    }
+
+    #[test]
+    fn a_frame_built_in_place_has_the_bytes_of_one_on_the_heap() {
+        let message = FromTask::AllocationFailed {
+            nonce: u64::MAX,
+            bytes: 1 << 40,
+        };
+        let mut buffer = [0; 64];
+        let len = encode_into(&message, &mut buffer).unwrap();
+        assert_eq!(buffer[..len], encode(&message).unwrap());
+        assert_eq!(encode_into(&message, &mut buffer[..len - 1]), None);
     }
 
     proptest! {

@@ -185,8 +185,10 @@ pub enum ToZygote {
     /// What all its tasks have in common; the first message.
     Setup(Setup),
     /// Start a task process. Descriptors, in order: job pipe (read), result pipe (write), stdout,
-    /// stderr, then the cgroup directory and the init's report pipe if the setup says so.
+    /// stderr, then the cgroup directory, or the init's report pipe, as the containment asks.
     Fork(Fork),
+    /// End; the tasks started so far live on. (When the socket closes without it, they are killed.)
+    Retire,
 }
 
 /// One task process to be started.
@@ -198,7 +200,7 @@ pub struct Fork {
     pub uid: Option<u32>,
     /// Its private directory, to be created; `HOME` and `TMPDIR`.
     pub home: Option<String>,
-    /// RLIMIT_DATA in bytes, if limited.
+    /// RLIMIT_DATA in bytes, if limited: the most that any of its jobs may have.
     pub memory: Option<u64>,
     /// Jobs it may run; 0 is no limit.
     pub jobs: u32,
@@ -232,4 +234,106 @@ pub enum FromZygote {
         /// Why.
         errno: i32,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{decode, encode};
+    use serde::de::DeserializeOwned;
+    use std::fmt::Debug;
+
+    /// What is sent keeps its bytes, and what was sent long ago is still understood.
+    #[track_caller]
+    fn keeps<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &T, golden: &[u8]) {
+        assert_eq!(encode(message).unwrap(), golden);
+        assert_eq!(decode::<T>(&golden[4..]).unwrap(), *message);
+    }
+
+    #[test]
+    fn hello_v1_keeps_its_bytes() {
+        assert_eq!(hello(), *include_bytes!("golden/hello.v1.bin"));
+        assert_eq!(check_hello(hello()), Ok(()));
+    }
+
+    #[test]
+    fn a_stranger_and_a_later_major_are_told_apart() {
+        assert_eq!(check_hello(*b"HTTP/1.1"), Err(HelloError::Foreign));
+        let later = check_hello(*b"BLKH\x09\x00\x00\x00");
+        assert!(matches!(later, Err(HelloError::Version { theirs: 9, .. })));
+    }
+
+    #[test]
+    fn run_v1_keeps_its_bytes() {
+        let run = Run {
+            nonce: 300,
+            uuid: *b"0123456789abcdef",
+            task: "add".into(),
+            queue: "math".into(),
+            attempt: 2,
+            fence: 1 << 40,
+            timeout_ms: 30_000,
+            memory: Some(512 << 20),
+            header: ByteBuf::from(r#"{"v":1,"created_at":5}"#),
+            payload: ByteBuf::from(r#"{"args":[2,3],"kwargs":{}}"#),
+        };
+        keeps(&ToTask::Run(run), include_bytes!("golden/run.v1.bin"));
+    }
+
+    #[test]
+    fn ready_v1_keeps_its_bytes() {
+        keeps(&FromTask::Ready, include_bytes!("golden/ready.v1.bin"));
+    }
+
+    #[test]
+    fn progress_v1_keeps_its_bytes() {
+        let progress = FromTask::Progress {
+            nonce: 300,
+            details: ByteBuf::from(r#"{"step":1,"of":3}"#),
+        };
+        keeps(&progress, include_bytes!("golden/progress.v1.bin"));
+    }
+
+    #[test]
+    fn done_v1_keeps_its_bytes() {
+        let usage = ReportedUsage {
+            cpu_user_us: 1500,
+            cpu_system_us: 20,
+            max_rss_kb: Some(70_000),
+        };
+        let returned = FromTask::Done {
+            nonce: 300,
+            answer: Answer::Returned(ByteBuf::from("5")),
+            usage,
+        };
+        keeps(&returned, include_bytes!("golden/returned.v1.bin"));
+        let failed = FromTask::Done {
+            nonce: 300,
+            answer: Answer::Failed(Failure {
+                name: "panic".into(),
+                text: "boom".into(),
+                traceback: Some("main.rs:1:2".into()),
+                is_final: false,
+            }),
+            usage: ReportedUsage {
+                max_rss_kb: None,
+                ..usage
+            },
+        };
+        keeps(&failed, include_bytes!("golden/failed.v1.bin"));
+    }
+
+    #[test]
+    fn the_last_words_of_a_task_v1_keep_their_bytes() {
+        let memory = FromTask::AllocationFailed {
+            nonce: 300,
+            bytes: 1 << 33,
+        };
+        keeps(&memory, include_bytes!("golden/allocation_failed.v1.bin"));
+        let setup = FromTask::SetupFailed {
+            step: "setgid".into(),
+            errno: 1,
+        };
+        keeps(&setup, include_bytes!("golden/setup_failed.v1.bin"));
+    }
 }

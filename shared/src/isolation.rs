@@ -42,12 +42,16 @@ impl Containment {
 pub struct Setup {
     /// How its processes are contained.
     pub containment: Containment,
+    /// `cgroup.kill` may be used; else processes are killed one by one.
+    pub cgroup_kill: bool,
     /// Keep signals and abstract sockets inside the task (Landlock scope).
     pub landlock_scope: bool,
     /// `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privileges: bool,
-    /// Resource limits: number as in `setrlimit`, soft and hard value.
+    /// Resource limits: number as in `setrlimit`, value for soft and hard.
     pub rlimits: Vec<(u32, u64)>,
+    /// RLIMIT_NPROC, set after the task has its own user or user namespace.
+    pub processes: Option<u64>,
     /// Use `clone3`; else `clone`.
     pub clone3: bool,
     /// Keep glibc's thread id right by `PR_GET_TID_ADDRESS`.

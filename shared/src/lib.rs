@@ -3,9 +3,10 @@
 //! Without features this crate is data: names, messages, policies, outcomes, the wire. The
 //! feature `store` adds the traits over a store and the [`client`], `sqlite` (default) the
 //! embedded store behind them.
-#![cfg_attr(not(feature = "store"), forbid(unsafe_code))]
+#![deny(unsafe_code)]
 
 pub mod backoff;
+pub mod cgroup;
 pub mod codec;
 pub mod frame;
 pub mod history;
@@ -13,6 +14,7 @@ pub mod isolation;
 pub mod message;
 pub mod name;
 pub mod outcome;
+pub mod pidfd;
 pub mod policy;
 pub mod retry;
 pub mod task;

@@ -1,51 +1,348 @@
-//! The seam to the engine: runs tasks until it is told to stop.
+//! Puts the parts of a run together, runs them, and takes them apart again.
 
-use crate::config::RunConfig;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use bulkhead_shared::backend::{self, Backend};
+use bulkhead_shared::broker::{BrokerError, Presence, Selection, SupervisorId};
+use bulkhead_shared::policy::Defaults;
+use bulkhead_shared::{Uuid, fault};
+use tracing::{info, warn};
+
+use crate::config::{RunConfig, Sandbox, TaskUser};
 use crate::exit::Exit;
+use crate::job::{DEFAULT_TIMEOUT, Rules};
+use crate::notice::Notices;
+use crate::pool::{Limits, Pool};
+use crate::process::cgroup::{self, Cgroups};
+use crate::process::home::{self, RunDirectory};
+use crate::process::users::Users;
+use crate::process::zygote::Recipe;
+use crate::reactor::{Parts, Reactor};
+use crate::registrar::Registrar;
+use crate::sandbox::plan::Plan;
+use crate::sandbox::probe::Host;
+use crate::source::queue::{self, Order, Setting};
+use crate::source::renew::Renewer;
+use crate::source::{Held, Place};
+use crate::upkeep::Upkeep;
 
-/// Why the engine could not do its work.
+/// Where the locks on blocks of task users lie; root alone can write there.
+const USER_LOCKS: &str = "/run/bulkhead";
+
+/// Why a run could not begin, or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum EngineError {
-    /// There is no engine yet.
-    #[error("the engine is not built")]
-    NotBuilt,
+    #[error("the store cannot be used")]
+    Store(#[from] BrokerError),
+    #[error("failed to {step}")]
+    System {
+        step: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("there is no user `{name}` for --task-user (name an account, or use `auto` or `keep`)")]
+    NoUser { name: String },
+    #[error("--task-user {name} needs root (run the supervisor as root, or use `keep`)")]
+    NotRoot { name: String },
 }
 
 impl EngineError {
     /// The exit code it ends the supervisor with.
     pub(crate) const fn exit(&self) -> Exit {
         match self {
-            Self::NotBuilt => Exit::Internal,
+            Self::Store(_) => Exit::StoreAway,
+            Self::System { .. } => Exit::Internal,
+            Self::NoUser { .. } | Self::NotRoot { .. } => Exit::Usage,
         }
+    }
+}
+
+trait Step<T> {
+    fn step(self, step: &'static str) -> Result<T, EngineError>;
+}
+
+impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
+    fn step(self, step: &'static str) -> Result<T, EngineError> {
+        self.map_err(|error| EngineError::System {
+            step,
+            source: error.into(),
+        })
     }
 }
 
 /// Runs until drained.
 pub(crate) fn run(config: RunConfig) -> Result<Exit, EngineError> {
-    let RunConfig {
-        processes: _processes,
-        child: _child,
-        queues: _queues,
-        tasks: _tasks,
-        tasks_per_process: _tasks_per_process,
-        spawn: _spawn,
-        sandbox: _sandbox,
-        task_user: _task_user,
-        memory: _memory,
-        env: _env,
-        cwd: _cwd,
-        patience: _patience,
-        grace: _grace,
-        lease: _lease,
-        unknown_after: _unknown_after,
-        burst: _burst,
-        task_output: _task_output,
-        log_format: _log_format,
-        log_level: _log_level,
-        store: _store,
-        without: _without,
-        fault: _fault,
-    } = config;
-    Err(EngineError::NotBuilt)
+    if let Some(point) = fault::arm(config.fault.as_deref()) {
+        warn!(point, "TEST FAULT ARMED: this supervisor will kill itself");
+    }
+    // Probing forks, so it comes before the first thread.
+    let host = Host::probe(&config.without);
+    let mut plan = Plan::resolve(&config, &host);
+    harden(&config)?;
+    let backend = backend::open(&config.store)?;
+    let id = SupervisorId(Uuid::now_v7());
+    let ground = Ground::prepare(&config, &host, &mut plan, id)?;
+    let exit = run_on(config, plan, &backend, id, ground)?;
+    info!("ended");
+    Ok(exit)
+}
+
+/// Adopts what tasks leave behind, and keeps its own memory to itself.
+fn harden(config: &RunConfig) -> Result<(), EngineError> {
+    use nix::sys::prctl;
+    prctl::set_child_subreaper(true).step("become a subreaper")?;
+    if matches!(config.sandbox, Sandbox::Process) {
+        prctl::set_dumpable(false).step("hide its memory from tasks")?;
+    }
+    Ok(())
+}
+
+/// What a run has of its own on this machine.
+struct Ground {
+    directory: Arc<RunDirectory>,
+    cgroups: Option<Cgroups>,
+    users: Option<Users>,
+    user: Option<u32>,
+}
+
+impl Ground {
+    fn prepare(
+        config: &RunConfig,
+        host: &Host,
+        plan: &mut Plan,
+        id: SupervisorId,
+    ) -> Result<Self, EngineError> {
+        let name = id.0.simple().to_string();
+        home::clear_dead_runs(|dead| {
+            if let Some(below) = &host.cgroup {
+                cgroup::clear_after(below, dead);
+            }
+        })
+        .step("clear up after dead supervisors")?;
+        let directory = RunDirectory::create(&name).step("make its directory")?;
+        let cgroups = match (&host.cgroup, plan.setup.containment.has_init()) {
+            (Some(below), false) => {
+                let cgroups = Cgroups::create(below, &name, host.cgroup_kill);
+                Some(cgroups.step("make its cgroup")?)
+            }
+            _ => None,
+        };
+        plan.setup.cgroup_kill = cgroups.as_ref().is_some_and(Cgroups::kills_whole);
+        let users = if plan.own_users {
+            own_users(plan)
+        } else {
+            None
+        };
+        let user = named_user(config, host)?;
+        Ok(Self {
+            directory: Arc::new(directory),
+            cgroups,
+            users,
+            user,
+        })
+    }
+}
+
+fn own_users(plan: &mut Plan) -> Option<Users> {
+    match Users::claim(Path::new(USER_LOCKS)) {
+        Ok(users) => Some(users),
+        Err(error) => {
+            plan.without_own_users(&error.to_string());
+            None
+        }
+    }
+}
+
+fn named_user(config: &RunConfig, host: &Host) -> Result<Option<u32>, EngineError> {
+    let TaskUser::Name(name) = &config.task_user else {
+        return Ok(None);
+    };
+    if !host.is_root {
+        return Err(EngineError::NotRoot { name: name.clone() });
+    }
+    let user = nix::unistd::User::from_name(name).step("look up the task user")?;
+    match user {
+        Some(user) => Ok(Some(user.uid.as_raw())),
+        None => Err(EngineError::NoUser { name: name.clone() }),
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, EngineError> {
+    thread::Builder::new()
+        .name(name.into())
+        .spawn(body)
+        .step("start a thread")
+}
+
+fn run_on(
+    config: RunConfig,
+    plan: Plan,
+    backend: &Backend,
+    id: SupervisorId,
+    ground: Ground,
+) -> Result<Exit, EngineError> {
+    let host = nix::unistd::gethostname().step("learn the host's name")?;
+    let host = host.to_string_lossy().into_owned();
+    let (notices, inbox, wake) = Notices::new().step("make a wake-up")?;
+    let held = Arc::new(Held::default());
+    let (queue, claim_and_settle) = queue::queue(Setting {
+        broker: Arc::clone(&backend.broker),
+        owner: id,
+        lease: config.lease,
+        place: Place {
+            host: host.clone(),
+            isolation: plan.description.clone(),
+        },
+        held: Arc::clone(&held),
+        notices: notices.clone(),
+    })
+    .step("make a wake-up")?;
+    let (notes, notes_inbox) = crossbeam::channel::bounded(NOTES);
+    let renewer = Renewer {
+        broker: Arc::clone(&backend.broker),
+        lease: config.lease,
+        held,
+        notices: notices.clone(),
+        notes: notes_inbox,
+    };
+    let (words, words_inbox) = crossbeam::channel::unbounded();
+    let defaults = defaults(&config);
+    let rules = Rules {
+        defaults: defaults.clone(),
+        specs: Arc::default(),
+        most_memory: None,
+    };
+    let selection = Selection {
+        queues: config.queues.clone().unwrap_or_default(),
+        tasks: vec![],
+    };
+    let pid = std::process::id();
+    let presence = Presence {
+        id,
+        host,
+        pid,
+        selection,
+        tasks: Vec::new(),
+    };
+    let upkeep = Upkeep {
+        broker: Arc::clone(&backend.broker),
+        catalog: Arc::clone(&backend.catalog),
+        presence,
+        rules,
+        lease: config.lease,
+        unknown_after: config.unknown_after,
+        burst: config.burst,
+        queue: queue.clone(),
+        notices: notices.clone(),
+        words: words_inbox,
+    };
+    say_where(&config, &plan, &backend.catalog.place());
+    let signals = signals()?;
+    let directory = Arc::clone(&ground.directory);
+    let parts = Parts {
+        pool: Pool::new(limits(&config), 0),
+        slots: config.processes.get(),
+        tasks_per_process: config.tasks_per_process,
+        memory: config.memory,
+        user: ground.user,
+        output: config.task_output,
+        recipe: recipe(&config, &plan),
+        plan,
+        cgroups: ground.cgroups,
+        users: ground.users,
+        run_directory: Some(ground.directory),
+        queue: queue.clone(),
+        notes,
+        notices,
+        inbox,
+        wake,
+        signals,
+        registrar: Registrar::new(config, defaults, words.clone()),
+    };
+    let threads = [
+        spawn("queue", claim_and_settle)?,
+        spawn("renew", || renewer.run())?,
+    ];
+    let upkeep = spawn("upkeep", || upkeep.run())?;
+    let has_released = Reactor::new(parts).step("make the loop")?.run();
+    drop(words);
+    queue.send(Order::Stop);
+    for thread in threads.into_iter().chain([upkeep]) {
+        // A thread that panicked has said so; there is nothing left for it to do.
+        let _ = thread.join();
+    }
+    if let Ok(directory) = Arc::try_unwrap(directory) {
+        directory.remove();
+    }
+    let has_released = has_released.step("go on")?;
+    Ok(if has_released {
+        Exit::Released
+    } else {
+        Exit::Done
+    })
+}
+
+/// Batches of notes on their way: one every tenth of a second; a store that is slower for longer
+/// than this holds the reactor up, so the queue is deep.
+const NOTES: usize = 1024;
+
+fn defaults(config: &RunConfig) -> Defaults {
+    Defaults {
+        timeout: DEFAULT_TIMEOUT,
+        patience: config.patience,
+        memory: config.memory,
+        profile: match config.sandbox {
+            Sandbox::None => "none".into(),
+            Sandbox::Process => "process".into(),
+        },
+    }
+}
+
+fn limits(config: &RunConfig) -> Limits {
+    Limits {
+        slots: config.processes.get(),
+        tasks_per_process: config.tasks_per_process,
+        ready_within: Duration::from_secs(10),
+        exit_within: config.patience,
+        kill_within: Duration::from_secs(5),
+        grace: config.grace,
+        rest_first: Duration::from_millis(100),
+        rest_longest: Duration::from_secs(10),
+        prefetch_window: Duration::from_millis(50),
+        prefetch_hold: Duration::from_millis(100),
+    }
+}
+
+fn recipe(config: &RunConfig, plan: &Plan) -> Recipe {
+    Recipe {
+        child: config.child.clone(),
+        environment: config.env.clone(),
+        directory: config.cwd.clone(),
+        setup: plan.setup.clone(),
+    }
+}
+
+fn signals() -> Result<UnixStream, EngineError> {
+    let (ours, theirs) = UnixStream::pair().step("make a signal pipe")?;
+    ours.set_nonblocking(true).step("make a signal pipe")?;
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let end = theirs.try_clone().step("make a signal pipe")?;
+        signal_hook::low_level::pipe::register(signal, end).step("listen to signals")?;
+    }
+    Ok(ours)
+}
+
+fn say_where(config: &RunConfig, plan: &Plan, place: &str) {
+    let processes = config.processes;
+    let isolation = plan.description.as_str();
+    info!(store = place, child = %config.child.display(), processes, isolation, "starting");
+    for missing in &plan.missing {
+        warn!(missing, "a guarantee is missing on this host");
+    }
 }

@@ -6,7 +6,16 @@ mod commands;
 mod config;
 mod engine;
 mod exit;
+mod job;
+mod notice;
 mod observe;
+mod pool;
+mod process;
+mod reactor;
+mod registrar;
+mod sandbox;
+mod source;
+mod upkeep;
 
 use std::process::ExitCode;
 

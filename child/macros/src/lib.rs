@@ -1,1 +1,46 @@
-//! The `#[task]` attribute.
+//! The `#[task]` attribute of Bulkhead. Use it through `bulkhead_child`.
+#![forbid(unsafe_code)]
+
+mod expand;
+mod options;
+mod signature;
+mod units;
+
+use proc_macro::TokenStream;
+use syn::{ItemFn, parse_macro_input};
+
+/// Makes a function a task.
+///
+/// The function stays a function. Beside it appears a type of the same name with
+/// `message(...)`, which builds a message with typed arguments, and what `tasks!` needs.
+///
+/// | option | value | meaning |
+/// | --- | --- | --- |
+/// | `name` | `"mail.send"` | what messages call it by; default: the function's name |
+/// | `queue` | `"mail"` | where its messages go that name no queue |
+/// | `timeout` | `"30s"` | longest run of one attempt |
+/// | `max_retries` | `3`, `none` | attempts after the first; `none` is no end |
+/// | `backoff` | `exponential(base = 4, factor = "10s", floor = "60s", ceiling = "1h")`, `linear("30s")`, `constant("5s")` | wait between attempts |
+/// | `patience` | `"1s"` | from SIGTERM to SIGKILL |
+/// | `result_ttl` | `"1h"`, `"0"`, `none` | how long the result is kept; `none`: until it is removed |
+/// | `memory` | `"512MiB"` | memory of the process |
+/// | `profile` | `"strict"` | its sandbox |
+/// | `positional` | `true` | arguments may be given by position |
+///
+/// `exponential` and `linear` stay between a floor of 60 s and a ceiling of 1 h unless they name
+/// others (`none` for no bound); `constant` has neither.
+///
+/// Parameters are owned types that serde reads and writes; the first may be `&Context`; an
+/// `Option` may be left out by the message. The function returns nothing, a value that serde
+/// writes, or a `Result` whose error is an error or a text.
+#[proc_macro_attribute]
+pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
+    let function = parse_macro_input!(item as ItemFn);
+    let expanded = options::parse(options.into())
+        .and_then(|options| expand::expand(&options, &function))
+        .unwrap_or_else(|error| {
+            let error = error.into_compile_error();
+            quote::quote!(#function #error)
+        });
+    expanded.into()
+}

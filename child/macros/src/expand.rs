@@ -1,0 +1,168 @@
+//! The code beside a task's function.
+//!
+//! It is an enum without variants: types and functions have separate namespaces, and unlike a
+//! module an enum sees every name the function sees.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Error, ItemFn, Result, ReturnType, Type};
+
+use crate::options::{Options, option};
+use crate::signature::{Params, check};
+use crate::units::check_name;
+
+pub(crate) fn expand(options: &Options, function: &ItemFn) -> Result<TokenStream> {
+    let params = check(function)?;
+    let ident = &function.sig.ident;
+    let name = match &options.name {
+        Some((name, _)) => name.clone(),
+        None => ident.unraw().to_string(),
+    };
+    check_name("task", &name).map_err(|text| {
+        Error::new(
+            ident.span(),
+            format!("{text}; or set one: `#[task(name = \"...\")]`"),
+        )
+    })?;
+    let vis = &function.vis;
+    let cfg: Vec<_> = function
+        .attrs
+        .iter()
+        .filter(|a| a.path().is_ident("cfg"))
+        .collect();
+    let message = message(options, &params, function, &name);
+    let task = task(options, &params, function, &name);
+    let type_doc = format!("The task `{name}`: see the function of the same name.");
+    Ok(quote! {
+        // Arguments come out of a message: the function cannot borrow them.
+        #[allow(clippy::needless_pass_by_value)]
+        #function
+
+        #(#cfg)*
+        #[doc = #type_doc]
+        #[allow(
+            dead_code,
+            missing_debug_implementations,
+            non_camel_case_types,
+            unreachable_pub,
+            clippy::exhaustive_enums
+        )]
+        #vis enum #ident {}
+
+        #(#cfg)*
+        #[automatically_derived]
+        #[allow(
+            dead_code,
+            deprecated,
+            private_interfaces,
+            unreachable_pub,
+            unused_qualifications,
+            clippy::all,
+            clippy::nursery,
+            clippy::pedantic
+        )]
+        impl #ident {
+            #message
+            #task
+        }
+    })
+}
+
+fn message(options: &Options, params: &Params<'_>, function: &ItemFn, name: &str) -> TokenStream {
+    let vis = &function.vis;
+    let idents: Vec<_> = params.params.iter().map(|p| p.ident).collect();
+    let types = params.params.iter().map(|p| p.ty);
+    let adds = params.params.iter().map(|param| {
+        let (ident, name) = (param.ident, &param.name);
+        if options.positional == Some(false) {
+            quote_spanned!(param.ty.span()=> .kwarg(#name, #ident))
+        } else {
+            quote_spanned!(param.ty.span()=> .arg(#ident))
+        }
+    });
+    let doc = format!("A message for the task `{name}`.");
+    quote! {
+        #[doc = #doc]
+        #vis fn message(#(#idents: #types),*) -> ::bulkhead_child::MessageBuilder {
+            ::bulkhead_child::Message::new(#name) #(#adds)*
+        }
+    }
+}
+
+fn task(options: &Options, params: &Params<'_>, function: &ItemFn, name: &str) -> TokenStream {
+    let vis = &function.vis;
+    let call = call(params, function);
+    let names = params.params.iter().map(|p| &p.name);
+    let queue = option(options.queue.as_ref());
+    let timeout_ms = option(options.timeout_ms.as_ref());
+    let max_retries = option(options.max_retries.as_ref());
+    let backoff = option(options.backoff.as_ref());
+    let patience_ms = option(options.patience_ms.as_ref());
+    let result_ttl = option(options.result_ttl.as_ref());
+    let memory = option(options.memory.as_ref());
+    let profile = option(options.profile.as_ref());
+    let positional = options.positional.unwrap_or(true);
+    quote! {
+        #[doc = "What `tasks!` lists."]
+        #vis fn task() -> ::bulkhead_child::Task {
+            #call
+            static DEFINITION: ::bulkhead_child::__private::Definition =
+                ::bulkhead_child::__private::Definition {
+                    name: #name,
+                    queue: #queue,
+                    timeout_ms: #timeout_ms,
+                    max_retries: #max_retries,
+                    backoff: #backoff,
+                    patience_ms: #patience_ms,
+                    result_ttl: #result_ttl,
+                    memory: #memory,
+                    profile: #profile,
+                    params: &[#(#names),*],
+                    positional: #positional,
+                    call: __call,
+                };
+            ::bulkhead_child::Task::new(&DEFINITION)
+        }
+    }
+}
+
+fn call(params: &Params<'_>, function: &ItemFn) -> TokenStream {
+    let ident = &function.sig.ident;
+    // Names of our own: a parameter may be called like the function.
+    let locals: Vec<_> = (0..params.params.len())
+        .map(|n| format_ident!("__arg{n}"))
+        .collect();
+    let takes = params
+        .params
+        .iter()
+        .zip(&locals)
+        .enumerate()
+        .map(|(place, (param, local))| {
+            let ty = param.ty;
+            quote_spanned!(ty.span()=> let #local = __given.take::<#ty>(#place)?;)
+        });
+    let context = params.has_context.then(|| quote!(__context,));
+    let call = quote!(#ident(#context #(#locals),*));
+    let reply = match &function.sig.output {
+        ReturnType::Type(_, ty) if matches!(**ty, Type::Never(_)) => call,
+        output => {
+            let reply = quote_spanned!(output.span()=>
+                (&&&::bulkhead_child::__private::Probe(&__value)).road().reply(__value));
+            quote!(let __value = #call; #reply)
+        }
+    };
+    quote! {
+        fn __call(
+            __context: &::bulkhead_child::Context,
+            mut __given: ::bulkhead_child::__private::Given<'_>,
+        ) -> ::bulkhead_child::__private::Reply {
+            #[allow(unused_imports)]
+            use ::bulkhead_child::__private::{ViaDisplay, ViaError, ViaSerialize};
+            let _ = (&__context, &mut __given);
+            #(#takes)*
+            #reply
+        }
+    }
+}

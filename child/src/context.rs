@@ -1,0 +1,281 @@
+//! What a running task may know and say about its job.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use bulkhead_shared::frame::Run;
+use bulkhead_shared::message::Header;
+use bulkhead_shared::units::LONGEST;
+use bulkhead_shared::{Timestamp, Uuid};
+use nix::poll::{PollTimeout, poll};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::outbox::Outbox;
+use crate::process;
+
+/// Largest progress details, in bytes of JSON: they are stored with the job's status.
+pub(crate) const PROGRESS_LIMIT: usize = 64 << 10;
+
+/// Longest stretch of a sleep: a stop that arrives between a look at the flag and the wait is
+/// noticed this much later.
+const STRETCH: Duration = Duration::from_millis(50);
+
+/// Why progress was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProgressError {
+    /// Too many bytes.
+    #[error("progress details have {len} bytes, more than {limit} (report less)")]
+    TooLarge {
+        /// Their length as JSON.
+        len: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// No JSON.
+    #[error("progress details cannot be written as JSON")]
+    NotJson(#[source] serde_json::Error),
+}
+
+/// The task was asked to stop: SIGTERM at its deadline, at a revocation or at a shutdown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("stopped")]
+pub struct Stopped;
+
+/// The job a task runs for. A task that wants it takes `&Context` first.
+///
+/// ```
+/// use bulkhead_child::{Context, task};
+///
+/// #[task]
+/// fn count(ctx: &Context, to: u32) -> Option<u32> {
+///     (1..=to).take_while(|_| !ctx.is_stopping()).last()
+/// }
+/// // In a test, a context without a supervisor stands in.
+/// assert_eq!(count(&Context::detached("count"), 3), Some(3));
+/// ```
+pub struct Context {
+    nonce: u64,
+    uuid: Uuid,
+    task: String,
+    queue: String,
+    attempt: u32,
+    fence: u64,
+    deadline: Instant,
+    header: Header,
+    outbox: Outbox,
+}
+
+impl Context {
+    /// For the job of `run`, which begins `now`.
+    pub(crate) fn new(run: &Run, header: Header, now: Instant, outbox: Outbox) -> Self {
+        let timeout = Duration::from_millis(run.timeout_ms).min(LONGEST);
+        Self {
+            nonce: run.nonce,
+            uuid: Uuid::from_bytes(run.uuid),
+            task: run.task.clone(),
+            queue: run.queue.clone(),
+            attempt: run.attempt,
+            fence: run.fence,
+            deadline: now + timeout,
+            header,
+            outbox,
+        }
+    }
+
+    /// A context without a supervisor, for tests of tasks: first attempt, no deadline worth
+    /// the name, progress goes nowhere.
+    #[must_use]
+    pub fn detached(task: &str) -> Self {
+        let run = Run {
+            nonce: 0,
+            uuid: [0; 16],
+            task: task.into(),
+            queue: "default".into(),
+            attempt: 1,
+            fence: 1,
+            timeout_ms: u64::MAX,
+            memory: None,
+            header: serde_bytes::ByteBuf::new(),
+            payload: serde_bytes::ByteBuf::new(),
+        };
+        Self::new(&run, empty_header(), now(), Outbox::nowhere())
+    }
+
+    /// The job's id.
+    #[must_use]
+    pub const fn uuid(&self) -> Uuid {
+        self.uuid
+    }
+
+    /// The name of the task.
+    #[must_use]
+    pub fn task(&self) -> &str {
+        &self.task
+    }
+
+    /// The queue the job came from.
+    #[must_use]
+    pub fn queue(&self) -> &str {
+        &self.queue
+    }
+
+    /// Which attempt this is, from 1.
+    #[must_use]
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// Grows with every attempt of the job: a store that refuses writes under a lower number
+    /// than it has seen is safe from attempts that were given up.
+    #[must_use]
+    pub const fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// When the message was built.
+    #[must_use]
+    pub const fn created_at(&self) -> Timestamp {
+        self.header.created_at
+    }
+
+    /// The message's own data, if it has some.
+    ///
+    /// # Errors
+    /// It is no `T`.
+    pub fn metadata<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
+        let raw = self.header.metadata.as_ref();
+        raw.map(|raw| serde_json::from_str(raw.get())).transpose()
+    }
+
+    /// What the message before this one returned, if there was one.
+    ///
+    /// # Errors
+    /// It is no `T`.
+    pub fn previous_result<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
+        let raw = self.header.previous_result.as_ref();
+        raw.map(|raw| serde_json::from_str(raw.get())).transpose()
+    }
+
+    /// The message before this one, if there was one.
+    #[must_use]
+    pub const fn previous_message_uuid(&self) -> Option<Uuid> {
+        self.header.previous_message_uuid
+    }
+
+    /// The first message of the line this one descends from, if it descends from one.
+    #[must_use]
+    pub const fn progenitor_uuid(&self) -> Option<Uuid> {
+        self.header.progenitor_uuid
+    }
+
+    /// When SIGTERM comes; SIGKILL follows after the patience.
+    #[must_use]
+    pub const fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Time left until the deadline; zero after it.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(now())
+    }
+
+    /// Whether the task was asked to stop (SIGTERM). It should return soon, with an error if
+    /// its work is not done.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        process::is_stopping()
+    }
+
+    /// Waits, but not past a request to stop.
+    ///
+    /// # Errors
+    /// [`Stopped`] if there was one.
+    pub fn sleep(&self, duration: Duration) -> Result<(), Stopped> {
+        let start = now();
+        loop {
+            if self.is_stopping() {
+                return Err(Stopped);
+            }
+            let left = duration.saturating_sub(now().saturating_duration_since(start));
+            if left.is_zero() {
+                return Ok(());
+            }
+            // A millisecond more than left, for poll counts whole ones and cuts the rest.
+            let stretch = left.saturating_add(Duration::from_millis(1)).min(STRETCH);
+            let timeout = PollTimeout::try_from(stretch).unwrap_or(PollTimeout::ZERO);
+            // An interrupted wait is a reason to look at the flag, like any other end of it.
+            let _ = poll(&mut [], timeout);
+        }
+    }
+
+    /// Shows `details` (any JSON, at most 64 KiB) in the job's status.
+    ///
+    /// At most one report in 50 ms leaves the process: within that time the latest one is kept
+    /// and goes out with the next call after it, or at the task's end.
+    ///
+    /// # Errors
+    /// [`ProgressError`]; the task may go on regardless.
+    pub fn progress(&self, details: impl Serialize) -> Result<(), ProgressError> {
+        let details = serde_json::to_vec(&details).map_err(ProgressError::NotJson)?;
+        if details.len() > PROGRESS_LIMIT {
+            return Err(ProgressError::TooLarge {
+                len: details.len(),
+                limit: PROGRESS_LIMIT,
+            });
+        }
+        // A broken pipe means that the supervisor is gone, and this process will be soon.
+        let _ = self.outbox.progress(self.nonce, details, now());
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("uuid", &self.uuid)
+            .field("task", &self.task)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+fn empty_header() -> Header {
+    serde_json::from_str(r#"{"v":1,"created_at":0}"#).expect("these are the required keys")
+}
+
+/// Reads the clock: a task's process is an edge.
+pub(crate) fn now() -> Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the process of a task measures itself"
+    )]
+    Instant::now()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_over_the_limit_is_refused_with_both_numbers() {
+        let error = Context::detached("t")
+            .progress("x".repeat(PROGRESS_LIMIT))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "progress details have 65538 bytes, more than 65536 (report less)"
+        );
+    }
+
+    #[test]
+    fn a_sleep_lasts_at_least_as_long_as_asked() {
+        let start = now();
+        let asked = Duration::from_millis(3);
+        Context::detached("t").sleep(asked).unwrap();
+        assert!(now() - start >= asked);
+    }
+}

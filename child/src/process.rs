@@ -1,0 +1,186 @@
+//! What a task process does to itself, once and before its first job: descriptors, signals.
+//!
+//! The unsafe code of the runtime is here and in `allocation`.
+
+use std::env;
+use std::fs::File;
+use std::hint;
+use std::io::{self, Write};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use bulkhead_shared::codec;
+use bulkhead_shared::frame::FromTask;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+/// Where jobs come in.
+const JOB_FD: RawFd = 3;
+
+/// Where answers go out.
+const RESULT_FD: RawFd = 4;
+
+/// Looks at a frame that another thread is writing before the handler of SIGABRT gives up. A
+/// thread that waits for a full pipe may never finish.
+const WRITING_LOOKS: usize = 1 << 20;
+
+/// Room for an `AllocationFailed` frame: two numbers of at most nine bytes, variant, length.
+const NOTICE_ROOM: usize = 32;
+
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// The call that runs, for the handler of SIGABRT; 0 is none.
+static NONCE: AtomicU64 = AtomicU64::new(0);
+static HAS_CALL: AtomicBool = AtomicBool::new(false);
+
+/// Counts threads that are in the middle of a frame.
+pub(crate) static WRITING: Writing = Writing(AtomicUsize::new(0));
+
+#[derive(Debug)]
+pub(crate) struct Writing(AtomicUsize);
+
+impl Writing {
+    /// Marks a write until the mark is dropped.
+    pub(crate) fn begin(&'static self) -> WritingMark {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        WritingMark(self)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct WritingMark(&'static Writing);
+
+impl Drop for WritingMark {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Whether SIGTERM has come.
+pub(crate) fn is_stopping() -> bool {
+    STOPPING.load(Ordering::Relaxed)
+}
+
+/// Names the call that runs, or that none does.
+pub(crate) fn set_call(nonce: Option<u64>) {
+    NONCE.store(nonce.unwrap_or(0), Ordering::SeqCst);
+    HAS_CALL.store(nonce.is_some(), Ordering::SeqCst);
+}
+
+/// Sends backtraces to where they are kept: with an error or a panic, not on standard error.
+///
+/// For a failed allocation, Rust prints a backtrace itself if `RUST_BACKTRACE` says so; the
+/// memory it takes for that would wipe out the record of the failure. Errors and the panic hook
+/// of this crate read `RUST_LIB_BACKTRACE` first. Call it while the process has one thread.
+pub(crate) fn route_backtraces() {
+    const PRINTED: &str = "RUST_BACKTRACE";
+    const KEPT: &str = "RUST_LIB_BACKTRACE";
+    let Some(wanted) = env::var_os(PRINTED) else {
+        return;
+    };
+    if env::var_os(KEPT).is_none() {
+        // SAFETY: no other thread reads the environment, as there is none.
+        unsafe { env::set_var(KEPT, wanted) };
+    }
+    // Removed, not set to 0: to read a value takes memory as well.
+    // SAFETY: as above.
+    unsafe { env::remove_var(PRINTED) };
+}
+
+/// Takes the job pipe and the result pipe from their fixed numbers. Call it once in a process.
+pub(crate) fn pipes() -> io::Result<(File, File)> {
+    Ok((take(JOB_FD)?, take(RESULT_FD)?))
+}
+
+fn take(fd: RawFd) -> io::Result<File> {
+    // SAFETY: only asks the kernel about a number; the borrow ends with this statement.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    // Programs that a task starts must not inherit it. Fails if the number is not open.
+    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    // SAFETY: it is open, as fcntl has just shown; the starter of this process reserved the
+    // number for this purpose and `pipes` is called once, so nothing else owns it.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// Installs the handlers of SIGTERM and SIGABRT.
+///
+/// Without `SA_RESTART`: a task that blocks in a system call gets `Interrupted` and can notice.
+pub(crate) fn handle_signals() -> io::Result<()> {
+    handle(Signal::SIGTERM, on_term)?;
+    handle(Signal::SIGABRT, on_abort)?;
+    let mut both = SigSet::empty();
+    both.add(Signal::SIGTERM);
+    both.add(Signal::SIGABRT);
+    Ok(both.thread_unblock()?)
+}
+
+fn handle(signal: Signal, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
+    let action = SigAction::new(
+        SigHandler::Handler(handler),
+        SaFlags::empty(),
+        SigSet::empty(),
+    );
+    // SAFETY: both handlers use only atomics, thread-locals without destructors and
+    // async-signal-safe calls.
+    unsafe { sigaction(signal, &action) }?;
+    Ok(())
+}
+
+extern "C" fn on_term(_: libc::c_int) {
+    STOPPING.store(true, Ordering::Relaxed);
+}
+
+/// Says that an allocation has failed, if that is why, and lets the abort go on.
+extern "C" fn on_abort(_: libc::c_int) {
+    if let Some(bytes) = crate::allocation::failed()
+        && HAS_CALL.load(Ordering::SeqCst)
+    {
+        notice(bytes);
+    }
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: sigaction is async-signal-safe; the default action runs no code of ours.
+    let _ = unsafe { sigaction(Signal::SIGABRT, &default) };
+    // Delivered when this handler returns, or at once to another thread: either ends the process.
+    // SAFETY: getpid is async-signal-safe and has no other demand.
+    let pid = unsafe { libc::getpid() };
+    // SAFETY: kill is async-signal-safe; the target is this very process.
+    unsafe { libc::kill(pid, libc::SIGABRT) };
+}
+
+fn notice(bytes: usize) {
+    let mut looks = 0;
+    while WRITING.0.load(Ordering::SeqCst) > 0 {
+        looks += 1;
+        if looks > WRITING_LOOKS {
+            return;
+        }
+        hint::spin_loop();
+    }
+    let message = FromTask::AllocationFailed {
+        nonce: NONCE.load(Ordering::SeqCst),
+        bytes: bytes as u64,
+    };
+    let mut buffer = [0; NOTICE_ROOM];
+    let frame = codec::encode_into(&message, &mut buffer).and_then(|len| buffer.get(..len));
+    if let Some(frame) = frame {
+        // SAFETY: write is async-signal-safe and reads `frame.len()` bytes of a live buffer. A
+        // pipe takes so few at once or not at all.
+        unsafe { libc::write(RESULT_FD, frame.as_ptr().cast(), frame.len()) };
+    }
+}
+
+/// Lowers the limit of data memory for the rest of this process's life; never raises it.
+pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_DATA)?;
+    let limit = bytes.min(hard);
+    Ok(setrlimit(Resource::RLIMIT_DATA, limit, limit)?)
+}
+
+/// Writes out what Rust and C still hold for standard output.
+pub(crate) fn flush_output() {
+    // What cannot be written is lost: the job's answer matters more.
+    let _ = io::stdout().flush();
+    // SAFETY: a null pointer asks for all open output streams; fflush locks each one itself.
+    unsafe { libc::fflush(std::ptr::null_mut()) };
+}

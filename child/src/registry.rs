@@ -1,0 +1,169 @@
+//! The tasks of one binary, checked once at its start.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+use bulkhead_shared::backoff::Backoff;
+use bulkhead_shared::name::{NameError, QueueName, TaskName};
+use bulkhead_shared::policy::{Keep, Retries};
+use bulkhead_shared::task::TaskSpec;
+
+use crate::answer::Reply;
+use crate::arguments::Given;
+use crate::context::Context;
+
+/// What `#[task]` writes down about a function. `None` is the supervisor's default.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    pub name: &'static str,
+    pub queue: Option<&'static str>,
+    pub timeout_ms: Option<u64>,
+    pub max_retries: Option<Retries>,
+    pub backoff: Option<Backoff>,
+    pub patience_ms: Option<u64>,
+    pub result_ttl: Option<Keep>,
+    pub memory: Option<u64>,
+    pub profile: Option<&'static str>,
+    pub params: &'static [&'static str],
+    pub positional: bool,
+    pub call: fn(&Context, Given<'_>) -> Reply,
+}
+
+/// A function that carries `#[task]`, as [`tasks!`](crate::tasks) lists it.
+///
+/// ```
+/// #[bulkhead_child::task(name = "mail.send")]
+/// fn send(to: String) {}
+/// assert_eq!(bulkhead_child::tasks![send][0].name(), "mail.send");
+/// ```
+#[derive(Clone, Copy)]
+pub struct Task(&'static Definition);
+
+impl Task {
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(definition: &'static Definition) -> Self {
+        Self(definition)
+    }
+
+    /// The name messages call it by.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.0.name
+    }
+
+    pub(crate) const fn definition(&self) -> &'static Definition {
+        self.0
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Task").field(&self.0.name).finish()
+    }
+}
+
+/// Why a list of tasks cannot be served.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum RegistryError {
+    #[error("no task is registered (list them: `bulkhead_child::run(tasks![add])`)")]
+    Empty,
+    #[error(
+        "task `{name}` is registered twice (rename one: `#[task(name = \"other\")]`, or list it once)"
+    )]
+    Twice { name: &'static str },
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+/// All tasks of this binary.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    tasks: Vec<(TaskSpec, Task)>,
+}
+
+impl Registry {
+    pub(crate) fn new(tasks: Vec<Task>) -> Result<Self, RegistryError> {
+        if tasks.is_empty() {
+            return Err(RegistryError::Empty);
+        }
+        let mut tasks = tasks
+            .into_iter()
+            .map(|task| Ok((spec(task.definition())?, task)))
+            .collect::<Result<Vec<_>, NameError>>()?;
+        tasks.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        match tasks
+            .windows(2)
+            .find(|pair| pair[0].0.name == pair[1].0.name)
+        {
+            Some(pair) => Err(RegistryError::Twice {
+                name: pair[0].1.name(),
+            }),
+            None => Ok(Self { tasks }),
+        }
+    }
+
+    /// The task of that name.
+    pub(crate) fn find(&self, name: &str) -> Option<Task> {
+        let by_name = |(spec, _): &(TaskSpec, Task)| spec.name.as_str().cmp(name);
+        let at = self.tasks.binary_search_by(by_name).ok()?;
+        Some(self.tasks[at].1)
+    }
+
+    /// What is announced to supervisors, in the order of the names.
+    pub(crate) fn specs(&self) -> impl Iterator<Item = &TaskSpec> {
+        self.tasks.iter().map(|(spec, _)| spec)
+    }
+}
+
+fn spec(definition: &Definition) -> Result<TaskSpec, NameError> {
+    Ok(TaskSpec {
+        name: TaskName::new(definition.name)?,
+        queue: definition.queue.map(QueueName::new).transpose()?,
+        timeout_ms: definition.timeout_ms,
+        max_retries: definition.max_retries,
+        backoff: definition.backoff,
+        patience_ms: definition.patience_ms,
+        result_ttl: definition.result_ttl,
+        memory: definition.memory,
+        profile: definition.profile.map(Into::into),
+        params: definition.params.iter().map(|&name| name.into()).collect(),
+        positional: definition.positional,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tasks;
+
+    #[crate::task]
+    fn one() {}
+    #[crate::task(name = "one")]
+    fn other() {}
+    #[crate::task]
+    fn two() {}
+
+    #[test]
+    fn a_name_used_twice_is_refused_and_named() {
+        let error = Registry::new(tasks![one, two, other]).unwrap_err();
+        assert_eq!(error, RegistryError::Twice { name: "one" });
+        assert!(error.to_string().contains("`one` is registered twice"));
+    }
+
+    #[test]
+    fn an_empty_list_is_refused() {
+        assert_eq!(Registry::new(tasks![]).unwrap_err(), RegistryError::Empty);
+    }
+
+    #[test]
+    fn tasks_are_found_by_their_exact_names() {
+        let registry = Registry::new(tasks![two, one]).unwrap();
+        assert_eq!(registry.find("two").unwrap().name(), "two");
+        assert!(registry.find("tw").is_none());
+        let names: Vec<_> = registry.specs().map(|spec| spec.name.as_str()).collect();
+        assert_eq!(names, ["one", "two"]);
+    }
+}

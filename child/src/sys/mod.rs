@@ -1,0 +1,24 @@
+//! System calls that no crate wraps. All unsafe code of the zygote lives here.
+
+mod clone;
+mod exec;
+mod limits;
+mod privilege;
+mod reap;
+
+pub(crate) use clone::{Forked, How, spawn_sibling, tid_address};
+pub(crate) use exec::{leave, replace};
+pub(crate) use limits::{close_all_but, close_from, lower_limit, place};
+pub(crate) use privilege::{drop_capabilities, restrict_self};
+pub(crate) use reap::{Reaped, reap_any, wait_for_signal};
+
+use std::io;
+
+/// The value of a system call, or the error it left in errno.
+fn check(value: libc::c_long) -> io::Result<libc::c_long> {
+    if value == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(value)
+    }
+}

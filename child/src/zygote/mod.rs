@@ -1,0 +1,124 @@
+//! Executed once by the supervisor, sandboxed once, then asked again and again for a fresh task
+//! process.
+//!
+//! Single-threaded for ever: a second thread's locks would be copied in whatever state they are.
+//! Holds no secret: every task process is a copy of it.
+
+mod control;
+mod init;
+mod prepare;
+mod task;
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+
+use bulkhead_shared::codec;
+use bulkhead_shared::frame::{self, FromZygote, ToZygote};
+use serde_bytes::ByteBuf;
+
+use crate::registry::Registry;
+use crate::sys::{self, Forked};
+use control::Control;
+use prepare::Prepared;
+
+/// What was being done when something failed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    /// In words.
+    pub step: &'static str,
+    /// Why.
+    pub error: io::Error,
+}
+
+/// Names the step that an error belongs to.
+pub(crate) trait Step<T> {
+    /// Turns the error into a [`Failed`].
+    fn step(self, step: &'static str) -> Result<T, Failed>;
+}
+
+impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
+    fn step(self, step: &'static str) -> Result<T, Failed> {
+        self.map_err(|error| Failed {
+            step,
+            error: error.into(),
+        })
+    }
+}
+
+/// Lives as the zygote until the supervisor's end of the socket closes.
+pub(crate) fn main(registry: &Registry) -> ExitCode {
+    // Whoever started the supervisor may have left files open; none of them is for tasks.
+    sys::close_from(3);
+    let Ok(control) = Control::adopt_stdin() else {
+        return ExitCode::from(2);
+    };
+    match serve(&control, registry) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed { step, error }) => {
+            let errno = error.raw_os_error().unwrap_or(0);
+            // If the supervisor is gone there is nobody left to tell.
+            let _ = control.say(&FromZygote::Unfit {
+                step: step.into(),
+                errno,
+            });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(control: &Control, registry: &Registry) -> Result<(), Failed> {
+    control.say_hello(&frame::hello()).step("say hello")?;
+    for spec in registry.specs() {
+        let json = serde_json::to_vec(&spec)
+            .map_err(io::Error::other)
+            .step("describe a task")?;
+        control
+            .say(&FromZygote::Task(ByteBuf::from(json)))
+            .step("describe a task")?;
+    }
+    let Some((ToZygote::Setup(setup), descriptors)) = control.hear().step("hear the setup")? else {
+        return Ok(());
+    };
+    let prepared = Prepared::apply(setup, descriptors)?;
+    control.say(&FromZygote::Ready).step("say ready")?;
+    loop {
+        match control.hear() {
+            Ok(Some((ToZygote::Fork(fork), descriptors))) => {
+                answer(control, registry, &prepared, fork, descriptors).step("answer")?;
+            }
+            Ok(Some((ToZygote::Setup(_), _))) => {}
+            Ok(Some((ToZygote::Retire, _))) => return Ok(()),
+            // The supervisor has closed its end, or has died: its tasks must not outlive it.
+            Ok(None) | Err(_) => return prepared.kill_everything().step("kill the tasks"),
+        }
+    }
+}
+
+fn answer(
+    control: &Control,
+    registry: &Registry,
+    prepared: &Prepared,
+    fork: frame::Fork,
+    descriptors: Vec<OwnedFd>,
+) -> io::Result<()> {
+    let generation = fork.generation;
+    let Some(given) = task::Given::sort(descriptors, prepared) else {
+        let errno = libc::EBADF;
+        return control.say(&FromZygote::ForkFailed { generation, errno });
+    };
+    match sys::spawn_sibling(prepared.how(given.cgroup())) {
+        Ok(Forked::Task) => task::become_task(registry, prepared, &fork, given),
+        Ok(Forked::Zygote(pid, pidfd)) => {
+            drop(given);
+            control.say_with(&FromZygote::Forked { generation, pid }, &pidfd)
+        }
+        Err(error) => {
+            let errno = error.raw_os_error().unwrap_or(0);
+            control.say(&FromZygote::ForkFailed { generation, errno })
+        }
+    }
+}
+
+/// Kept here so that both sides of the socket agree on how large a packet may be.
+const _: () = assert!(control::PACKET < codec::FRAME_LIMIT);

@@ -1,0 +1,145 @@
+//! What a zygote applies to itself once, so that its tasks inherit it.
+
+use std::fs;
+use std::io;
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use bulkhead_shared::isolation::{Containment, Setup};
+use nix::fcntl::{AT_FDCWD, OFlag, openat};
+use nix::sys::prctl;
+use nix::sys::stat::{Mode, umask};
+
+use super::{Failed, Step};
+use crate::sys;
+
+/// Descriptors below this are places in a task; received ones must lie above.
+const PLACES: i32 = 10;
+
+/// A zygote that is ready to fork.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) setup: Setup,
+    /// `/dev/null`: a task's standard input.
+    pub(super) null: OwnedFd,
+    /// The Landlock domain tasks enter, built once.
+    pub(super) landlock: Option<OwnedFd>,
+    /// This program, opened while the file could still be read.
+    pub(super) program: Option<OwnedFd>,
+    tid_address: Option<NonZeroU64>,
+    /// The cgroup that holds the cgroups of all tasks.
+    cgroups: Option<OwnedFd>,
+}
+
+impl Prepared {
+    pub(super) fn apply(setup: Setup, descriptors: Vec<OwnedFd>) -> Result<Self, Failed> {
+        assert_single_threaded().step("check that it has one thread")?;
+        super::init::remember_ids();
+        let null = open("/dev/null", OFlag::O_RDWR).step("open /dev/null")?;
+        reserve_places(&null).step("reserve descriptors")?;
+        umask(Mode::from_bits_truncate(0o077));
+        for &(resource, value) in &setup.rlimits {
+            limit(resource, value).step("set resource limits")?;
+        }
+        if setup.no_new_privileges {
+            prctl::set_no_new_privs().step("give up new privileges")?;
+        }
+        let landlock = setup
+            .landlock_scope
+            .then(scope)
+            .transpose()
+            .step("prepare landlock")?;
+        let open_self = || open("/proc/self/exe", OFlag::O_PATH);
+        let program = setup
+            .exec
+            .then(open_self)
+            .transpose()
+            .step("open its own program")?;
+        let tid_address = setup.tid_address.then(sys::tid_address).flatten();
+        // Only where tasks run as another user or in a domain of their own does this matter, and
+        // then a task could otherwise read the memory all of them are copied from.
+        if setup.no_new_privileges {
+            prctl::set_dumpable(false).step("hide its memory")?;
+        }
+        let cgroups = descriptors.into_iter().next();
+        Ok(Self {
+            setup,
+            null,
+            landlock,
+            program,
+            tid_address,
+            cgroups,
+        })
+    }
+
+    /// What a fork asks of the kernel.
+    pub(super) fn how<'a>(&self, cgroup: Option<BorrowedFd<'a>>) -> sys::How<'a> {
+        #[expect(clippy::cast_sign_loss, reason = "clone flags are bits")]
+        let namespaces = match self.setup.containment {
+            Containment::PidNamespace { user: false } => libc::CLONE_NEWPID as u64,
+            Containment::PidNamespace { user: true } => {
+                (libc::CLONE_NEWPID | libc::CLONE_NEWUSER) as u64
+            }
+            Containment::Cgroup | Containment::Subreaper => 0,
+        };
+        let clone3 = self.setup.clone3;
+        let cgroup = cgroup.filter(|_| clone3);
+        sys::How {
+            namespaces,
+            cgroup,
+            tid_address: self.tid_address,
+            clone3,
+        }
+    }
+
+    /// Kills every task there is; called when the supervisor is gone. Where tasks live below an
+    /// init of ours, that init sees for itself that the supervisor is gone.
+    pub(super) fn kill_everything(&self) -> io::Result<()> {
+        let Some(cgroups) = &self.cgroups else {
+            return Ok(());
+        };
+        bulkhead_shared::cgroup::kill_all(cgroups.as_fd(), self.setup.cgroup_kill)
+    }
+}
+
+fn assert_single_threaded() -> io::Result<()> {
+    match fs::read_dir("/proc/self/task")?.count() {
+        1 => Ok(()),
+        // EDEADLK: a task forked from here could wait for ever for a lock of the other thread.
+        _ => Err(io::Error::from_raw_os_error(libc::EDEADLK)),
+    }
+}
+
+fn open(path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
+    openat(AT_FDCWD, path, flags | OFlag::O_CLOEXEC, Mode::empty())
+}
+
+/// Fills the places, so that descriptors received later never lie where a task expects its pipes.
+fn reserve_places(null: &OwnedFd) -> io::Result<()> {
+    loop {
+        let filler = null.try_clone()?;
+        if filler.as_raw_fd() >= PLACES {
+            return Ok(());
+        }
+        // Stays open for the life of the zygote; a task closes it.
+        std::mem::forget(filler);
+    }
+}
+
+/// Lowers a limit of this process for good; one that is lower already stays.
+pub(super) fn limit(resource: u32, value: u64) -> io::Result<()> {
+    sys::lower_limit(resource, value)
+}
+
+/// A Landlock ruleset that handles no files and no network, only the scope: a task in it can
+/// neither signal nor trace anything outside, nor reach abstract sockets there.
+fn scope() -> io::Result<OwnedFd> {
+    use landlock::{ABI, Access, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .scope(Scope::from_all(ABI::V6))
+        .and_then(Ruleset::create)
+        .map_err(io::Error::other)?;
+    let descriptor: Option<OwnedFd> = ruleset.into();
+    descriptor.ok_or_else(|| io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+}

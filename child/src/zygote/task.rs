@@ -1,0 +1,229 @@
+//! From a fresh fork to a sandboxed task process that says it is ready. Runs in the new process;
+//! nothing here returns to the zygote.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::DirBuilderExt;
+
+use bulkhead_shared::codec;
+use bulkhead_shared::frame::{self, FromTask};
+use bulkhead_shared::isolation::Containment;
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid};
+
+use super::prepare::Prepared;
+use super::{Failed, Step, init};
+use crate::registry::Registry;
+use crate::{runtime, sys};
+
+/// The place of the job pipe in a task process.
+const JOB: RawFd = 3;
+
+/// The place of the result pipe in a task process.
+const RESULT: RawFd = 4;
+
+/// Exit code of a process whose sandbox could not be set up: told apart by people, not by us,
+/// since the reason goes through the result pipe.
+const UNFIT: i32 = 70;
+
+/// The descriptors that came with a request.
+#[derive(Debug)]
+pub(super) struct Given {
+    job: OwnedFd,
+    result: OwnedFd,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    cgroup: Option<OwnedFd>,
+    report: Option<OwnedFd>,
+}
+
+impl Given {
+    /// Gives each descriptor its meaning; `None` if there are too few.
+    pub(super) fn sort(descriptors: Vec<OwnedFd>, prepared: &Prepared) -> Option<Self> {
+        let containment = prepared.setup.containment;
+        let mut rest = descriptors.into_iter();
+        let (job, result) = (rest.next()?, rest.next()?);
+        let (stdout, stderr) = (rest.next()?, rest.next()?);
+        let cgroup = match containment {
+            Containment::Cgroup => Some(rest.next()?),
+            Containment::PidNamespace { .. } | Containment::Subreaper => None,
+        };
+        let report = if containment.has_init() {
+            Some(rest.next()?)
+        } else {
+            None
+        };
+        Some(Self {
+            job,
+            result,
+            stdout,
+            stderr,
+            cgroup,
+            report,
+        })
+    }
+
+    pub(super) fn cgroup(&self) -> Option<BorrowedFd<'_>> {
+        self.cgroup.as_ref().map(AsFd::as_fd)
+    }
+}
+
+/// Turns this fresh fork into a task process, or into the init above one.
+pub(super) fn become_task(
+    registry: &Registry,
+    prepared: &Prepared,
+    fork: &frame::Fork,
+    mut given: Given,
+) -> ! {
+    if let Some(report) = given.report.take() {
+        let containment = prepared.setup.containment;
+        let result = given.result.as_fd();
+        match init::stand_above(containment) {
+            Ok(init::Side::Task) => drop(report),
+            Ok(init::Side::Init(task)) => {
+                drop(given);
+                init::watch(containment, task, &report)
+            }
+            Err(failed) => unfit(result, &failed),
+        }
+    }
+    match set_up(prepared, fork, &given) {
+        // From here on the places are what counts; `given` has been closed behind our back.
+        Ok(()) => std::mem::forget(given),
+        Err(failed) => unfit(given.result.as_fd(), &failed),
+    }
+    if let Some(program) = &prepared.program {
+        let error = exec(program, fork);
+        // SAFETY: the place of the result pipe was filled a moment ago and is still open.
+        let result = unsafe { BorrowedFd::borrow_raw(RESULT) };
+        unfit(
+            result,
+            &Failed {
+                step: "execute its own program",
+                error,
+            },
+        );
+    }
+    sys::leave(runtime::serve(registry, fork.jobs))
+}
+
+fn set_up(prepared: &Prepared, fork: &frame::Fork, given: &Given) -> Result<(), Failed> {
+    let setup = &prepared.setup;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).step("unblock signals")?;
+    // An init of ours has made the session already.
+    if !setup.containment.has_init() {
+        setsid().step("start a session")?;
+    }
+    if let (Some(cgroup), false) = (&given.cgroup, setup.clone3) {
+        join(cgroup).step("join its cgroup")?;
+    }
+    if let Some(home) = &fork.home {
+        private_directory(home, fork.uid).step("make its private directory")?;
+    }
+    if let Some(uid) = fork.uid {
+        become_user(uid).step("change its user")?;
+    }
+    if setup.containment == (Containment::PidNamespace { user: true }) {
+        sys::drop_capabilities().step("drop capabilities")?;
+    }
+    if let Some(processes) = setup.processes {
+        sys::lower_limit(libc::RLIMIT_NPROC, processes).step("limit its processes")?;
+    }
+    if let Some(memory) = fork.memory {
+        sys::lower_limit(libc::RLIMIT_DATA, memory).step("limit its memory")?;
+    }
+    if setup.no_new_privileges {
+        // Its user is its own, so this lets nobody in, and /proc/self works again.
+        prctl::set_dumpable(fork.uid.is_some()).step("set dumpable")?;
+    }
+    // After the change of user, which would undo it. The parent is the supervisor, or the init.
+    prctl::set_pdeathsig(Signal::SIGKILL).step("follow its parent's death")?;
+    if let Some(landlock) = &prepared.landlock {
+        sys::restrict_self(landlock.as_fd()).step("enter landlock")?;
+    }
+    place(&prepared.null, given).step("place its descriptors")
+}
+
+fn place(null: &OwnedFd, given: &Given) -> io::Result<()> {
+    let places = [
+        (null, 0),
+        (&given.stdout, 1),
+        (&given.stderr, 2),
+        (&given.job, JOB),
+        (&given.result, RESULT),
+    ];
+    for (descriptor, place) in places {
+        sys::place(descriptor.as_fd(), place)?;
+    }
+    sys::close_from(5);
+    Ok(())
+}
+
+fn join(cgroup: &OwnedFd) -> io::Result<()> {
+    use nix::fcntl::{OFlag, openat};
+    use nix::sys::stat::Mode;
+    let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+    let procs = openat(cgroup, "cgroup.procs", flags, Mode::empty())?;
+    nix::unistd::write(procs, b"0")?;
+    Ok(())
+}
+
+fn private_directory(path: &str, uid: Option<u32>) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o700).create(path)?;
+    if uid.is_some() {
+        std::os::unix::fs::lchown(path, uid, uid)?;
+    }
+    // SAFETY: this process has one thread, so nobody reads the environment meanwhile.
+    unsafe { std::env::set_var("HOME", path) };
+    // SAFETY: as above.
+    unsafe { std::env::set_var("TMPDIR", path) };
+    Ok(())
+}
+
+fn become_user(uid: u32) -> nix::Result<()> {
+    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+    setgroups(&[])?;
+    setresgid(group, group, group)?;
+    setresuid(user, user, user)
+}
+
+fn exec(program: &OwnedFd, fork: &frame::Fork) -> io::Error {
+    let args = [
+        c"child".into(),
+        c"__task".into(),
+        text(fork.jobs.to_string().into_bytes()),
+    ];
+    let environment: Vec<CString> = std::env::vars_os()
+        .map(|(name, value)| {
+            let mut pair = name.into_vec();
+            pair.push(b'=');
+            pair.extend(value.into_vec());
+            text(pair)
+        })
+        .collect();
+    sys::replace(program.as_fd(), &args, &environment)
+}
+
+fn text(bytes: Vec<u8>) -> CString {
+    CString::new(bytes).unwrap_or_default()
+}
+
+/// Says why through the result pipe, and ends.
+fn unfit(result: BorrowedFd<'_>, failed: &Failed) -> ! {
+    let errno = failed.error.raw_os_error().unwrap_or(0);
+    let message = FromTask::SetupFailed {
+        step: failed.step.into(),
+        errno,
+    };
+    if let Ok(frame) = codec::encode(&message) {
+        let mut bytes = frame::hello().to_vec();
+        bytes.extend(frame);
+        // An empty pipe takes this at once; if nobody reads it, nobody asks.
+        let _ = nix::unistd::write(result, &bytes);
+    }
+    sys::leave(UNFIT)
+}

@@ -1,0 +1,119 @@
+//! A claimed job on its way through the supervisor.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bulkhead_shared::broker::{Claimed, Receipt};
+use bulkhead_shared::history::History;
+use bulkhead_shared::message::{HEADER_VERSION, Header};
+use bulkhead_shared::outcome::{Cause, ErrorDetails, Outcome};
+use bulkhead_shared::policy::{Defaults, Policy};
+use bulkhead_shared::task::TaskSpec;
+use bulkhead_shared::{TaskName, Timestamp};
+
+use crate::pool::TicketId;
+
+/// Longest run of an attempt where neither message nor task says anything, as in the reference.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// A claimed job.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub ticket: TicketId,
+    pub receipt: Receipt,
+    pub task: TaskName,
+    pub header: Vec<u8>,
+    pub payload: Vec<u8>,
+    pub history: History,
+    pub policy: Policy,
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What jobs are resolved against.
+#[derive(Debug, Clone)]
+pub(crate) struct Rules {
+    pub defaults: Defaults,
+    pub specs: Arc<HashMap<TaskName, TaskSpec>>,
+    /// What processes are started with: no job can have more.
+    pub most_memory: Option<u64>,
+}
+
+impl Rules {
+    /// Makes a job of what was claimed; the outcome, if it can be told without running it.
+    pub(crate) fn resolve(
+        &self,
+        ticket: TicketId,
+        claimed: Claimed,
+    ) -> (Box<Job>, Option<Outcome>) {
+        let Claimed {
+            receipt,
+            task,
+            header,
+            payload,
+            history,
+        } = claimed;
+        let parsed: Result<Header, _> = serde_json::from_slice(&header);
+        let past = History::from_json(&history);
+        let trouble = match (&parsed, &past) {
+            (Ok(parsed), Ok(_)) => self.misfit(parsed, self.specs.get(&task)),
+            (Err(error), _) => Some(unreadable("header", error)),
+            (_, Err(error)) => Some(unreadable("history", error)),
+        };
+        let parsed = parsed.unwrap_or_else(|_| empty_header());
+        let mut policy = Policy::resolve(&parsed, self.specs.get(&task), &self.defaults);
+        policy.memory = match (policy.memory, self.most_memory) {
+            (Some(asked), Some(most)) => Some(asked.min(most)),
+            (asked, most) => asked.or(most),
+        };
+        let job = Job {
+            ticket,
+            receipt,
+            task,
+            header,
+            payload,
+            history: past.unwrap_or_default(),
+            policy,
+            expires_at: parsed.expires_at,
+        };
+        (Box::new(job), trouble)
+    }
+
+    fn misfit(&self, header: &Header, spec: Option<&TaskSpec>) -> Option<Outcome> {
+        if header.v > HEADER_VERSION {
+            let text = format!(
+                "the message was written by a newer version (layout {}, this supervisor reads {HEADER_VERSION}; upgrade it)",
+                header.v
+            );
+            return Some(fatal(Cause::Error, "unreadable", text));
+        }
+        let profile = header
+            .profile
+            .as_ref()
+            .or_else(|| spec.and_then(|s| s.profile.as_ref()))?;
+        (*profile != self.defaults.profile).then(|| {
+            let text = format!(
+                "the job asks for the profile `{profile}`, this supervisor runs `{}` (start one with --sandbox {profile}, or leave the profile out)",
+                self.defaults.profile
+            );
+            fatal(Cause::Sandbox, "profile", text)
+        })
+    }
+}
+
+fn fatal(cause: Cause, name: &str, text: String) -> Outcome {
+    Outcome::Failed {
+        cause,
+        error: ErrorDetails::new(name, text),
+        is_final: true,
+    }
+}
+
+fn unreadable(what: &str, error: &serde_json::Error) -> Outcome {
+    let text = format!("the job's stored {what} cannot be read: {error} (submit the job again)");
+    fatal(Cause::Error, "unreadable", text)
+}
+
+fn empty_header() -> Header {
+    serde_json::from_str(r#"{"v":1,"created_at":0}"#).expect("a header needs only these two keys")
+}

@@ -1,0 +1,57 @@
+//! What other threads tell the reactor.
+
+use std::io;
+use std::sync::Arc;
+
+use bulkhead_shared::broker::Interrupt;
+use crossbeam::channel::{Receiver, Sender};
+
+use crate::job::Job;
+use crate::pool::TicketId;
+
+/// Something the reactor is to know.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// Jobs were claimed; the epoch is of [`crate::source::Room`].
+    Claimed { epoch: u32, jobs: Vec<Box<Job>> },
+    /// A user has revoked a job of ours.
+    Revoked(TicketId),
+    /// A job is no longer ours.
+    Lost(TicketId),
+    /// None is, most likely: the store does not answer.
+    LeasesLost,
+    /// The private directory of this generation is gone, or cannot be removed.
+    Cleaned(u64, io::Result<()>),
+    /// Nothing is left to do.
+    AllDone,
+}
+
+/// Sends notices and wakes the reactor.
+#[derive(Debug, Clone)]
+pub(crate) struct Notices {
+    sender: Sender<Notice>,
+    wake: Arc<Interrupt>,
+}
+
+impl Notices {
+    /// The two ends, and what becomes readable when there is a notice.
+    pub(crate) fn new() -> Result<(Self, Receiver<Notice>, Arc<Interrupt>), nix::Error> {
+        // Bounded by the jobs and slots there are: each has at most a few notices on the way.
+        let (sender, inbox) = crossbeam::channel::unbounded();
+        let wake = Arc::new(Interrupt::new()?);
+        Ok((
+            Self {
+                sender,
+                wake: Arc::clone(&wake),
+            },
+            inbox,
+            wake,
+        ))
+    }
+
+    pub(crate) fn send(&self, notice: Notice) {
+        // Once the reactor has ended there is nobody left to wake.
+        let _ = self.sender.send(notice);
+        self.wake.raise();
+    }
+}

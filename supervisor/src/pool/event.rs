@@ -1,0 +1,229 @@
+//! What the pool is told and what it asks for. Plain data: nothing here decides anything.
+
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+/// The numbers the pool lives by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// How many processes at once.
+    pub slots: u16,
+    /// How many jobs a process runs before it is replaced; 0 = no limit.
+    pub tasks_per_process: u32,
+    /// From the order to spawn until the process must have said Ready.
+    pub ready_within: Duration,
+    /// How long a process that answered, hung up or was asked to quit may take to exit.
+    pub exit_within: Duration,
+    /// From SIGKILL (or the exit) until the process and all it started must be gone.
+    pub kill_within: Duration,
+    /// How long running jobs may go on after a drain began.
+    pub grace: Duration,
+    /// The rest after the first unasked death; doubles with each further one.
+    pub rest_first: Duration,
+    /// The longest rest.
+    pub rest_longest: Duration,
+    /// Jobs shorter than this, ended within this, allow as many to be claimed ahead.
+    pub prefetch_window: Duration,
+    /// A ticket that no slot will soon be free for is given back after this.
+    pub prefetch_hold: Duration,
+}
+
+/// One claimed job, as the pool knows it. Unique among the tickets inside the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TicketId(pub u64);
+
+/// One process: the slot it sits in, and a generation no other process of this pool ever has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Seat {
+    /// Index of the slot, from 0.
+    pub slot: u16,
+    /// Unique over the pool's whole life, never reused.
+    pub generation: u64,
+}
+
+/// A claimed job that wants to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    /// Its name in every later input and action.
+    pub id: TicketId,
+    /// Task and memory class: a reused process serves one kind only.
+    pub kind: u32,
+    /// The profile its process must have.
+    pub profile: u16,
+    /// The longest the attempt may run.
+    pub timeout: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub patience: Duration,
+    /// End of the job's whole life.
+    pub expires: Option<Instant>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Claimed jobs; at most [`room`](super::Pool::room) of them, but more are kept as well.
+    Offered(Vec<Ticket>),
+    /// The process is there and can be signalled.
+    Spawned(Seat),
+    /// There is no process and there will be none for this seat.
+    SpawnFailed(Seat),
+    /// The process said or did something.
+    Link(Seat, LinkEvent),
+    /// The sweep of a process that exited is over.
+    Swept(Seat, Sweep),
+    /// A user no longer wants the job.
+    Revoked(TicketId),
+    /// The right to the job is gone.
+    LeaseLost(TicketId),
+    /// The supervisor is to end. A second one is stronger than the first.
+    Stop(How),
+    /// `wake_at` has come.
+    Tick,
+}
+
+/// What a process says or does, in this order: `Ready Done* Hangup Exited`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkEvent {
+    /// It waits for a job.
+    Ready,
+    /// It answered the job it was sent.
+    Done(Answer),
+    /// It broke the wire's rules.
+    Violation,
+    /// It closed its end of the link.
+    Hangup,
+    /// It is dead, and everything it wrote has been reported.
+    Exited,
+}
+
+/// How a job was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// With a result.
+    Returned,
+    /// With an error.
+    Failed,
+}
+
+/// What a sweep found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sweep {
+    /// No process and no private file is left.
+    Clean,
+    /// Something is left that cannot be removed.
+    Unkillable,
+}
+
+/// How to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum How {
+    /// Finish what runs, take nothing new; after the grace as `Now`.
+    Drain,
+    /// Stop what runs: SIGTERM, patience, SIGKILL.
+    Now,
+}
+
+/// Something to do. Nothing else comes out of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Start a process of this profile; answer with `Spawned` or `SpawnFailed`.
+    Spawn(Seat, u16),
+    /// Write the job to the process: the attempt begins.
+    Send(Seat, TicketId),
+    /// Signal the process; `Term` is SIGTERM and SIGCONT.
+    Signal(Seat, Force),
+    /// Close the job pipe: an idle process then exits by itself.
+    Quit(Seat),
+    /// The process is dead: remove all it left, then answer with `Swept`.
+    Sweep(Seat),
+    /// The attempt is over; the ticket has left the pool.
+    Finish {
+        ticket: TicketId,
+        seat: Seat,
+        end: End,
+    },
+    /// Give the unsent job back, uncounted; the ticket has left the pool.
+    Release(TicketId),
+    /// The unsent job is not ours any more: write nothing; the ticket has left the pool.
+    Forget(TicketId),
+}
+
+/// How hard to signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Force {
+    /// SIGTERM, then SIGCONT.
+    Term,
+    /// SIGKILL.
+    Kill,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With a result.
+    Returned,
+    /// With an error.
+    Failed,
+    /// Stopped at its deadline.
+    TimedOut,
+    /// The process exited unasked and without an answer.
+    Crashed,
+    /// Stopped because a user revoked the job; any answer is void.
+    Revoked,
+    /// Stopped at the end of the job's whole life.
+    Expired,
+    /// The process broke the wire's rules.
+    Protocol,
+    /// Stopped because the supervisor ends: give the job back, uncounted.
+    Released,
+    /// The lease was lost: write nothing.
+    Forgotten,
+    /// Something of the attempt is left; the slot is retired.
+    Unkillable,
+}
+
+/// What a step asks for, in the order to do it. Reused from step to step.
+#[derive(Debug, Default)]
+#[must_use = "actions are the only effect of a step"]
+pub(crate) struct Actions(Vec<Action>);
+
+impl Actions {
+    /// No actions yet.
+    pub(crate) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    pub(super) fn push(&mut self, action: Action) {
+        self.0.push(action);
+    }
+
+    /// Takes all actions out, keeping the room they took.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Action> + '_ {
+        self.0.drain(..)
+    }
+
+    /// Whether there is nothing to do.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The pool at a glance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Snapshot {
+    /// Slots whose process is on its way.
+    pub starting: usize,
+    /// Slots whose process waits for a job.
+    pub idle: usize,
+    /// Slots with a job, from its sending until its ending.
+    pub busy: usize,
+    /// Slots whose process leaves without a job.
+    pub leaving: usize,
+    /// Slots that rest after a process that died unasked.
+    pub resting: usize,
+    /// Slots that will never have a process again.
+    pub gone: usize,
+    /// Tickets that wait for a process.
+    pub waiting: usize,
+}

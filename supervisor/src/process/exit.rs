@@ -1,0 +1,94 @@
+//! How a process ended and what it consumed, straight from the kernel.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use bulkhead_shared::pidfd::PidFd;
+
+/// The end of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Exit {
+    /// The signal that ended it, or 0.
+    pub signal: i32,
+    /// The code it ended with, if no signal did.
+    pub code: i32,
+    /// CPU time in user mode, with that of the children it waited for.
+    pub cpu_user: Duration,
+    /// CPU time in the kernel, likewise.
+    pub cpu_system: Duration,
+    /// Peak resident memory of the largest of them, in KiB.
+    pub max_rss_kb: u64,
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let micros = u32::try_from(time.tv_usec).unwrap_or(0);
+    Duration::new(seconds, micros * 1000)
+}
+
+/// Reaps the process, which has ended: its pidfd is readable. `None` if it lives still.
+///
+/// # Errors
+/// `ECHILD` if it is no child of ours or has been reaped before.
+pub(crate) fn reap(process: &PidFd) -> io::Result<Option<Exit>> {
+    const P_PIDFD: libc::c_int = 3;
+    // SAFETY: siginfo_t is plain data, for which all zeroes is a valid value.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: rusage is plain integers, for which all zeroes is a valid value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the call writes one siginfo and one rusage, both of which live here, and takes
+    // integers besides; the descriptor is open.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_waitid,
+            P_PIDFD,
+            process.as_fd().as_raw_fd(),
+            &raw mut info,
+            libc::WEXITED | libc::WNOHANG,
+            &raw mut usage,
+        )
+    };
+    if done == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: after a successful waitid the kernel has filled in the fields of a child's end.
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid == 0 {
+        return Ok(None);
+    }
+    let exited = info.si_code == libc::CLD_EXITED;
+    Ok(Some(Exit {
+        signal: if exited { 0 } else { status },
+        code: if exited { status } else { 0 },
+        cpu_user: duration(usage.ru_utime),
+        cpu_system: duration(usage.ru_stime),
+        max_rss_kb: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+    }))
+}
+
+/// Reaps children that are none of ours: orphans that this process, as a subreaper or as PID 1,
+/// has adopted. Stops at the first end that `is_known`, whose status belongs to somebody.
+pub(crate) fn reap_strangers(is_known: impl Fn(i32) -> bool) {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    while let Ok(status) = waitid(Id::All, look) {
+        let Some(pid) = status.pid().filter(|pid| !is_known(pid.as_raw())) else {
+            return;
+        };
+        if waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG).is_err() {
+            return;
+        }
+    }
+}
+
+/// A signal as people and `status` write it: `SIGSEGV`, `SIGRTMIN+3`.
+pub(crate) fn signal_name(signal: i32) -> String {
+    let first_real_time = libc::SIGRTMIN();
+    match nix::sys::signal::Signal::try_from(signal) {
+        Ok(known) => known.as_str().into(),
+        Err(_) if signal == first_real_time => "SIGRTMIN".into(),
+        Err(_) if signal > first_real_time => format!("SIGRTMIN+{}", signal - first_real_time),
+        Err(_) => format!("SIG{signal}"),
+    }
+}

@@ -1,0 +1,254 @@
+//! The private directories of this run: one per task process, removed before its verdict can be
+//! read.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::dir::{Dir, Type};
+use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+/// The directory of one run of a supervisor, and the lock that says it lives.
+#[derive(Debug)]
+pub(crate) struct RunDirectory {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+/// The directory that holds those of all runs of this user.
+fn base() -> io::Result<PathBuf> {
+    let me = nix::unistd::geteuid().as_raw();
+    let path = std::env::temp_dir().join(format!("bulkhead-{me}"));
+    match fs::DirBuilder::new().mode(0o711).create(&path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let found = fs::symlink_metadata(&path)?;
+    if !found.is_dir() || found.uid() != me || found.mode() & 0o022 != 0 {
+        return Err(io::Error::other(format!(
+            "`{}` belongs to somebody else or others can write to it (set TMPDIR to another place)",
+            path.display()
+        )));
+    }
+    Ok(path)
+}
+
+fn lock(path: &Path) -> io::Result<Option<Flock<File>>> {
+    let mut options = fs::OpenOptions::new();
+    options
+        .create(true)
+        .write(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW);
+    let file = options.open(path.join("lock"))?;
+    Ok(Flock::lock(file, FlockArg::LockExclusiveNonblock).ok())
+}
+
+impl RunDirectory {
+    /// Makes the directory of run `id`.
+    pub(crate) fn create(id: &str) -> io::Result<Self> {
+        let path = base()?.join(id);
+        fs::DirBuilder::new().mode(0o711).create(&path)?;
+        let lock = lock(&path)?.ok_or_else(|| io::Error::other("the run's lock is taken"))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Where the process of this generation has its private directory.
+    pub(crate) fn home(&self, generation: u64) -> PathBuf {
+        self.path.join(generation.to_string())
+    }
+
+    /// Removes all of it.
+    pub(crate) fn remove(self) {
+        // What cannot be removed now is removed at the next start.
+        let _ = remove_all(&self.path);
+    }
+}
+
+/// The runs whose supervisor is dead, each with its directory locked until `clear` is done with it.
+pub(crate) fn clear_dead_runs(mut clear: impl FnMut(&str)) -> io::Result<()> {
+    for entry in fs::read_dir(base()?)?.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        if let Ok(Some(_lock)) = lock(&entry.path()) {
+            clear(&name);
+            let _ = remove_all(&entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Removes a private directory that is empty; whether it is gone. Most are.
+pub(crate) fn remove_empty(path: &Path) -> bool {
+    match fs::remove_dir(path) {
+        Ok(()) => true,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// Removes a directory with all that is in it, following no link.
+///
+/// However deep a hostile task has nested it, two levels are open at any time: what lies deeper
+/// is moved up first.
+pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let top: OwnedFd = openat(nix::fcntl::AT_FDCWD, path, flags, Mode::empty())?;
+    let mut moved: u64 = 0;
+    loop {
+        let entries = entries(top.as_fd())?;
+        if entries.is_empty() {
+            return fs::remove_dir(path);
+        }
+        for (name, is_directory) in entries {
+            if is_directory {
+                flatten(top.as_fd(), &name, &mut moved)?;
+            } else {
+                unlinkat(&top, name.as_c_str(), UnlinkatFlags::NoRemoveDir)?;
+            }
+        }
+    }
+}
+
+/// Empties the directory `name` below `top` by moving its own directories beside it.
+fn flatten(top: BorrowedFd<'_>, name: &std::ffi::CStr, moved: &mut u64) -> io::Result<()> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let open = || openat(top, name, flags, Mode::empty());
+    let below = match open() {
+        // The task may have shut itself out; its user is ours, so the way in can be opened.
+        Err(nix::errno::Errno::EACCES) => {
+            let path = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let place = openat(top, name, path, Mode::empty())?;
+            let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&place));
+            fs::set_permissions(link, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+            open()?
+        }
+        other => other?,
+    };
+    // Without write permission nothing can be taken out of it, except by root.
+    let _ = fchmod(&below, Mode::S_IRWXU);
+    for (inner, is_directory) in entries(below.as_fd())? {
+        if is_directory {
+            let inner_fd = openat(
+                &below,
+                inner.as_c_str(),
+                OFlag::O_PATH | flags,
+                Mode::empty(),
+            );
+            // Moving a directory rewrites its `..`, which needs write permission on it.
+            if let Ok(inner_fd) = inner_fd {
+                let link = format!(
+                    "/proc/self/fd/{}",
+                    std::os::fd::AsRawFd::as_raw_fd(&inner_fd)
+                );
+                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+                let _ = fs::set_permissions(link, mode);
+            }
+            let place = loop {
+                *moved += 1;
+                let place = format!(".moved-{moved}");
+                if openat(top, place.as_str(), OFlag::O_PATH, Mode::empty()).is_err() {
+                    break place;
+                }
+            };
+            renameat(&below, inner.as_c_str(), top, place.as_str())?;
+        } else {
+            unlinkat(&below, inner.as_c_str(), UnlinkatFlags::NoRemoveDir)?;
+        }
+    }
+    unlinkat(top, name, UnlinkatFlags::RemoveDir)?;
+    Ok(())
+}
+
+fn entries(directory: BorrowedFd<'_>) -> io::Result<Vec<(std::ffi::CString, bool)>> {
+    /// Read at a time: a directory with a million files takes rounds, not memory.
+    const BATCH: usize = 1024;
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let mut listing = Dir::from_fd(openat(directory, ".", flags, Mode::empty())?)?;
+    let mut found = Vec::new();
+    for entry in listing.iter().flatten() {
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            let is_directory = match entry.file_type() {
+                Some(kind) => kind == Type::Directory,
+                None => {
+                    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_PATH;
+                    openat(directory, name, flags, Mode::empty()).is_ok()
+                }
+            };
+            found.push((name.to_owned(), is_directory));
+        }
+        if found.len() == BATCH {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Removes directories that are not empty, on a thread of its own: a hostile task can make one
+/// that takes minutes.
+#[derive(Debug)]
+pub(crate) struct Cleaner {
+    work: crossbeam::channel::Sender<(u64, PathBuf)>,
+}
+
+impl Cleaner {
+    /// Starts the thread; `done` is told each generation whose directory is gone, or not.
+    pub(crate) fn start(done: impl Fn(u64, io::Result<()>) + Send + 'static) -> io::Result<Self> {
+        // One entry per slot at the most: a slot waits for its sweep.
+        let (work, inbox) = crossbeam::channel::unbounded::<(u64, PathBuf)>();
+        std::thread::Builder::new()
+            .name("cleaner".into())
+            .spawn(move || {
+                for (generation, path) in inbox {
+                    done(generation, remove_all(&path));
+                }
+            })?;
+        Ok(Self { work })
+    }
+
+    /// Asks for the removal of a directory.
+    pub(crate) fn remove(&self, generation: u64, path: PathBuf) {
+        // The thread lives as long as this handle.
+        let _ = self.work.send((generation, path));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_nested_deeper_than_there_are_descriptors_is_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let top = place.path().join("home");
+        fs::create_dir(&top).unwrap();
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let mut here = openat(nix::fcntl::AT_FDCWD, &top, flags, Mode::empty()).unwrap();
+        for _ in 0..3000 {
+            nix::sys::stat::mkdirat(&here, "d", Mode::S_IRWXU).unwrap();
+            here = openat(&here, "d", flags, Mode::empty()).unwrap();
+        }
+        remove_all(&top).unwrap();
+        assert!(!top.exists());
+    }
+
+    #[test]
+    fn links_are_removed_and_not_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let precious = place.path().join("precious");
+        fs::create_dir(&precious).unwrap();
+        fs::write(precious.join("file"), "kept").unwrap();
+        let top = place.path().join("home");
+        fs::create_dir_all(top.join("inner")).unwrap();
+        std::os::unix::fs::symlink(&precious, top.join("link")).unwrap();
+        std::os::unix::fs::symlink(&precious, top.join("inner/link")).unwrap();
+        remove_all(&top).unwrap();
+        assert_eq!(fs::read_to_string(precious.join("file")).unwrap(), "kept");
+    }
+}

@@ -1,0 +1,250 @@
+//! What is read from and written to one task process. Bounded in every direction: by the frame
+//! limit, by the ring of each output, by how much is read in a turn.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use bulkhead_shared::codec::{self, Assembler};
+use bulkhead_shared::frame::{self, FromTask, InitReport};
+use nix::errno::Errno;
+
+use super::pipes::Ours;
+
+/// Bytes kept of each output: enough for a stack trace, little enough for every status.
+pub(crate) const TAIL: usize = 64 << 10;
+
+/// Bytes read from one pipe in a turn: the capacity of a pipe, so that one flood cannot hold up
+/// the others.
+pub(crate) const READ: usize = 64 << 10;
+
+/// Reads of the result pipe in a turn: a large result takes several, nobody else waits long.
+const RESULT_READS: usize = 16;
+
+/// The end of an output.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    kept: VecDeque<u8>,
+    total: u64,
+}
+
+impl Tail {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.total += bytes.len() as u64;
+        let bytes = &bytes[bytes.len().saturating_sub(TAIL)..];
+        let surplus = (self.kept.len() + bytes.len()).saturating_sub(TAIL);
+        self.kept.drain(..surplus);
+        self.kept.extend(bytes);
+    }
+
+    /// All bytes there were, kept or not.
+    pub(crate) const fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// What is kept, as text; what is no text is replaced.
+    pub(crate) fn text(&mut self) -> String {
+        String::from_utf8_lossy(self.kept.make_contiguous()).into_owned()
+    }
+
+    /// Forgets everything: the next job of a reused process begins.
+    pub(crate) fn clear(&mut self) {
+        self.kept.clear();
+        self.total = 0;
+    }
+}
+
+/// What reading brought.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// Maybe more, later.
+    Open,
+    /// The other end is closed.
+    Closed,
+}
+
+/// Reads once.
+fn read_some(from: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<usize, Errno> {
+    loop {
+        match nix::unistd::read(from, buffer) {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// One task process' pipes.
+#[derive(Debug)]
+pub(crate) struct Link {
+    job: Option<OwnedFd>,
+    unsent: Vec<u8>,
+    sent: usize,
+    result: OwnedFd,
+    frames: Assembler,
+    said_hello: bool,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    pub(crate) out: Tail,
+    pub(crate) err: Tail,
+    report: Option<OwnedFd>,
+}
+
+/// One of the two outputs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stream {
+    Out,
+    Err,
+}
+
+impl Link {
+    pub(crate) fn new(ours: Ours) -> Self {
+        let Ours {
+            job,
+            result,
+            stdout,
+            stderr,
+            report,
+        } = ours;
+        Self {
+            job: Some(job),
+            unsent: Vec::new(),
+            sent: 0,
+            result,
+            frames: Assembler::default(),
+            said_hello: false,
+            stdout,
+            stderr,
+            out: Tail::default(),
+            err: Tail::default(),
+            report,
+        }
+    }
+
+    pub(crate) fn job(&self) -> Option<BorrowedFd<'_>> {
+        self.job.as_ref().map(AsFd::as_fd)
+    }
+
+    pub(crate) fn result(&self) -> BorrowedFd<'_> {
+        self.result.as_fd()
+    }
+
+    pub(crate) fn stream(&self, stream: Stream) -> BorrowedFd<'_> {
+        match stream {
+            Stream::Out => self.stdout.as_fd(),
+            Stream::Err => self.stderr.as_fd(),
+        }
+    }
+
+    /// Closes the job pipe: an idle process ends.
+    pub(crate) fn hang_up(&mut self) {
+        self.job = None;
+    }
+
+    /// Queues a frame and writes what the pipe takes; whether something is left to write.
+    pub(crate) fn send(&mut self, frame: Vec<u8>) -> bool {
+        self.unsent = frame;
+        self.sent = 0;
+        self.flush()
+    }
+
+    /// Writes what the pipe takes; whether something is left.
+    pub(crate) fn flush(&mut self) -> bool {
+        let Some(job) = &self.job else { return false };
+        while self.sent < self.unsent.len() {
+            match nix::unistd::write(job, &self.unsent[self.sent..]) {
+                Ok(len) => self.sent += len,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return true,
+                // The process is gone or has closed its end; its exit tells the rest.
+                Err(_) => break,
+            }
+        }
+        self.unsent = Vec::new();
+        self.sent = 0;
+        false
+    }
+
+    /// Reads frames. The error is a violation of the protocol, in words.
+    pub(crate) fn read_frames(
+        &mut self,
+        buffer: &mut [u8],
+        frames: &mut Vec<FromTask>,
+    ) -> Result<Read, String> {
+        for _ in 0..RESULT_READS {
+            match read_some(self.result.as_fd(), buffer) {
+                Ok(0) => return Ok(Read::Closed),
+                Ok(len) => {
+                    self.frames.push(&buffer[..len]);
+                    self.take_frames(frames)?;
+                    if len < buffer.len() {
+                        return Ok(Read::Open);
+                    }
+                }
+                Err(Errno::EAGAIN) => return Ok(Read::Open),
+                Err(_) => return Ok(Read::Closed),
+            }
+        }
+        Ok(Read::Open)
+    }
+
+    fn take_frames(&mut self, frames: &mut Vec<FromTask>) -> Result<(), String> {
+        if !self.said_hello {
+            let Some(hello) = self.frames.take_exact::<{ frame::HELLO_LEN }>() else {
+                return Ok(());
+            };
+            frame::check_hello(hello).map_err(|error| error.to_string())?;
+            self.said_hello = true;
+        }
+        while let Some(frame) = self.frames.next().map_err(|error| error.to_string())? {
+            frames.push(frame);
+        }
+        Ok(())
+    }
+
+    /// Reads one output once.
+    pub(crate) fn read_output(&mut self, stream: Stream, buffer: &mut [u8]) -> (Read, usize) {
+        let (from, tail) = match stream {
+            Stream::Out => (&self.stdout, &mut self.out),
+            Stream::Err => (&self.stderr, &mut self.err),
+        };
+        match read_some(from.as_fd(), buffer) {
+            Ok(0) => (Read::Closed, 0),
+            Ok(len) => {
+                tail.push(&buffer[..len]);
+                (Read::Open, len)
+            }
+            Err(Errno::EAGAIN) => (Read::Open, 0),
+            Err(_) => (Read::Closed, 0),
+        }
+    }
+
+    /// What the init above the task reported, if there was one and it did.
+    pub(crate) fn report(&self) -> Option<InitReport> {
+        let mut bytes = [0; 32];
+        let len = read_some(self.report.as_ref()?.as_fd(), &mut bytes).ok()?;
+        codec::decode(&bytes[..len]).ok()
+    }
+}
+
+/// A frame for a task process.
+pub(crate) fn encode(frame: &frame::ToTask) -> io::Result<Vec<u8>> {
+    codec::encode(frame).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_flood_the_end_is_kept_and_all_of_it_is_counted() {
+        let mut tail = Tail::default();
+        for _ in 0..40 {
+            tail.push(&[b'x'; READ]);
+        }
+        tail.push(b"end");
+        assert_eq!(tail.total(), 40 * READ as u64 + 3);
+        let text = tail.text();
+        assert_eq!(text.len(), TAIL);
+        assert!(text.ends_with("xend"));
+    }
+}

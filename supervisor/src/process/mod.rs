@@ -1,0 +1,10 @@
+//! Processes, their pipes, and what is left to clear away after them. Performs what the pool
+//! decides; decides nothing. Runs on the reactor thread, apart from [`home::Cleaner`].
+
+pub(crate) mod cgroup;
+pub(crate) mod exit;
+pub(crate) mod home;
+pub(crate) mod link;
+pub(crate) mod pipes;
+pub(crate) mod users;
+pub(crate) mod zygote;

@@ -1,0 +1,379 @@
+//! Hears processes and zygotes, and tells the pool in the order of the grammar: Ready, answers,
+//! hangup, exit. Pipes are emptied before an exit is reported: the result may still be in one when
+//! the exit can already be seen.
+
+use bulkhead_shared::frame::{Answer as FrameAnswer, FromTask};
+use bulkhead_shared::time::Now;
+use nix::sys::epoll::EpollFlags;
+use tracing::{debug, error, info, warn};
+
+use super::nursery::Stage;
+use super::place::{Answered, Kind, Process, Reported, Running, earlier};
+use super::{NOTE_AFTER, Reactor, ZYGOTE, ZYGOTE_OUTPUT, watch};
+use crate::config::TaskOutput;
+use crate::pool::{Answer, Input, LinkEvent, Seat};
+use crate::process::exit;
+use crate::process::link::{Read, Stream};
+use crate::process::zygote::{Said, Zygote, ZygoteError};
+
+/// Reads of one output at its process' end: what a pipe holds, and a little more.
+const LAST_READS: usize = 18;
+
+/// Largest details of a task's progress, in bytes: they stand in every status.
+const PROGRESS_LIMIT: usize = 64 << 10;
+
+impl Reactor {
+    pub(super) fn hear_process(&mut self, slot: u16, generation: u64, kind: Kind, now: Now) {
+        let Some(place) = self.places.get_mut(usize::from(slot)) else {
+            return;
+        };
+        // Tokens hold only the low bits of a generation.
+        let Some(process) = place.process.as_ref() else {
+            return;
+        };
+        let seat = Seat {
+            slot,
+            generation: process.generation,
+        };
+        if super::place::token(slot, process.generation, kind)
+            != super::place::token(slot, generation, kind)
+        {
+            return;
+        }
+        match kind {
+            Kind::Result => self.hear_frames(seat, now),
+            Kind::Stdout => self.hear_output(seat, Stream::Out),
+            Kind::Stderr => self.hear_output(seat, Stream::Err),
+            Kind::Job => {
+                let done = self
+                    .process(seat)
+                    .is_none_or(|process| !process.link.flush());
+                if done {
+                    self.stop_watching_job(seat);
+                }
+            }
+            Kind::Exit => self.hear_exit(seat, now),
+            Kind::Cgroup => self.look_at_sweep(slot, now),
+        }
+    }
+
+    fn hear_frames(&mut self, seat: Seat, now: Now) {
+        let mut frames = Vec::new();
+        let Some(place) = self.places.get_mut(usize::from(seat.slot)) else {
+            return;
+        };
+        let Some(process) = place.process(seat.generation) else {
+            return;
+        };
+        let read = process.link.read_frames(&mut self.buffer, &mut frames);
+        for frame in frames {
+            self.take_frame(seat, frame, now);
+        }
+        match read {
+            Ok(Read::Open) => {}
+            Ok(Read::Closed) => {
+                if let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation)
+                {
+                    let _ = self.epoll.delete(process.link.result());
+                }
+                self.tell(now, Input::Link(seat, LinkEvent::Hangup));
+            }
+            Err(violation) => self.violate(seat, violation, now),
+        }
+    }
+
+    fn violate(&mut self, seat: Seat, how: String, now: Now) {
+        let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) else {
+            return;
+        };
+        // What comes after is of no interest, and would come for ever.
+        let _ = self.epoll.delete(process.link.result());
+        if process.violation.is_none() {
+            warn!(
+                slot = seat.slot,
+                pid = process.pid,
+                how,
+                "a process broke the protocol"
+            );
+            process.violation = Some(how);
+        }
+        self.tell(now, Input::Link(seat, LinkEvent::Violation));
+    }
+
+    fn take_frame(&mut self, seat: Seat, frame: FromTask, now: Now) {
+        let notes_due = &mut self.notes_due;
+        let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) else {
+            return;
+        };
+        if process.violation.is_some() {
+            return;
+        }
+        let Process {
+            running, served, ..
+        } = process;
+        let event = match frame {
+            FromTask::Ready => Ok(Some(LinkEvent::Ready)),
+            FromTask::Progress { nonce, details } => call(running, nonce).and_then(|running| {
+                if details.len() > PROGRESS_LIMIT {
+                    return Err("reported progress over the limit of 64 KiB");
+                }
+                running.progress = Some(details.into_vec());
+                running.is_noted = false;
+                *notes_due = earlier(*notes_due, Some(now.mono + NOTE_AFTER));
+                Ok(None)
+            }),
+            FromTask::Done {
+                nonce,
+                answer,
+                usage,
+            } => call(running, nonce).map(|running| {
+                let (answer, event) = match answer {
+                    FrameAnswer::Returned(bytes) => {
+                        (Answered::Returned(bytes.into_vec()), Answer::Returned)
+                    }
+                    FrameAnswer::Failed(failure) => (Answered::Failed(failure), Answer::Failed),
+                };
+                let reported = Reported {
+                    cpu_user_us: usage.cpu_user_us,
+                    cpu_system_us: usage.cpu_system_us,
+                    max_rss_kb: usage.max_rss_kb,
+                };
+                running.answer = Some((answer, reported));
+                *served += 1;
+                Some(LinkEvent::Done(event))
+            }),
+            FromTask::AllocationFailed { nonce, bytes } => call(running, nonce).map(|running| {
+                running.failed_allocation = Some(bytes);
+                None
+            }),
+            FromTask::SetupFailed { step, errno } => {
+                let error = std::io::Error::from_raw_os_error(errno);
+                error!(%error, step, slot = seat.slot, "a task's sandbox could not be set up");
+                Ok(None)
+            }
+        };
+        match event {
+            Ok(Some(event)) => self.tell(now, Input::Link(seat, event)),
+            Ok(None) => {}
+            Err(violation) => self.violate(seat, violation.into(), now),
+        }
+    }
+
+    fn hear_output(&mut self, seat: Seat, stream: Stream) {
+        let Some(place) = self.places.get_mut(usize::from(seat.slot)) else {
+            return;
+        };
+        let Some(process) = place.process(seat.generation) else {
+            return;
+        };
+        let (read, len) = process.link.read_output(stream, &mut self.buffer);
+        if matches!(self.output, TaskOutput::Log) && len > 0 {
+            let job = process
+                .running
+                .as_ref()
+                .and_then(|running| self.jobs.get(&running.ticket));
+            let uuid = job.map(|job| job.receipt.uuid);
+            for line in String::from_utf8_lossy(&self.buffer[..len]).lines() {
+                info!(job = ?uuid, pid = process.pid, stream = ?stream, line, "task output");
+            }
+        }
+        if read == Read::Closed {
+            let _ = self.epoll.delete(process.link.stream(stream));
+        }
+    }
+
+    fn hear_exit(&mut self, seat: Seat, now: Now) {
+        self.hear_frames(seat, now);
+        for stream in [Stream::Out, Stream::Err] {
+            let before = |reactor: &mut Self| {
+                reactor
+                    .process(seat)
+                    .map(|p| p.link.out.total() + p.link.err.total())
+            };
+            for _ in 0..LAST_READS {
+                let total = before(self);
+                self.hear_output(seat, stream);
+                if before(self) == total {
+                    break;
+                }
+            }
+        }
+        let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) else {
+            return;
+        };
+        let Some(pidfd) = &process.pidfd else { return };
+        match exit::reap(pidfd) {
+            Ok(Some(exit)) => process.exit = Some(exit),
+            Ok(None) => return,
+            // Somebody else has reaped it: its end is known, its status is not.
+            Err(error) => error!(%error, pid = process.pid, "a process could not be reaped"),
+        }
+        process.report = process.link.report();
+        {
+            use std::os::fd::AsFd;
+            let _ = self.epoll.delete(pidfd.as_fd());
+        }
+        self.tell(now, Input::Link(seat, LinkEvent::Exited));
+    }
+
+    pub(super) fn start_zygote(&mut self, now: Now) {
+        let cgroups = self.cgroups.as_ref().map(|cgroups| cgroups.as_fd());
+        let zygote = Zygote::start(&self.nursery.recipe, cgroups).and_then(|zygote| {
+            let input = EpollFlags::EPOLLIN;
+            watch(&self.epoll, zygote.socket(), input, ZYGOTE)
+                .and_then(|()| watch(&self.epoll, zygote.output(), input, ZYGOTE_OUTPUT))
+                .map_err(|errno| ZygoteError::Start(errno.into()))?;
+            Ok(zygote)
+        });
+        match zygote {
+            Ok(zygote) => self.nursery.starting(zygote, now.mono),
+            Err(error) => self.zygote_failed(&error, now),
+        }
+    }
+
+    fn zygote_failed(&mut self, error: &ZygoteError, now: Now) {
+        error!("{error}; trying again");
+        let asked = self.nursery.fail(now.mono).map(|zygote| {
+            let asked = zygote.asked.clone();
+            drop(zygote.end());
+            asked
+        });
+        self.fail_spawns(asked.unwrap_or_default(), now);
+    }
+
+    /// The spawns that were waiting for a zygote, or were asked of it, will come to nothing.
+    fn fail_spawns(&mut self, asked: std::collections::VecDeque<u64>, now: Now) {
+        let waiting = std::mem::take(&mut self.nursery.waiting);
+        let mut seats: Vec<Seat> = waiting.into_iter().map(|spawn| spawn.seat).collect();
+        for (place, slot) in self.places.iter().zip(0..) {
+            let generation = place.process.as_ref().map(|process| process.generation);
+            if let Some(generation) = generation.filter(|generation| asked.contains(generation)) {
+                seats.push(Seat { slot, generation });
+            }
+        }
+        for seat in seats {
+            self.drop_unborn(seat, now);
+        }
+    }
+
+    pub(super) fn hear_zygote(&mut self, now: Now) {
+        loop {
+            let Some(zygote) = self.nursery.zygote() else {
+                return;
+            };
+            match zygote.hear() {
+                Ok(Said::Nothing) => return,
+                Ok(Said::Ready(tasks)) => {
+                    self.nursery.ready(now.mono);
+                    debug!(tasks = tasks.len(), "zygote ready");
+                    self.memory = self.registrar.register(tasks);
+                    self.ask_zygote(now);
+                }
+                Ok(Said::Forked {
+                    generation,
+                    pid,
+                    pidfd,
+                }) => {
+                    self.born(generation, pid, pidfd, now);
+                    self.ask_zygote(now);
+                }
+                Ok(Said::ForkFailed { generation, error }) => {
+                    warn!(%error, "the zygote could not fork");
+                    let asked = std::iter::once(generation).collect();
+                    let waiting = std::mem::take(&mut self.nursery.waiting);
+                    self.fail_spawns(asked, now);
+                    self.nursery.waiting = waiting;
+                    self.ask_zygote(now);
+                }
+                Ok(Said::Gone) => return self.zygote_died(now),
+                Err(error) => {
+                    self.nursery
+                        .zygote()
+                        .map(|zygote| self.epoll.delete(zygote.socket()));
+                    return self.zygote_failed(&error, now);
+                }
+            }
+        }
+    }
+
+    fn born(&mut self, generation: u64, pid: i32, pidfd: bulkhead_shared::pidfd::PidFd, now: Now) {
+        let is_it = |p: &Process| p.generation == generation;
+        let slot = self
+            .places
+            .iter()
+            .position(|p| p.process.as_ref().is_some_and(is_it));
+        let Some(slot) = slot.and_then(|slot| u16::try_from(slot).ok()) else {
+            // Nobody waits for it any more; its job pipe is closed, so it ends by itself.
+            return debug!(pid, "a process came too late");
+        };
+        let seat = Seat { slot, generation };
+        if let Some(process) = self.process(seat) {
+            process.pid = pid;
+            process.pidfd = Some(pidfd);
+        }
+        if let Err(error) = self.watch_process(seat) {
+            error!(%error, pid, "a process cannot be watched (raise fs.epoll.max_user_watches)");
+        }
+        self.tell(now, Input::Spawned(seat));
+    }
+
+    fn zygote_died(&mut self, now: Now) {
+        let was_ready = self
+            .nursery
+            .zygote()
+            .is_some_and(|zygote| zygote.is_ready());
+        let Some(zygote) = self.nursery.fail(now.mono) else {
+            return;
+        };
+        let asked = zygote.asked.clone();
+        let error = zygote.end();
+        if was_ready {
+            // Once it was of use; a new one is worth a try at once. Running tasks are not harmed.
+            warn!(%error, "the zygote died; starting another");
+            self.start_zygote(now);
+        } else {
+            error!("{error}; trying again");
+        }
+        self.fail_spawns(asked, now);
+    }
+
+    pub(super) fn hear_zygote_output(&mut self) {
+        let Some(zygote) = self.nursery.zygote() else {
+            return;
+        };
+        let (lines, is_open) = zygote.read_output();
+        if !is_open {
+            let _ = self.epoll.delete(zygote.output());
+        }
+        for line in lines {
+            info!(line, "the child binary said");
+        }
+    }
+
+    /// A rest or a start has lasted long enough.
+    pub(super) fn tend_zygote(&mut self, now: Now) {
+        match &self.nursery.stage {
+            Stage::Resting { .. } => self.start_zygote(now),
+            Stage::Starting { zygote, .. } => {
+                let error = zygote.slow(10);
+                if let Some(zygote) = self.nursery.fail(now.mono) {
+                    let asked = zygote.asked.clone();
+                    error!("{error}; trying again");
+                    drop(zygote.end());
+                    self.fail_spawns(asked, now);
+                }
+            }
+            Stage::Ready(_) => {}
+        }
+    }
+}
+
+/// The job that a frame speaks of.
+fn call(running: &mut Option<Running>, nonce: u64) -> Result<&mut Running, &'static str> {
+    match running {
+        Some(running) if running.nonce != nonce => Err("answered for a call that is not its own"),
+        Some(running) if running.answer.is_some() => Err("answered twice"),
+        Some(running) => Ok(running),
+        None => Err("answered without a call"),
+    }
+}

@@ -1,0 +1,376 @@
+//! The loop: waits for pipes, pidfds, the zygote, time, signals and notices; tells the pool;
+//! performs what the pool decides. Runs on the main thread, which lives to the end: the kernel
+//! takes the death of the thread that started a zygote for the death of the supervisor.
+
+mod hear;
+mod nursery;
+mod perform;
+mod place;
+mod verdict;
+
+use std::collections::HashMap;
+use std::hash::RandomState;
+use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bulkhead_shared::broker::{Interrupt, Note};
+use bulkhead_shared::time::Now;
+use crossbeam::channel::{Receiver, Sender};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use tracing::{error, info};
+
+use crate::config::TaskOutput;
+use crate::job::Job;
+use crate::notice::{Notice, Notices};
+use crate::pool::{Actions, How, Input, Pool, TicketId};
+use crate::process::cgroup::Cgroups;
+use crate::process::exit;
+use crate::process::home::{Cleaner, RunDirectory};
+use crate::process::link::READ;
+use crate::process::users::Users;
+use crate::registrar::Registrar;
+use crate::sandbox::plan::Plan;
+use crate::source::queue::Queue;
+use nursery::Nursery;
+use place::{Place, earlier, untoken};
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 256;
+
+/// Tokens that belong to no slot: the top bit is theirs.
+const WAKE: u64 = u64::MAX;
+const TIMER: u64 = u64::MAX - 1;
+const SIGNALS: u64 = u64::MAX - 2;
+const ZYGOTE: u64 = u64::MAX - 3;
+const ZYGOTE_OUTPUT: u64 = u64::MAX - 4;
+
+/// A job must have run this long to be worth a note: most end before.
+const NOTE_AFTER: Duration = Duration::from_millis(100);
+
+/// Between looks at a cgroup that does not empty, should the kernel not tell.
+const SWEEP_AGAIN: Duration = Duration::from_millis(20);
+
+/// Between looks for adopted orphans to reap.
+const REAP_EVERY: Duration = Duration::from_secs(1);
+
+/// What the reactor is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub pool: Pool,
+    pub plan: Plan,
+    pub slots: u16,
+    pub tasks_per_process: u32,
+    pub memory: Option<u64>,
+    pub user: Option<u32>,
+    pub output: TaskOutput,
+    pub recipe: crate::process::zygote::Recipe,
+    pub cgroups: Option<Cgroups>,
+    pub users: Option<Users>,
+    pub run_directory: Option<Arc<RunDirectory>>,
+    pub queue: Queue,
+    pub notes: Sender<Vec<Note>>,
+    pub notices: Notices,
+    pub inbox: Receiver<Notice>,
+    pub wake: Arc<Interrupt>,
+    /// Readable when SIGTERM or SIGINT has come.
+    pub signals: UnixStream,
+    pub registrar: Registrar,
+}
+
+/// The loop's state.
+#[derive(Debug)]
+pub(crate) struct Reactor {
+    epoll: Epoll,
+    timer: TimerFd,
+    armed: Option<Instant>,
+    pool: Pool,
+    actions: Actions,
+    places: Vec<Place>,
+    jobs: HashMap<TicketId, Box<Job>>,
+    kinds: HashMap<(bulkhead_shared::TaskName, Option<u64>), u32>,
+    nursery: Nursery,
+    plan: Plan,
+    tasks_per_process: u32,
+    /// The most memory that any job may have: what processes are started with.
+    memory: Option<u64>,
+    user: Option<u32>,
+    output: TaskOutput,
+    cgroups: Option<Cgroups>,
+    users: Option<Users>,
+    run_directory: Option<Arc<RunDirectory>>,
+    cleaner: Cleaner,
+    queue: Queue,
+    epoch: u32,
+    notes: Sender<Vec<Note>>,
+    notes_due: Option<Instant>,
+    inbox: Receiver<Notice>,
+    wake: Arc<Interrupt>,
+    signals: UnixStream,
+    registrar: Registrar,
+    buffer: Vec<u8>,
+    nonces: RandomState,
+    sweeping: Vec<u16>,
+    sweep_due: Option<Instant>,
+    reap_due: Instant,
+    has_released: bool,
+    is_stopping: bool,
+}
+
+fn watch(epoll: &Epoll, fd: BorrowedFd<'_>, flags: EpollFlags, token: u64) -> nix::Result<()> {
+    epoll.add(fd, EpollEvent::new(flags, token))
+}
+
+impl Reactor {
+    pub(crate) fn new(parts: Parts) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?;
+        use std::os::fd::AsFd;
+        watch(&epoll, timer.as_fd(), EpollFlags::EPOLLIN, TIMER)?;
+        watch(&epoll, parts.wake.as_fd(), EpollFlags::EPOLLIN, WAKE)?;
+        watch(&epoll, parts.signals.as_fd(), EpollFlags::EPOLLIN, SIGNALS)?;
+        let mut places: Vec<Place> = (0..parts.slots).map(|_| Place::default()).collect();
+        if let Some(cgroups) = &parts.cgroups {
+            for (place, slot) in places.iter_mut().zip(0..) {
+                place.leaf = Some(cgroups.leaf(slot)?);
+            }
+        }
+        let done = parts.notices.clone();
+        let cleaner = Cleaner::start(move |generation, removed| {
+            done.send(Notice::Cleaned(generation, removed));
+        })?;
+        Ok(Self {
+            epoll,
+            timer,
+            armed: None,
+            pool: parts.pool,
+            actions: Actions::new(),
+            places,
+            jobs: HashMap::new(),
+            kinds: HashMap::new(),
+            nursery: Nursery::new(parts.recipe),
+            plan: parts.plan,
+            tasks_per_process: parts.tasks_per_process,
+            memory: parts.memory,
+            user: parts.user,
+            output: parts.output,
+            cgroups: parts.cgroups,
+            users: parts.users,
+            run_directory: parts.run_directory,
+            cleaner,
+            queue: parts.queue,
+            epoch: 0,
+            notes: parts.notes,
+            notes_due: None,
+            inbox: parts.inbox,
+            wake: parts.wake,
+            signals: parts.signals,
+            registrar: parts.registrar,
+            buffer: vec![0; READ],
+            nonces: RandomState::new(),
+            sweeping: Vec::new(),
+            sweep_due: None,
+            reap_due: Now::read().mono + REAP_EVERY,
+            has_released: false,
+            is_stopping: false,
+        })
+    }
+
+    /// Runs until every slot is gone; whether jobs were given back unfinished.
+    pub(crate) fn run(mut self) -> io::Result<bool> {
+        let now = Now::read();
+        self.start_zygote(now);
+        self.tell(now, Input::Tick);
+        let mut events = vec![EpollEvent::empty(); EVENTS];
+        while !self.pool.is_gone() {
+            self.publish_room(now.mono);
+            self.arm()?;
+            let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                other => other?,
+            };
+            let now = Now::read();
+            for event in &events[..count] {
+                self.handle(event.data(), now);
+            }
+            self.keep_time(Now::read());
+        }
+        self.close_down();
+        Ok(self.has_released)
+    }
+
+    fn handle(&mut self, token: u64, now: Now) {
+        match token {
+            WAKE => self.hear_notices(now),
+            TIMER => {
+                self.armed = None;
+                // Not yet due after all is as good as read.
+                let _ = self.timer.wait();
+            }
+            SIGNALS => self.hear_signals(now),
+            ZYGOTE => self.hear_zygote(now),
+            ZYGOTE_OUTPUT => self.hear_zygote_output(),
+            token => {
+                if let Some((slot, generation, kind)) = untoken(token) {
+                    self.hear_process(slot, generation, kind, now);
+                }
+            }
+        }
+    }
+
+    /// Tells the pool, and performs what it decides, and so on until it is content.
+    fn tell(&mut self, now: Now, input: Input) {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.pool.step(now.mono, input, &mut actions);
+        let todo: Vec<_> = actions.drain().collect();
+        self.actions = actions;
+        for action in todo {
+            self.perform(action, now);
+        }
+    }
+
+    fn keep_time(&mut self, now: Now) {
+        if self.pool.wake_at().is_some_and(|at| at <= now.mono) {
+            self.tell(now, Input::Tick);
+        }
+        if self.sweep_due.is_some_and(|at| at <= now.mono) {
+            self.sweep_due = None;
+            for slot in std::mem::take(&mut self.sweeping) {
+                self.look_at_sweep(slot, now);
+            }
+        }
+        if self.notes_due.is_some_and(|at| at <= now.mono) {
+            self.write_notes(now);
+        }
+        if self.nursery.wake_at().is_some_and(|at| at <= now.mono) {
+            self.tend_zygote(now);
+        }
+        if self.reap_due <= now.mono {
+            self.reap_due = now.mono + REAP_EVERY;
+            self.reap_strangers();
+        }
+    }
+
+    fn reap_strangers(&mut self) {
+        // A process that was forked and not yet reported would be taken for a stranger.
+        if self.nursery.has_unanswered() {
+            return;
+        }
+        self.nursery.reap_retired();
+        let known: Vec<i32> = self
+            .places
+            .iter()
+            .filter_map(|place| place.process.as_ref().map(|process| process.pid))
+            .chain(self.nursery.pids())
+            .collect();
+        exit::reap_strangers(|pid| known.contains(&pid));
+    }
+
+    /// Sets the timer to the earliest thing due; a timer that is early already is left alone.
+    fn arm(&mut self) -> io::Result<()> {
+        let due = [
+            self.pool.wake_at(),
+            self.sweep_due,
+            self.notes_due,
+            self.nursery.wake_at(),
+        ];
+        let due = due
+            .into_iter()
+            .fold(Some(self.reap_due), earlier)
+            .unwrap_or(self.reap_due);
+        if self.armed.is_some_and(|armed| armed <= due) {
+            return Ok(());
+        }
+        let left = due
+            .saturating_duration_since(Now::read().mono)
+            .max(Duration::from_micros(1));
+        let once = Expiration::OneShot(TimeSpec::from_duration(left));
+        self.timer.set(once, TimerSetTimeFlags::empty())?;
+        self.armed = Some(due);
+        Ok(())
+    }
+
+    fn publish_room(&mut self, now: Instant) {
+        let room = if self.is_stopping {
+            0
+        } else {
+            self.pool.room(now)
+        };
+        self.queue
+            .publish(self.epoch, u32::try_from(room).unwrap_or(u32::MAX));
+    }
+
+    fn hear_signals(&mut self, now: Now) {
+        let mut bytes = [0; 16];
+        let count = self.signals.read(&mut bytes).unwrap_or(0);
+        for _ in 0..count {
+            self.stop(now);
+        }
+    }
+
+    fn stop(&mut self, now: Now) {
+        let how = if self.is_stopping {
+            How::Now
+        } else {
+            How::Drain
+        };
+        match how {
+            How::Drain => info!("draining: running tasks may finish (a second signal stops them)"),
+            How::Now => info!("stopping: running tasks are ended, their jobs given back"),
+        }
+        self.is_stopping = true;
+        self.publish_room(now.mono);
+        self.tell(now, Input::Stop(how));
+    }
+
+    fn hear_notices(&mut self, now: Now) {
+        self.wake.clear();
+        while let Ok(notice) = self.inbox.try_recv() {
+            match notice {
+                Notice::Claimed { epoch, jobs } => {
+                    self.epoch = epoch;
+                    self.offer(jobs, now);
+                }
+                Notice::Revoked(ticket) => self.tell(now, Input::Revoked(ticket)),
+                Notice::Lost(ticket) => self.tell(now, Input::LeaseLost(ticket)),
+                Notice::LeasesLost => {
+                    let all: Vec<_> = self.jobs.keys().copied().collect();
+                    for ticket in all {
+                        self.tell(now, Input::LeaseLost(ticket));
+                    }
+                }
+                Notice::Cleaned(generation, removed) => self.cleaned(generation, removed, now),
+                Notice::AllDone if !self.is_stopping => {
+                    info!("burst: nothing is left to do");
+                    self.stop(now);
+                }
+                Notice::AllDone => {}
+            }
+        }
+    }
+
+    fn home(&self, generation: u64) -> Option<PathBuf> {
+        let run = self.run_directory.as_ref().filter(|_| self.plan.homes)?;
+        Some(run.home(generation))
+    }
+
+    fn close_down(&mut self) {
+        self.nursery.close();
+        for place in &mut self.places {
+            place.leaf = None;
+        }
+        if let Some(cgroups) = self.cgroups.take() {
+            cgroups.remove();
+        }
+        for (ticket, job) in self.jobs.drain() {
+            error!(?ticket, job = %job.receipt.uuid, "job left behind: its lease will run out");
+        }
+    }
+}

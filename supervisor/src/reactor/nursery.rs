@@ -1,0 +1,185 @@
+//! The zygote's life: started, ready, dead and started again, replaced when the child binary
+//! changes. Spawns wait here until it can serve them.
+
+use std::collections::VecDeque;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use bulkhead_shared::frame;
+
+use crate::pool::Seat;
+use crate::process::pipes::Theirs;
+use crate::process::zygote::{Recipe, Zygote};
+
+/// A child whose `main` does not reach Bulkhead within this is not one.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// Requests the zygote has not answered: more would fill its socket.
+const UNANSWERED: usize = 32;
+
+/// Between looks whether the child binary has changed.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Rests between starts that fail: first and longest.
+const REST_FIRST: Duration = Duration::from_millis(200);
+const REST_LONGEST: Duration = Duration::from_secs(10);
+
+/// A process that is to be started.
+#[derive(Debug)]
+pub(super) struct Spawn {
+    pub seat: Seat,
+    pub fork: frame::Fork,
+    pub theirs: Theirs,
+}
+
+#[derive(Debug)]
+pub(super) enum Stage {
+    Starting { zygote: Zygote, until: Instant },
+    Ready(Zygote),
+    Resting { until: Instant },
+}
+
+/// Where processes come from.
+#[derive(Debug)]
+pub(super) struct Nursery {
+    pub recipe: Recipe,
+    pub stage: Stage,
+    /// Starts in a row that led to nothing.
+    failures: u32,
+    pub waiting: VecDeque<Spawn>,
+    look_due: Option<Instant>,
+    /// Zygotes that were let go and not yet reaped.
+    retired: Vec<Child>,
+}
+
+impl Nursery {
+    pub(super) fn new(recipe: Recipe) -> Self {
+        // Replaced by the first start, before anything waits for it.
+        let until = bulkhead_shared::time::Now::read().mono;
+        Self {
+            recipe,
+            stage: Stage::Resting { until },
+            failures: 0,
+            waiting: VecDeque::new(),
+            look_due: None,
+            retired: Vec::new(),
+        }
+    }
+
+    pub(super) fn starting(&mut self, zygote: Zygote, now: Instant) {
+        self.stage = Stage::Starting {
+            zygote,
+            until: now + READY_WITHIN,
+        };
+    }
+
+    /// The zygote is ready: turns the stage.
+    pub(super) fn ready(&mut self, now: Instant) {
+        self.failures = 0;
+        self.look_due = Some(now + LOOK_EVERY);
+        let resting = Stage::Resting { until: now };
+        self.stage = match std::mem::replace(&mut self.stage, resting) {
+            Stage::Starting { zygote, .. } | Stage::Ready(zygote) => Stage::Ready(zygote),
+            resting @ Stage::Resting { .. } => resting,
+        };
+    }
+
+    /// Takes the zygote away and rests; what it had been asked for comes back.
+    pub(super) fn fail(&mut self, now: Instant) -> Option<Zygote> {
+        let rest = REST_FIRST
+            .saturating_mul(1 << self.failures.min(10))
+            .min(REST_LONGEST);
+        self.failures += 1;
+        let resting = Stage::Resting { until: now + rest };
+        match std::mem::replace(&mut self.stage, resting) {
+            Stage::Starting { zygote, .. } | Stage::Ready(zygote) => Some(zygote),
+            Stage::Resting { .. } => None,
+        }
+    }
+
+    pub(super) fn zygote(&mut self) -> Option<&mut Zygote> {
+        match &mut self.stage {
+            Stage::Starting { zygote, .. } | Stage::Ready(zygote) => Some(zygote),
+            Stage::Resting { .. } => None,
+        }
+    }
+
+    pub(super) const fn is_resting(&self) -> bool {
+        matches!(self.stage, Stage::Resting { .. })
+    }
+
+    pub(super) fn has_unanswered(&self) -> bool {
+        match &self.stage {
+            Stage::Starting { zygote, .. } | Stage::Ready(zygote) => !zygote.asked.is_empty(),
+            Stage::Resting { .. } => false,
+        }
+    }
+
+    /// The next spawn that the zygote can be asked for.
+    pub(super) fn next(&mut self) -> Option<Spawn> {
+        let Stage::Ready(zygote) = &self.stage else {
+            return None;
+        };
+        if zygote.asked.len() < UNANSWERED {
+            self.waiting.pop_front()
+        } else {
+            None
+        }
+    }
+
+    /// Lets the zygote go if another binary stands where it came from; whether it did.
+    pub(super) fn retire_outdated(&mut self, now: Instant) -> bool {
+        if self.look_due.is_none_or(|due| due > now) {
+            return false;
+        }
+        self.look_due = Some(now + LOOK_EVERY);
+        let Stage::Ready(zygote) = &self.stage else {
+            return false;
+        };
+        if !zygote.is_outdated() || !zygote.asked.is_empty() {
+            return false;
+        }
+        let resting = Stage::Resting { until: now };
+        if let Stage::Ready(zygote) = std::mem::replace(&mut self.stage, resting) {
+            self.retired.push(zygote.retire());
+        }
+        true
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Starting { until, .. } | Stage::Resting { until } => Some(*until),
+            Stage::Ready(_) => None,
+        }
+    }
+
+    pub(super) fn reap_retired(&mut self) {
+        self.retired
+            .retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    }
+
+    pub(super) fn pids(&self) -> Vec<i32> {
+        let retired = self
+            .retired
+            .iter()
+            .map(|child| i32::try_from(child.id()).unwrap_or(0));
+        let current = match &self.stage {
+            Stage::Starting { zygote, .. } | Stage::Ready(zygote) => Some(zygote.pid()),
+            Stage::Resting { .. } => None,
+        };
+        retired.chain(current).collect()
+    }
+
+    /// Ends the zygote; every process it started is gone.
+    pub(super) fn close(&mut self) {
+        let until = bulkhead_shared::time::Now::read().mono;
+        let resting = Stage::Resting { until };
+        if let Stage::Starting { zygote, .. } | Stage::Ready(zygote) =
+            std::mem::replace(&mut self.stage, resting)
+        {
+            let mut child = zygote.retire();
+            // It ends as soon as it sees its socket closed.
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! Performs the pool's actions. Each does one thing to one process, at once, and blocks on
+//! nothing.
+
+use std::io;
+use std::time::Duration;
+
+use bulkhead_shared::broker::Note;
+use bulkhead_shared::frame::{self, ToTask};
+use bulkhead_shared::isolation::Containment;
+use bulkhead_shared::outcome::Outcome;
+use bulkhead_shared::time::{Now, millis};
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use serde_bytes::ByteBuf;
+use tracing::{debug, error, warn};
+
+use super::nursery::Spawn;
+use super::place::{Kind, Process, Running, earlier, token};
+use super::{NOTE_AFTER, Reactor, SWEEP_AGAIN, verdict, watch};
+use crate::job::Job;
+use crate::pool::{Action, End, Force, Input, Seat, Sweep, Ticket, TicketId};
+use crate::process::link::{self, Link};
+use crate::process::{home, pipes};
+use crate::source::queue::{Order, ended_unrun};
+
+impl Reactor {
+    pub(super) fn perform(&mut self, action: Action, now: Now) {
+        match action {
+            Action::Spawn(seat, _profile) => self.spawn(seat, now),
+            Action::Send(seat, ticket) => self.send(seat, ticket, now),
+            Action::Signal(seat, force) => self.signal(seat, force),
+            Action::Quit(seat) => {
+                if let Some(process) = self.process(seat) {
+                    process.link.hang_up();
+                }
+            }
+            Action::Sweep(seat) => self.sweep(seat, now),
+            Action::Finish { ticket, seat, end } => self.finish(ticket, seat, end, now),
+            Action::Release(ticket) => self.release(ticket, now),
+            Action::Forget(ticket) => {
+                self.jobs.remove(&ticket);
+            }
+        }
+    }
+
+    pub(super) fn process(&mut self, seat: Seat) -> Option<&mut Process> {
+        self.places
+            .get_mut(usize::from(seat.slot))?
+            .process(seat.generation)
+    }
+
+    /// Takes claimed jobs in and offers them to the pool.
+    pub(super) fn offer(&mut self, jobs: Vec<Box<Job>>, now: Now) {
+        let mut tickets = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let next = u32::try_from(self.kinds.len()).unwrap_or(u32::MAX);
+            let key = (job.task.clone(), job.policy.memory);
+            let kind = *self.kinds.entry(key).or_insert(next);
+            let expires = job.expires_at.map(|at| now.mono + at.since(now.wall));
+            tickets.push(Ticket {
+                id: job.ticket,
+                kind,
+                profile: 0,
+                timeout: job.policy.timeout,
+                patience: job.policy.patience,
+                expires,
+            });
+            self.jobs.insert(job.ticket, job);
+        }
+        self.tell(now, Input::Offered(tickets));
+    }
+
+    fn spawn(&mut self, seat: Seat, now: Now) {
+        if self.nursery.retire_outdated(now.mono) {
+            debug!("the child binary has changed: the next process comes from a new zygote");
+            self.start_zygote(now);
+        }
+        if self.nursery.is_resting() {
+            return self.tell(now, Input::SpawnFailed(seat));
+        }
+        let (ours, theirs) = match pipes::open(self.plan.setup.containment.has_init()) {
+            Ok(pipes) => pipes,
+            Err(error) => {
+                warn!(%error, slot = seat.slot, "no pipes for a process (raise the limit of open files)");
+                return self.tell(now, Input::SpawnFailed(seat));
+            }
+        };
+        let uid = match &mut self.users {
+            Some(users) => users.take(),
+            None => self.user,
+        };
+        let home = self.home(seat.generation);
+        let fork = frame::Fork {
+            generation: seat.generation,
+            uid,
+            home: home.map(|path| path.to_string_lossy().into_owned()),
+            memory: self.memory,
+            jobs: self.tasks_per_process,
+        };
+        let process = Process::new(seat.generation, Link::new(ours), uid);
+        if let Some(place) = self.places.get_mut(usize::from(seat.slot)) {
+            place.process = Some(process);
+        }
+        self.nursery.waiting.push_back(Spawn { seat, fork, theirs });
+        self.ask_zygote(now);
+    }
+
+    /// Asks the zygote for as many waiting processes as it takes.
+    pub(super) fn ask_zygote(&mut self, now: Now) {
+        while let Some(Spawn {
+            seat,
+            mut fork,
+            theirs,
+        }) = self.nursery.next()
+        {
+            // Known only since the zygote has said its tasks.
+            fork.memory = self.memory;
+            let place = &self.places[usize::from(seat.slot)];
+            let cgroup = place.leaf.as_ref().map(|leaf| leaf.as_fd());
+            let descriptors = theirs.in_order(cgroup);
+            let Some(zygote) = self.nursery.zygote() else {
+                return;
+            };
+            if let Err(error) = zygote.fork(fork, &descriptors) {
+                debug!(%error, slot = seat.slot, "the zygote could not be asked");
+                self.drop_unborn(seat, now);
+            }
+        }
+    }
+
+    /// Forgets a process that was never started.
+    pub(super) fn drop_unborn(&mut self, seat: Seat, now: Now) {
+        let place = &mut self.places[usize::from(seat.slot)];
+        if place.process(seat.generation).is_some() {
+            let process = place.process.take();
+            self.give_back_user(process.and_then(|process| process.uid));
+            self.tell(now, Input::SpawnFailed(seat));
+        }
+    }
+
+    fn give_back_user(&mut self, uid: Option<u32>) {
+        if let (Some(users), Some(uid)) = (&mut self.users, uid) {
+            users.give_back(uid);
+        }
+    }
+
+    fn send(&mut self, seat: Seat, ticket: TicketId, now: Now) {
+        use std::hash::BuildHasher;
+        let nonce = self.nonces.hash_one((ticket.0, seat.generation));
+        let Some(job) = self.jobs.get_mut(&ticket) else {
+            return;
+        };
+        let run = run_frame(job, nonce);
+        let process = self.places[usize::from(seat.slot)].process(seat.generation);
+        let Some(process) = process else { return };
+        match link::encode(&ToTask::Run(run)) {
+            Ok(frame) => {
+                if process.link.send(frame)
+                    && let Some(job_pipe) = process.link.job()
+                {
+                    let id = token(seat.slot, seat.generation, Kind::Job);
+                    // Without it a large job is written only in part, and times out.
+                    if let Err(error) = watch(&self.epoll, job_pipe, EpollFlags::EPOLLOUT, id) {
+                        error!(%error, "a job pipe cannot be watched");
+                    }
+                }
+            }
+            // A payload within its limit fits into a frame; a stored one may be over it.
+            Err(error) => process.violation = Some(format!("the job cannot be sent: {error}")),
+        }
+        process.link.out.clear();
+        process.link.err.clear();
+        process.running = Some(Running {
+            ticket,
+            nonce,
+            started: now,
+            answer: None,
+            failed_allocation: None,
+            progress: None,
+            is_noted: false,
+        });
+        self.notes_due = earlier(self.notes_due, Some(now.mono + NOTE_AFTER));
+    }
+
+    fn signal(&mut self, seat: Seat, force: Force) {
+        let containment = self.plan.setup.containment;
+        let group = self.plan.pidfd_group && !containment.has_init();
+        let Some(place) = self.places.get_mut(usize::from(seat.slot)) else {
+            return;
+        };
+        let leaf = place.leaf.as_ref();
+        let process = place
+            .process
+            .as_mut()
+            .filter(|p| p.generation == seat.generation);
+        let Some(process) = process else { return };
+        let Some(pidfd) = &process.pidfd else { return };
+        let send = |signal| match group {
+            true => pidfd.signal_group(signal).or_else(|_| pidfd.signal(signal)),
+            false => pidfd.signal(signal),
+        };
+        let sent = match (force, containment) {
+            // A stopped process takes no SIGTERM before it is continued.
+            (Force::Term, _) => send(libc::SIGTERM).and_then(|()| send(libc::SIGCONT)),
+            (Force::Kill, Containment::Subreaper) => {
+                process.is_killed = true;
+                // The init kills everything below it; killed itself, it could not.
+                pidfd
+                    .signal(libc::SIGHUP)
+                    .and_then(|()| pidfd.signal(libc::SIGCONT))
+            }
+            (Force::Kill, _) => {
+                process.is_killed = true;
+                let whole = leaf.map_or(Ok(()), |leaf| leaf.kill());
+                pidfd.signal(libc::SIGKILL).and(whole)
+            }
+        };
+        match sent {
+            // It has ended by itself; its exit is on the way.
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+            Err(error) => error!(%error, pid = process.pid, "a process could not be signalled"),
+            Ok(()) => {}
+        }
+    }
+
+    /// Clears away what the process has left: other processes first, then its directory.
+    fn sweep(&mut self, seat: Seat, now: Now) {
+        if let Some(process) = self.process(seat) {
+            process.is_sweeping = true;
+        }
+        self.look_at_sweep(seat.slot, now);
+    }
+
+    pub(super) fn look_at_sweep(&mut self, slot: u16, now: Now) {
+        let Some(place) = self.places.get_mut(usize::from(slot)) else {
+            return;
+        };
+        let Some(process) = place.process.as_ref().filter(|process| process.is_sweeping) else {
+            return;
+        };
+        let generation = process.generation;
+        if let Some(leaf) = &place.leaf {
+            match leaf.is_populated() {
+                Ok(false) => {}
+                populated => {
+                    let killed = populated.and_then(|_| leaf.kill());
+                    if let Err(error) = killed {
+                        warn!(%error, slot, "what a task left behind could not be killed");
+                    }
+                    let id = token(slot, generation, Kind::Cgroup);
+                    // Watched already, if this is not the first look.
+                    let _ = watch(&self.epoll, leaf.events(), EpollFlags::EPOLLPRI, id);
+                    self.sweeping.push(slot);
+                    self.sweep_due = earlier(self.sweep_due, Some(now.mono + SWEEP_AGAIN));
+                    return;
+                }
+            }
+            let _ = self.epoll.delete(leaf.events());
+        }
+        self.reap_strangers();
+        match self.home(generation) {
+            Some(home) if !home::remove_empty(&home) => self.cleaner.remove(generation, home),
+            _ => self.swept(Seat { slot, generation }, Sweep::Clean, now),
+        }
+    }
+
+    fn swept(&mut self, seat: Seat, sweep: Sweep, now: Now) {
+        if let Some(process) = self.process(seat) {
+            process.is_sweeping = false;
+            let uid = process.uid;
+            if sweep == Sweep::Clean {
+                self.give_back_user(uid);
+            }
+        }
+        self.tell(now, Input::Swept(seat, sweep));
+    }
+
+    pub(super) fn cleaned(&mut self, generation: u64, removed: io::Result<()>, now: Now) {
+        let is_it = |process: &Process| process.generation == generation && process.is_sweeping;
+        let slot = self
+            .places
+            .iter()
+            .position(|p| p.process.as_ref().is_some_and(is_it));
+        let Some(slot) = slot.and_then(|slot| u16::try_from(slot).ok()) else {
+            return;
+        };
+        let sweep = match removed {
+            Ok(()) => Sweep::Clean,
+            Err(error) => {
+                error!(%error, slot, "a private directory could not be removed");
+                Sweep::Unkillable
+            }
+        };
+        self.swept(Seat { slot, generation }, sweep, now);
+    }
+
+    fn finish(&mut self, ticket: TicketId, seat: Seat, end: End, now: Now) {
+        let Some(job) = self.jobs.remove(&ticket) else {
+            return;
+        };
+        if end == End::Released {
+            self.has_released = true;
+        }
+        let now = Now {
+            mono: now.mono,
+            wall: Now::read().wall,
+        };
+        let process = self.places[usize::from(seat.slot)].process(seat.generation);
+        let ended = match process {
+            Some(process) => match process.running.take() {
+                Some(running) => {
+                    let reported = running.answer.as_ref().map(|&(_, reported)| reported);
+                    let ended = verdict::compose(process, running, end, &job.policy, now);
+                    if let Some(reported) = reported {
+                        process.reported.cpu_user_us += reported.cpu_user_us;
+                        process.reported.cpu_system_us += reported.cpu_system_us;
+                    }
+                    ended
+                }
+                None => ended_unrun(Outcome::Released, now.wall),
+            },
+            None => ended_unrun(Outcome::Released, now.wall),
+        };
+        if end != End::Forgotten {
+            self.queue.send(Order::Settle(job, ended));
+        }
+    }
+
+    fn release(&mut self, ticket: TicketId, now: Now) {
+        let Some(job) = self.jobs.remove(&ticket) else {
+            return;
+        };
+        self.has_released |= self.is_stopping;
+        self.queue
+            .send(Order::Settle(job, ended_unrun(Outcome::Released, now.wall)));
+    }
+
+    /// Writes notes about jobs that have been running for a while, or have made progress.
+    pub(super) fn write_notes(&mut self, now: Now) {
+        self.notes_due = None;
+        let mut notes = Vec::new();
+        for process in self
+            .places
+            .iter_mut()
+            .filter_map(|place| place.process.as_mut())
+        {
+            let Some(running) = process.running.as_mut().filter(|r| !r.is_noted) else {
+                continue;
+            };
+            let due = running.started.mono + NOTE_AFTER;
+            if due > now.mono && running.progress.is_none() {
+                self.notes_due = earlier(self.notes_due, Some(due));
+                continue;
+            }
+            let Some(job) = self.jobs.get(&running.ticket) else {
+                continue;
+            };
+            running.is_noted = true;
+            notes.push(Note {
+                receipt: job.receipt.clone(),
+                started_at: running.started.wall,
+                pid: u32::try_from(process.pid).unwrap_or(0),
+                progress: running.progress.clone(),
+            });
+        }
+        if !notes.is_empty() {
+            // The renew thread lives as long as the reactor.
+            let _ = self.notes.send(notes);
+        }
+    }
+
+    pub(super) fn stop_watching_job(&mut self, seat: Seat) {
+        let place = self.places[usize::from(seat.slot)].process(seat.generation);
+        if let Some(job) = place.and_then(|process| process.link.job()) {
+            let _ = self.epoll.delete(job);
+        }
+    }
+
+    /// Watches a process that has just been started.
+    pub(super) fn watch_process(&mut self, seat: Seat) -> nix::Result<()> {
+        use std::os::fd::AsFd;
+        let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) else {
+            return Ok(());
+        };
+        let id = |kind| token(seat.slot, seat.generation, kind);
+        let input = EpollFlags::EPOLLIN;
+        if let Some(pidfd) = &process.pidfd {
+            self.epoll
+                .add(pidfd.as_fd(), EpollEvent::new(input, id(Kind::Exit)))?;
+        }
+        let link = &process.link;
+        watch(&self.epoll, link.result(), input, id(Kind::Result))?;
+        watch(
+            &self.epoll,
+            link.stream(link::Stream::Out),
+            input,
+            id(Kind::Stdout),
+        )?;
+        watch(
+            &self.epoll,
+            link.stream(link::Stream::Err),
+            input,
+            id(Kind::Stderr),
+        )
+    }
+}
+
+fn run_frame(job: &mut Job, nonce: u64) -> frame::Run {
+    frame::Run {
+        nonce,
+        uuid: job.receipt.uuid.into_bytes(),
+        task: job.task.as_str().into(),
+        queue: job.receipt.queue.as_str().into(),
+        attempt: job.history.attempt.saturating_add(1),
+        fence: job.receipt.fence,
+        timeout_ms: millis(job.policy.timeout.max(Duration::from_millis(1))),
+        memory: job.policy.memory,
+        header: ByteBuf::from(std::mem::take(&mut job.header)),
+        payload: ByteBuf::from(std::mem::take(&mut job.payload)),
+    }
+}

@@ -1,0 +1,88 @@
+//! What the child can do, once a zygote has said it: told to upkeep, which announces it before
+//! anything is claimed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bulkhead_shared::broker::Selection;
+use bulkhead_shared::policy::Defaults;
+use bulkhead_shared::task::TaskSpec;
+use bulkhead_shared::{QueueName, TaskName};
+use crossbeam::channel::Sender;
+use tracing::{info, warn};
+
+use crate::config::RunConfig;
+use crate::job::Rules;
+use crate::upkeep::Word;
+
+/// Turns registrations into what is claimed.
+#[derive(Debug)]
+pub(crate) struct Registrar {
+    config: RunConfig,
+    defaults: Defaults,
+    words: Sender<Word>,
+}
+
+impl Registrar {
+    pub(crate) const fn new(config: RunConfig, defaults: Defaults, words: Sender<Word>) -> Self {
+        Self {
+            config,
+            defaults,
+            words,
+        }
+    }
+
+    /// Takes a child's registrations. Returns the most memory that any job may have.
+    pub(crate) fn register(&self, specs: Vec<TaskSpec>) -> Option<u64> {
+        let wanted = |spec: &TaskSpec| {
+            self.config
+                .tasks
+                .as_ref()
+                .is_none_or(|tasks| tasks.contains(&spec.name))
+        };
+        let specs: HashMap<TaskName, TaskSpec> = specs
+            .into_iter()
+            .filter(wanted)
+            .map(|spec| (spec.name.clone(), spec))
+            .collect();
+        for name in self.config.tasks.iter().flatten() {
+            if !specs.contains_key(name) {
+                warn!(task = %name, "the child has no such task (named by --tasks)");
+            }
+        }
+        let selection = self.select(&specs);
+        let largest = specs.values().filter_map(|spec| spec.memory).max();
+        let most_memory = self
+            .config
+            .memory
+            .map(|usual| usual.max(largest.unwrap_or(0)));
+        let queues = selection
+            .queues
+            .iter()
+            .map(QueueName::as_str)
+            .collect::<Vec<_>>()
+            .join(",");
+        info!(tasks = specs.len(), queues, "serving");
+        let rules = Rules {
+            defaults: self.defaults.clone(),
+            specs: Arc::new(specs),
+            most_memory,
+        };
+        // Upkeep lives as long as the reactor.
+        let _ = self.words.send(Word::Serve(selection, rules));
+        most_memory
+    }
+
+    fn select(&self, specs: &HashMap<TaskName, TaskSpec>) -> Selection {
+        let mut tasks: Vec<TaskName> = specs.keys().cloned().collect();
+        tasks.sort();
+        let queues = self.config.queues.clone().unwrap_or_else(|| {
+            let mut queues: Vec<_> = specs.values().filter_map(|s| s.queue.clone()).collect();
+            queues.push(QueueName::default());
+            queues.sort();
+            queues.dedup();
+            queues
+        });
+        Selection { queues, tasks }
+    }
+}

@@ -1,0 +1,11 @@
+//! The threads between the store and the reactor: claim and settle, renew.
+
+mod decide;
+mod held;
+pub(crate) mod queue;
+pub(crate) mod renew;
+mod room;
+
+pub(crate) use decide::Place;
+pub(crate) use held::Held;
+pub(crate) use room::Room;

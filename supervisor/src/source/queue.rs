@@ -1,0 +1,338 @@
+//! Claims jobs and settles their attempts, in one transaction where it can. Runs on a thread of
+//! its own; under load a batch grows by itself while the last one is being written.
+
+use std::collections::VecDeque;
+use std::hash::RandomState;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bulkhead_shared::broker::{
+    Bell, Broker, BrokerError, Claim, Interrupt, Selection, Settlement, SupervisorId, Turned, Wake,
+};
+use bulkhead_shared::fault;
+use bulkhead_shared::outcome::{Ended, Outcome, Usage};
+use bulkhead_shared::time::{Now, Timestamp};
+use crossbeam::channel::{Receiver, Sender, TryRecvError};
+use tracing::{error, info, warn};
+
+use super::decide::{Place, Story, Told, decide};
+use super::room::Offer;
+use super::{Held, Room};
+use crate::job::{Job, Rules};
+use crate::notice::{Notice, Notices};
+use crate::pool::TicketId;
+
+/// Settlements written in one transaction: more would keep others waiting for the store.
+const BATCH: usize = 256;
+
+/// Jobs claimed at once: bounds the memory of a burst, and the wait of others for the store.
+const CLAIM: usize = 256;
+
+/// A look at the store without being called: a lost wake-up costs this at the most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Pauses between tries while the store is away.
+const PAUSES: [u64; 6] = [50, 100, 200, 500, 1000, 2000];
+
+/// What the queue thread is told.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// An attempt has ended.
+    Settle(Box<Job>, Ended),
+    /// From now on, claim these.
+    Serve(Selection, Rules),
+    /// Claim nothing more, settle what there is, end.
+    Stop,
+}
+
+/// The reactor's and upkeep's hold on the queue thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Queue {
+    orders: Sender<Order>,
+    interrupt: Arc<Interrupt>,
+    is_waiting: Arc<AtomicBool>,
+    room: Arc<Room>,
+}
+
+impl Queue {
+    pub(crate) fn send(&self, order: Order) {
+        // The thread ends only after Stop; what comes later has nobody left to care.
+        let _ = self.orders.send(order);
+        self.wake();
+    }
+
+    /// Says how much room there is.
+    pub(crate) fn publish(&self, epoch: u32, room: u32) {
+        let before = self.room.look();
+        self.room.publish(Offer { epoch, room });
+        if before.room == 0 && room > 0 {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if self.is_waiting.swap(false, Ordering::SeqCst) {
+            self.interrupt.raise();
+        }
+    }
+}
+
+/// What the thread works with.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    pub broker: Arc<dyn Broker>,
+    pub owner: SupervisorId,
+    pub lease: Duration,
+    pub place: Place,
+    pub held: Arc<Held>,
+    pub notices: Notices,
+}
+
+/// Makes the thread's hold and its body.
+pub(crate) fn queue(setting: Setting) -> Result<(Queue, impl FnOnce() + Send), nix::Error> {
+    // Bounded by the jobs this supervisor holds: each is settled once.
+    let (orders, inbox) = crossbeam::channel::unbounded();
+    let interrupt = Arc::new(Interrupt::new()?);
+    let is_waiting = Arc::new(AtomicBool::new(false));
+    let room = Arc::new(Room::default());
+    let queue = Queue {
+        orders,
+        interrupt: Arc::clone(&interrupt),
+        is_waiting: Arc::clone(&is_waiting),
+        room: Arc::clone(&room),
+    };
+    let thread = Thread {
+        setting,
+        inbox,
+        interrupt,
+        is_waiting,
+        room,
+        serving: None,
+        pending: VecDeque::new(),
+        next_ticket: 0,
+        must_look: true,
+        is_stopping: false,
+        failures: 0,
+        random: RandomState::new(),
+    };
+    Ok((queue, move || thread.run()))
+}
+
+#[derive(Debug)]
+struct Pending {
+    settlement: Settlement,
+    story: Story,
+}
+
+struct Thread {
+    setting: Setting,
+    inbox: Receiver<Order>,
+    interrupt: Arc<Interrupt>,
+    is_waiting: Arc<AtomicBool>,
+    room: Arc<Room>,
+    serving: Option<(Selection, Rules)>,
+    pending: VecDeque<Pending>,
+    next_ticket: u64,
+    /// The store may hold something for us.
+    must_look: bool,
+    is_stopping: bool,
+    /// Turns in a row that the store was away for.
+    failures: usize,
+    random: RandomState,
+}
+
+impl Thread {
+    fn run(mut self) {
+        let mut bell = None;
+        let mut due = LOOK_EVERY;
+        loop {
+            self.interrupt.clear();
+            self.hear();
+            if self.is_stopping && self.pending.is_empty() {
+                return;
+            }
+            let room = self.room_to_claim();
+            if self.pending.is_empty() && (room == 0 || !self.must_look) {
+                self.wait(&mut bell, due);
+                continue;
+            }
+            match self.turn(room) {
+                Ok(next_due) => due = next_due.map_or(LOOK_EVERY, |due| due.min(LOOK_EVERY)),
+                Err(error) => self.cope(&error, &mut bell),
+            }
+        }
+    }
+
+    fn hear(&mut self) {
+        loop {
+            match self.inbox.try_recv() {
+                Ok(Order::Settle(job, ended)) => self.queue_settlement(*job, ended),
+                Ok(Order::Serve(selection, rules)) => {
+                    self.serving = Some((selection, rules));
+                    self.must_look = true;
+                }
+                Ok(Order::Stop) | Err(TryRecvError::Disconnected) => {
+                    self.is_stopping = true;
+                    return;
+                }
+                Err(TryRecvError::Empty) => return,
+            }
+        }
+    }
+
+    fn queue_settlement(&mut self, job: Job, ended: Ended) {
+        let (settlement, story) = decide(job, ended, &self.setting.place, &self.random);
+        self.pending.push_back(Pending { settlement, story });
+    }
+
+    fn room_to_claim(&self) -> usize {
+        if self.is_stopping || self.serving.is_none() {
+            return 0;
+        }
+        usize::try_from(self.room.look().room)
+            .unwrap_or(0)
+            .min(CLAIM)
+    }
+
+    fn wait(&mut self, bell: &mut Option<Box<dyn Bell>>, at_most: Duration) {
+        self.is_waiting.store(true, Ordering::SeqCst);
+        let has_room = self.must_look && self.room_to_claim() > 0;
+        if !self.inbox.is_empty() || has_room {
+            self.is_waiting.store(false, Ordering::SeqCst);
+            return;
+        }
+        let woken = match self.bell(bell) {
+            Ok(bell) => bell.wait(Some(&self.interrupt), at_most),
+            Err(error) => Err(error),
+        };
+        self.is_waiting.store(false, Ordering::SeqCst);
+        match woken {
+            Ok(Wake::Bell | Wake::TimedOut) => self.must_look = true,
+            Ok(Wake::Interrupted) => {}
+            Err(error) => self.cope(&error, bell),
+        }
+    }
+
+    fn bell<'a>(
+        &self,
+        bell: &'a mut Option<Box<dyn Bell>>,
+    ) -> Result<&'a mut Box<dyn Bell>, BrokerError> {
+        if bell.is_none() {
+            *bell = Some(self.setting.broker.bell()?);
+        }
+        Ok(bell.as_mut().expect("made one line above"))
+    }
+
+    /// Settles and claims. Returns the time until the next delayed job is due.
+    fn turn(&mut self, room: usize) -> Result<Option<Duration>, BrokerError> {
+        let batch = self.pending.len().min(BATCH);
+        let settlements: Vec<_> = self
+            .pending
+            .iter()
+            .take(batch)
+            .map(|pending| pending.settlement.clone())
+            .collect();
+        let selection = self.serving.as_ref().map(|(selection, _)| selection);
+        let claim = selection.filter(|_| room > 0).map(|selection| Claim {
+            owner: self.setting.owner,
+            selection,
+            room,
+            lease: self.setting.lease,
+        });
+        let asked = claim.is_some();
+        let turned = self.setting.broker.turn(settlements, claim)?;
+        if self.failures > 0 {
+            self.failures = 0;
+            info!("the store is back");
+        }
+        for (pending, settled) in self.pending.drain(..batch).zip(&turned.settled) {
+            self.setting.held.remove(pending.story.ticket);
+            pending
+                .story
+                .tell(&Told::from(&pending.settlement), *settled);
+        }
+        let next_due = turned.next_due;
+        if asked {
+            self.must_look = turned.more || turned.claimed.len() >= room;
+        }
+        self.hand_over(turned);
+        Ok(next_due)
+    }
+
+    fn hand_over(&mut self, turned: Turned) {
+        for receipt in &turned.revoked {
+            if let Some(ticket) = self.setting.held.ticket_of(receipt) {
+                self.setting.notices.send(Notice::Revoked(ticket));
+            }
+        }
+        if turned.claimed.is_empty() {
+            return;
+        }
+        fault::point("hand-over");
+        let Some((_, rules)) = &self.serving else {
+            return;
+        };
+        let mut jobs = Vec::with_capacity(turned.claimed.len());
+        let mut told = Vec::new();
+        for claimed in turned.claimed {
+            let ticket = TicketId(self.next_ticket);
+            self.next_ticket += 1;
+            self.setting.held.add(ticket, claimed.receipt.clone());
+            match rules.resolve(ticket, claimed) {
+                (job, None) => jobs.push(job),
+                (job, Some(outcome)) => told.push((job, outcome)),
+            }
+        }
+        for (job, outcome) in told {
+            self.queue_settlement(*job, ended_unrun(outcome, Timestamp::now()));
+        }
+        let epoch = self.room.begin_epoch();
+        self.setting.notices.send(Notice::Claimed { epoch, jobs });
+    }
+
+    fn cope(&mut self, error: &BrokerError, bell: &mut Option<Box<dyn Bell>>) {
+        *bell = None;
+        if self.failures == 0 {
+            if error.is_transient() {
+                warn!(%error, "the store is away; trying again");
+            } else {
+                error!(%error, "the store cannot be used; trying again");
+            }
+        }
+        let pause = PAUSES[self.failures.min(PAUSES.len() - 1)];
+        self.failures += 1;
+        self.must_look = true;
+        self.drop_what_is_too_late();
+        let after = crossbeam::channel::after(Duration::from_millis(pause));
+        // An order may come meanwhile; it waits as well, since the store is away.
+        let _ = after.recv();
+    }
+
+    /// Settlements whose lease has ended belong to whoever rescues the jobs.
+    fn drop_what_is_too_late(&mut self) {
+        let now = Now::read().wall;
+        let lease = self.setting.lease;
+        let held = &self.setting.held;
+        self.pending.retain(|pending| {
+            let keep = now.since(pending.settlement.at) < lease;
+            if !keep {
+                held.remove(pending.story.ticket);
+                warn!(job = %pending.settlement.receipt.uuid, "settlement dropped: its lease has ended; the job is rescued");
+            }
+            keep
+        });
+    }
+}
+
+/// The end of an attempt that was never started.
+pub(crate) fn ended_unrun(outcome: Outcome, finished_at: Timestamp) -> Ended {
+    Ended {
+        outcome,
+        usage: Usage::default(),
+        output: None,
+        started_at: None,
+        finished_at,
+        pid: None,
+    }
+}

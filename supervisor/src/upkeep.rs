@@ -1,0 +1,229 @@
+//! The periodic duties of every supervisor: say that it lives, take over what is overdue, forget
+//! what is past its time. Runs on a thread of its own; every duty is bounded per turn.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bulkhead_shared::QueueName;
+use bulkhead_shared::broker::{Broker, BrokerError, Claimed, Overdue, Presence, Selection};
+use bulkhead_shared::catalog::Catalog;
+use bulkhead_shared::outcome::{Cause, ErrorDetails, Outcome};
+use bulkhead_shared::time::Now;
+use crossbeam::channel::{Receiver, RecvTimeoutError};
+use tracing::{debug, info, warn};
+
+use crate::job::Rules;
+use crate::notice::{Notice, Notices};
+use crate::pool::TicketId;
+use crate::source::queue::{Order, Queue, ended_unrun};
+
+/// Overdue jobs taken over in one move.
+const BATCH: usize = 256;
+
+/// Between looks for overdue jobs: a dead supervisor's work starts again within this.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// Between looks in burst mode, whose end people wait for.
+const BURST_LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Between signs of life; others believe in the lock on the start-file, not in these.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
+
+/// Between rounds of forgetting, and rows forgotten in one.
+const PRUNE_EVERY: Duration = Duration::from_secs(10);
+const PRUNE: usize = 1000;
+
+/// Between lines that say what a burst waits for.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// What the reactor tells upkeep.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// The child's tasks are known: announce them, then claim.
+    Serve(Selection, Rules),
+}
+
+/// What the thread works with.
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    pub broker: Arc<dyn Broker>,
+    pub catalog: Arc<dyn Catalog>,
+    pub presence: Presence,
+    pub rules: Rules,
+    pub lease: Duration,
+    pub unknown_after: Option<Duration>,
+    pub burst: bool,
+    pub queue: Queue,
+    pub notices: Notices,
+    /// Ends the thread when its other side is dropped.
+    pub words: Receiver<Word>,
+}
+
+/// When each duty is due next.
+struct Due {
+    announce: Instant,
+    prune: Instant,
+    say: Instant,
+}
+
+impl Upkeep {
+    pub(crate) fn run(mut self) {
+        let every = if self.burst {
+            BURST_LOOK_EVERY
+        } else {
+            LOOK_EVERY
+        };
+        let now = Now::read().mono;
+        let mut due = Due {
+            announce: now,
+            prune: now + PRUNE_EVERY,
+            say: now + SAY_EVERY,
+        };
+        let mut next_take = now;
+        loop {
+            let now = Now::read().mono;
+            if now >= next_take {
+                next_take = now + LOOK_EVERY;
+                self.duties(now, &mut due);
+            }
+            if self.burst && self.is_serving() {
+                self.look_for_the_end(now, &mut due);
+            }
+            match self.words.recv_timeout(every) {
+                Ok(Word::Serve(selection, rules)) => {
+                    self.serve(selection, rules);
+                    due.announce = Now::read().mono + ANNOUNCE_EVERY;
+                    next_take = Now::read().mono;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        if let Err(error) = self.broker.leave(self.presence.id) {
+            debug!(%error, "the store was not told that this supervisor is gone");
+        }
+    }
+
+    fn is_serving(&self) -> bool {
+        !self.presence.tasks.is_empty()
+    }
+
+    fn serve(&mut self, selection: Selection, rules: Rules) {
+        self.presence.selection = selection.clone();
+        self.presence.tasks = rules.specs.values().cloned().collect();
+        self.rules = rules.clone();
+        self.announce();
+        self.queue.send(Order::Serve(selection, rules));
+    }
+
+    fn announce(&self) {
+        if let Err(error) = self.broker.announce(&self.presence) {
+            warn!(%error, "this supervisor could not announce itself");
+        }
+    }
+
+    fn duties(&self, now: Instant, due: &mut Due) {
+        if now >= due.announce {
+            due.announce = now + ANNOUNCE_EVERY;
+            self.announce();
+        }
+        self.take_over("lost", &Overdue::Lease, || Outcome::LeaseLost);
+        self.take_over("expired", &Overdue::Expired, expired);
+        let queues: &[QueueName] = &self.presence.selection.queues;
+        if let (Some(after), true) = (self.unknown_after, self.is_serving()) {
+            self.take_over(
+                "unknown-task",
+                &Overdue::UnknownTask { queues, after },
+                unknown,
+            );
+        }
+        if now >= due.prune {
+            due.prune = now + PRUNE_EVERY;
+            match self.broker.prune(PRUNE) {
+                Ok(forgotten) => debug!(forgotten, "pruned"),
+                Err(error) => warn!(%error, "the store was not pruned"),
+            }
+        }
+    }
+
+    fn take_over(&self, cause: &'static str, what: &Overdue<'_>, outcome: fn() -> Outcome) {
+        let taken = self
+            .broker
+            .take_over(what, self.presence.id, BATCH, self.lease);
+        let jobs = match taken {
+            Ok(jobs) => jobs,
+            // The queue thread says it when the store is away; this is asked again soon.
+            Err(BrokerError::Away { .. }) => return,
+            Err(error) => return warn!(%error, cause, "overdue jobs were not taken over"),
+        };
+        if !jobs.is_empty() {
+            info!(jobs = jobs.len(), cause, "overdue jobs taken over");
+        }
+        let at = Now::read().wall;
+        for claimed in jobs {
+            self.settle(claimed, outcome(), at);
+        }
+    }
+
+    fn settle(&self, claimed: Claimed, outcome: Outcome, at: bulkhead_shared::Timestamp) {
+        // It never enters the pool, so it needs no ticket of its own.
+        let (job, trouble) = self.rules.resolve(TicketId(u64::MAX), claimed);
+        let ended = ended_unrun(
+            trouble
+                .filter(|_| outcome == Outcome::LeaseLost)
+                .unwrap_or(outcome),
+            at,
+        );
+        self.queue.send(Order::Settle(job, ended));
+    }
+
+    fn look_for_the_end(&self, now: Instant, due: &mut Due) {
+        match self.catalog.unfinished(&self.presence.selection.queues) {
+            Ok(0) => self.notices.send(Notice::AllDone),
+            Ok(unfinished) if now >= due.say => {
+                due.say = now + SAY_EVERY;
+                let states = self.counts();
+                info!(unfinished, ?states, "burst: waiting for jobs to end");
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    fn counts(&self) -> HashMap<String, String> {
+        let queues = self.catalog.queues().unwrap_or_default();
+        let watched = queues
+            .into_iter()
+            .filter(|q| self.presence.selection.queues.contains(&q.queue));
+        watched
+            .map(|q| {
+                let counts = format!(
+                    "ready {}, delayed {}, running {}",
+                    q.ready, q.delayed, q.leased
+                );
+                (q.queue.to_string(), counts)
+            })
+            .collect()
+    }
+}
+
+fn expired() -> Outcome {
+    let text = "the job waited longer than its `ttl`, or lived longer than its `expires`";
+    let error = ErrorDetails::new("expired", text);
+    Outcome::Failed {
+        cause: Cause::Expired,
+        error,
+        is_final: true,
+    }
+}
+
+fn unknown() -> Outcome {
+    let text = "no live supervisor of the queue knows the task (check its name, or start a \
+                supervisor whose --child has it)";
+    let error = ErrorDetails::new("unknown-task", text);
+    Outcome::Failed {
+        cause: Cause::UnknownTask,
+        error,
+        is_final: true,
+    }
+}
