@@ -5,6 +5,7 @@
 )]
 
 mod backends;
+pub mod cli;
 mod clock;
 mod helper;
 mod jobs;

@@ -52,8 +52,8 @@ pub enum ClientError {
     EndedOtherwise(Box<JobStatus>),
     /// The wait was too long. The jobs go on.
     #[error(
-        "{} of the jobs were not there after {}, the first is {} (wait longer; they go on)",
-        waiting.len(), show_duration(*within), waiting.first().copied().unwrap_or_default()
+        "still waiting after {} for {} of the jobs, the first is {} (wait longer; they go on)",
+        show_duration(*within), waiting.len(), waiting.first().copied().unwrap_or_default()
     )]
     TimedOut {
         /// The jobs that were waited for to the end.

@@ -112,7 +112,7 @@ fn list(args: &LsArgs, client: &Client) -> Result<Exit, CommandError> {
         .catalog
         .list(&filter, args.limit as usize)?;
     let dead: Vec<_> = rows.into_iter().map(JobStatus::from).collect();
-    jobs::print(&dead, args.json)?;
+    jobs::print("dead letters", &dead, args.json)?;
     Ok(Exit::Done)
 }
 

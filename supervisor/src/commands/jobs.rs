@@ -45,7 +45,7 @@ pub(super) fn run(args: &JobsArgs, client: &Client) -> Result<Exit, CommandError
         Some(Status::Unknown) => Vec::new(),
         _ => list(client, &filter, limit, is_wanted)?,
     };
-    print(&jobs, args.json)?;
+    print("jobs", &jobs, args.json)?;
     Ok(Exit::Done)
 }
 
@@ -84,8 +84,8 @@ fn list(
     }
 }
 
-/// Prints jobs as a table or as JSON.
-pub(super) fn print(jobs: &[JobStatus], json: bool) -> Result<(), CommandError> {
+/// Prints jobs, called `what`, as a table or as JSON.
+pub(super) fn print(what: &str, jobs: &[JobStatus], json: bool) -> Result<(), CommandError> {
     if json {
         return output::json(&jobs);
     }
@@ -101,7 +101,7 @@ pub(super) fn print(jobs: &[JobStatus], json: bool) -> Result<(), CommandError> 
         "SUBMITTED",
         "WHAT",
     ];
-    output::table("jobs", head, &rows)
+    output::table(what, head, &rows)
 }
 
 fn row(job: &JobStatus, now: Timestamp) -> [String; 8] {

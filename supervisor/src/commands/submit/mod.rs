@@ -103,7 +103,7 @@ pub(crate) struct JsonArray(Vec<Value>);
 /// What is to be submitted.
 enum Plan {
     /// So many of this one.
-    Same(Box<Message>, u32),
+    Same(Message, u32),
     /// The lines of a file, with these defaults.
     Lines(Source),
 }
@@ -155,7 +155,7 @@ fn plan(args: SubmitArgs) -> Result<Plan, CommandError> {
         None => {
             let message = defaults.message().map_err(CommandError::Input)?;
             let count = args.count.map_or(1, NonZeroU32::get);
-            Ok(Plan::Same(message.into(), count))
+            Ok(Plan::Same(message, count))
         }
     }
 }

@@ -130,17 +130,17 @@ impl Sender {
         if missing.is_empty() {
             return Ok(());
         }
-        let mut why = "no supervisor has registered it".to_owned();
+        let mut why = String::new();
         if !self.has_asked {
             self.has_asked = true;
             match self.ask() {
                 Ok(()) => missing = self.client.unregistered(messages)?,
-                Err(reason) => why = reason,
+                Err(reason) => why = format!(" and {reason}"),
             }
         }
         for task in missing {
             output::say(&format!(
-                "warning: task `{task}` goes to queue `default`: {why} (name a queue with --queue, or the tasks' program with --child)"
+                "warning: no supervisor has registered task `{task}`{why}: it goes to queue `default` (name another with --queue, or the program that has the task with --child)"
             ));
             self.told.insert(task);
         }
@@ -151,7 +151,7 @@ impl Sender {
         let child = child_path(self.child.clone()).map_err(|error| chain(&error))?;
         let tasks = describe(&child).map_err(|error| {
             let shown = child.display();
-            format!("cannot ask `{shown}` for its tasks: {}", chain(&error))
+            format!("`{shown}` cannot be asked: {}", chain(&error))
         })?;
         self.client.learn(tasks);
         Ok(())

@@ -1,6 +1,6 @@
 //! The lines of a file or of standard input, in batches.
 
-use std::fs::{self, File};
+use std::fs::{self, File, FileType};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 
@@ -44,7 +44,14 @@ impl Source {
             let file = File::open(&path).map_err(wrong)?;
             Ok(Lines::new(name.clone(), Box::new(file)))
         };
-        let is_regular = fs::metadata(&path).is_ok_and(|data| data.is_file());
+        let kind = fs::metadata(&path).map(|data| data.file_type());
+        let is_regular = kind.as_ref().is_ok_and(FileType::is_file);
+        if kind.is_ok_and(|kind| kind.is_dir()) {
+            return Err(CommandError::Read {
+                name,
+                source: io::ErrorKind::IsADirectory.into(),
+            });
+        }
         if is_regular {
             let mut lines = opened()?;
             while let Some(line) = lines.next_line()? {

@@ -46,6 +46,15 @@ struct Waiting<'a> {
 pub(super) fn run(sender: &Sender, within: Option<Duration>) -> Result<Exit, CommandError> {
     let interrupt = interrupt::on_ctrl_c()?;
     let uuids = sender.sent();
+    if !uuids.is_empty() {
+        let jobs = match uuids.len() {
+            1 => "1 job".into(),
+            n => format!("{n} jobs"),
+        };
+        output::say(&format!(
+            "waiting for {jobs} (Ctrl-C ends the wait, not the jobs)"
+        ));
+    }
     let mut waiting = Waiting {
         client: sender.client(),
         is_single: sender.is_single(),

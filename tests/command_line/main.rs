@@ -1,0 +1,10 @@
+//! The client commands against real stores, as far as they need no running task.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails at once; there is nobody to return an error to"
+)]
+
+mod inspect;
+mod submit;
+mod usage;

@@ -1,0 +1,242 @@
+//! Runs the `supervisor` binary against a store of its own, as a user would.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// The program `name` beside the test executable.
+///
+/// # Panics
+/// If it is not built.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a running test has an executable");
+    // target/debug/deps/command_line-0123 -> target/debug/supervisor
+    let path = own
+        .ancestors()
+        .nth(2)
+        .expect("test executables are two directories deep")
+        .join(name);
+    assert!(
+        path.is_file(),
+        "there is no {}: run `cargo build --workspace --bins` first",
+        path.display()
+    );
+    path
+}
+
+/// A directory of its own for one test, with the store in it; both go with it.
+#[derive(Debug)]
+pub struct Place {
+    dir: tempfile::TempDir,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Place {
+    /// An empty directory that only we may enter.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700))
+            .expect("our own directory");
+        Self { dir }
+    }
+
+    /// A path inside of it.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The store's file.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.path("store.db")
+    }
+
+    /// The store's URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("sqlite:{}", self.store().display())
+    }
+
+    /// Writes a file inside of it.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    #[must_use]
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("our own directory");
+        path
+    }
+
+    /// `supervisor` with these arguments, in this directory, with this store and no other
+    /// variable of ours.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program("supervisor"));
+        command
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("BULKHEAD_STORE", self.url())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `supervisor` to its end.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::of(self.command(arguments))
+    }
+
+    /// Runs `supervisor` to its end, with `input` on its standard input.
+    #[must_use]
+    pub fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
+        Ran::with_input(self.command(arguments), input)
+    }
+
+    /// Submits one message and returns its uuid.
+    ///
+    /// # Panics
+    /// If it is refused.
+    #[must_use]
+    pub fn submit(&self, arguments: &[&str]) -> String {
+        let all: Vec<_> = ["submit"].iter().chain(arguments).copied().collect();
+        self.run(&all).succeeds().line()
+    }
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code.
+    pub code: i32,
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    /// If it cannot be started, dies by a signal or writes something else than text.
+    #[must_use]
+    pub fn of(mut command: Command) -> Self {
+        Self::ended(command.output().expect("the command starts"))
+    }
+
+    /// Runs a command to its end, with `input` on its standard input.
+    ///
+    /// # Panics
+    /// As [`Ran::of`].
+    #[must_use]
+    pub fn with_input(mut command: Command, input: &str) -> Self {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the command starts");
+        let mut stdin = child.stdin.take().expect("it was piped");
+        // The command may have ended before it has read everything.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        Self::ended(child.wait_with_output().expect("the command ends"))
+    }
+
+    fn ended(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("only text is printed");
+        let stderr = text(output.stderr);
+        Self {
+            code: output
+                .status
+                .code()
+                .unwrap_or_else(|| panic!("{}: {stderr}", output.status)),
+            stdout: text(output.stdout),
+            stderr,
+        }
+    }
+
+    /// Itself, if the command ended with this code.
+    ///
+    /// # Panics
+    /// If it did not.
+    #[must_use]
+    pub fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+
+    /// Itself, if the command ended with code 0.
+    ///
+    /// # Panics
+    /// If it did not.
+    #[must_use]
+    pub fn succeeds(self) -> Self {
+        self.ends_with(0)
+    }
+
+    /// Itself, if it said all of these words to the user.
+    ///
+    /// # Panics
+    /// If it did not.
+    #[must_use]
+    pub fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.stderr.contains(word), "{word:?} in {self:#?}");
+        }
+        assert!(!self.stderr.contains("panicked"), "{self:#?}");
+        self
+    }
+
+    /// The lines on standard output.
+    #[must_use]
+    pub fn lines(&self) -> Vec<&str> {
+        self.stdout.lines().collect()
+    }
+
+    /// The only line on standard output.
+    ///
+    /// # Panics
+    /// If there are none or several.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let lines = self.lines();
+        assert_eq!(lines.len(), 1, "{self:#?}");
+        lines[0].to_owned()
+    }
+
+    /// The only line on standard output, as JSON.
+    ///
+    /// # Panics
+    /// If it is not JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.line()).expect("one line of JSON")
+    }
+}
+
+/// Whether nothing but its owner may use `path`.
+///
+/// # Panics
+/// If it is not there.
+#[must_use]
+pub fn is_private(path: &Path) -> bool {
+    let data = std::fs::metadata(path).expect("the file is there");
+    data.permissions().mode().trailing_zeros() >= 6
+}
