@@ -1,4 +1,14 @@
 //! What every store promises, on each backend.
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod bell;
+mod catalog;
+mod dead;
+mod keeping;
+mod order;
+mod overdue;
+mod processes;
+mod revoke;
+mod settle;
 mod submit;
+mod waiting;

@@ -1,1 +1,7 @@
-//! Hostility.
+//! What the world does to a SQLite store: other programs, full disks, planted links, neighbours.
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+mod files;
+mod limits;
+mod neighbours;
+mod parts;

@@ -156,12 +156,12 @@ fn leave_foreign_files_alone(files: &Files, place: &str) -> Result<(), BrokerErr
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NOFOLLOW;
-    let looked = Connection::open_with_flags(uri, flags)
-        .map_err(|error| translate(&error, place))
-        .and_then(|conn| schema::check(&conn, place));
-    match looked {
+    // What cannot be opened, or is found half written without a lock, is looked at again later.
+    let Ok(conn) = Connection::open_with_flags(uri, flags) else {
+        return Ok(());
+    };
+    match schema::check(&conn, place) {
         Err(refused @ BrokerError::Refused { .. }) => Err(refused),
-        // Without locks a look may find a page half written; the real one comes next.
         _ => Ok(()),
     }
 }

@@ -26,7 +26,8 @@ pub(super) fn translate(error: &Error, place: &str) -> BrokerError {
     }
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => BrokerError::Full { reason },
-        Some(ErrorCode::DatabaseCorrupt) => damaged(),
+        // A statement that does not fit the tables: they are not as we made them.
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::Unknown) => damaged(),
         Some(ErrorCode::NotADatabase) => refused("name another file; this one was left as it is"),
         Some(
             ErrorCode::ReadOnly

@@ -1,0 +1,84 @@
+//! Dead letters.
+
+use bulkhead_shared::broker::Settled;
+use bulkhead_shared::catalog::{Filter, State};
+use bulkhead_shared::history::History;
+use bulkhead_shared::outcome::Cause;
+use bulkhead_shared::retry::Move;
+use bulkhead_tests::{for_each_backend, job, secs, succeed};
+
+const BURIED: Move = Move::Bury {
+    cause: Cause::Crash,
+    purge_at: None,
+};
+
+for_each_backend!(
+    a_dead_letter_that_is_retried_keeps_its_uuid_and_gets_fresh_budgets,
+    |scene| {
+        let uuid = scene.submit(job());
+        let first = scene.claim_one();
+        scene.settle(&first, BURIED);
+        assert_eq!(scene.row(uuid).cause, Some(Cause::Crash));
+        assert_eq!(scene.broker().retry_dead(&[uuid]).unwrap(), 1);
+        assert_eq!(scene.broker().retry_dead(&[uuid]).unwrap(), 0);
+        let row = scene.row(uuid);
+        assert_eq!(
+            (row.state, row.cause, row.finished_at),
+            (State::Ready, None, None)
+        );
+        let again = scene.claim_one();
+        assert_eq!(again.receipt.uuid, uuid);
+        assert!(again.receipt.fence > first.receipt.fence + 1);
+        let history = History::from_json(&again.history).unwrap();
+        assert_eq!(
+            (history.attempt, history.errors, history.retries),
+            (1, 0, 0)
+        );
+        assert!(
+            String::from_utf8(again.history.clone())
+                .unwrap()
+                .contains("note")
+        );
+        assert_eq!(scene.settle(&first, succeed(b"old")), Settled::Stale);
+        assert_eq!(scene.settle(&again, succeed(b"new")), Settled::Applied);
+    }
+);
+
+for_each_backend!(a_dead_letter_that_had_expired_can_be_retried_too, |scene| {
+    let uuid = scene.submit(job().expires(secs(5)));
+    let claimed = scene.claim_one();
+    scene.settle(&claimed, BURIED);
+    scene.clock.pass(secs(9));
+    scene.broker().retry_dead(&[uuid]).unwrap();
+    assert_eq!(scene.claim_one().receipt.uuid, uuid);
+});
+
+for_each_backend!(
+    dead_letters_are_found_by_their_cause_and_dropped_jobs_are_none,
+    |scene| {
+        let buried = scene.submit(job());
+        scene.settle(&scene.claim_one(), BURIED);
+        scene.submit(job());
+        let cause = Cause::Revoked;
+        scene.settle(
+            &scene.claim_one(),
+            Move::Drop {
+                cause,
+                purge_at: None,
+            },
+        );
+        let find = |cause| {
+            let states = vec![State::Dead];
+            let filter = Filter {
+                states,
+                cause,
+                ..Filter::default()
+            };
+            scene.store.catalog.list(&filter, 10).unwrap()
+        };
+        let found = find(Some(Cause::Crash));
+        assert_eq!((found.len(), found[0].uuid), (1, buried));
+        assert_eq!(find(None).len(), 1);
+        assert!(find(Some(Cause::Lost)).is_empty());
+    }
+);
