@@ -120,9 +120,9 @@ impl Ground {
     ) -> Result<Self, EngineError> {
         let name = id.0.simple().to_string();
         home::clear_dead_runs(|dead| {
-            if let Some(below) = &host.cgroup {
-                cgroup::clear_after(below, dead);
-            }
+            host.cgroup
+                .as_ref()
+                .is_none_or(|below| cgroup::clear_after(below, dead))
         })
         .step("clear up after dead supervisors")?;
         let directory = RunDirectory::create(&name).step("make its directory")?;

@@ -69,16 +69,19 @@ impl RunDirectory {
     }
 }
 
-/// The runs whose supervisor is dead, each with its directory locked until `clear` is done with it.
-pub(crate) fn clear_dead_runs(mut clear: impl FnMut(&str)) -> io::Result<()> {
+/// Removes what is left of runs whose supervisor is dead. `clear` is called for each while its
+/// directory is locked, and says whether nothing of it lives any more; if not, the directory stays
+/// for the next start.
+pub(crate) fn clear_dead_runs(mut clear: impl FnMut(&str) -> bool) -> io::Result<()> {
     for entry in fs::read_dir(base()?)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
         if let Ok(Some(_lock)) = lock(&entry.path()) {
-            clear(&name);
-            let _ = remove_all(&entry.path());
+            if clear(&name) {
+                let _ = remove_all(&entry.path());
+            }
         }
     }
     Ok(())
