@@ -1,6 +1,6 @@
 //! Puts the parts of a run together, runs them, and takes them apart again.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -342,6 +342,10 @@ fn say_where(config: &RunConfig, plan: &Plan, place: &str) {
     let processes = config.processes;
     let isolation = plan.description.as_str();
     info!(store = place, child = %config.child.display(), processes, isolation, "starting");
+    if !tracing::enabled!(tracing::Level::INFO) {
+        // Which store this is must be seen also by those who want to see little.
+        let _ = writeln!(io::stderr(), "store: {place}");
+    }
     for missing in &plan.missing {
         warn!(missing, "a guarantee is missing on this host");
     }
