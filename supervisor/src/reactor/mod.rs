@@ -185,7 +185,7 @@ impl Reactor {
 
     /// Runs until every slot is gone; whether jobs were given back unfinished.
     pub(crate) fn run(mut self) -> io::Result<bool> {
-        let now = Now::read();
+        let mut now = Now::read();
         self.start_zygote(now);
         self.tell(now, Input::Tick);
         let mut events = vec![EpollEvent::empty(); EVENTS];
@@ -196,11 +196,12 @@ impl Reactor {
                 Err(Errno::EINTR) => continue,
                 other => other?,
             };
-            let now = Now::read();
+            now = Now::read();
             for event in &events[..count] {
                 self.handle(event.data(), now);
             }
-            self.keep_time(Now::read());
+            now = Now::read();
+            self.keep_time(now);
         }
         self.close_down();
         Ok(self.has_released)
@@ -364,9 +365,9 @@ impl Reactor {
         }
     }
 
-    fn home(&self, generation: u64) -> Option<PathBuf> {
+    fn home(&self, slot: u16) -> Option<PathBuf> {
         let run = self.run_directory.as_ref().filter(|_| self.plan.homes)?;
-        Some(run.home(generation))
+        Some(run.home(slot))
     }
 
     fn close_down(&mut self) {
