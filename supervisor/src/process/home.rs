@@ -88,10 +88,10 @@ pub(crate) fn clear_dead_runs(mut clear: impl FnMut(&str) -> bool) -> io::Result
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        if let Ok(Some(_lock)) = lock(&entry.path()) {
-            if clear(&name) {
-                let _ = remove_all(&entry.path());
-            }
+        if let Ok(Some(_lock)) = lock(&entry.path())
+            && clear(&name)
+        {
+            let _ = remove_all(&entry.path());
         }
     }
     Ok(())
