@@ -7,12 +7,12 @@
 mod backends;
 pub mod cli;
 mod clock;
-mod helper;
 mod jobs;
+mod part;
 mod scene;
 
 pub use backends::Kind;
 pub use clock::TestClock;
-pub use helper::{Helper, role};
 pub use jobs::{KEPT, job, queue, settlement, succeed, supervisor, task, uuids};
+pub use part::{Helper, role};
 pub use scene::{LEASE, Scene, secs};
