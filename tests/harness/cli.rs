@@ -7,6 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::supervise::copy;
+
 /// The program `name` beside the test executable.
 ///
 /// # Panics
@@ -32,6 +34,10 @@ pub fn program(name: &str) -> PathBuf {
 #[derive(Debug)]
 pub struct Place {
     dir: tempfile::TempDir,
+    /// Whose it is and who runs commands in it, if not we ourselves.
+    owner: Option<u32>,
+    /// The program `supervisor`, where this owner can reach it.
+    supervisor: PathBuf,
 }
 
 impl Default for Place {
@@ -50,7 +56,40 @@ impl Place {
         let dir = tempfile::tempdir().expect("a temporary directory");
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700))
             .expect("our own directory");
-        Self { dir }
+        let supervisor = program("supervisor");
+        Self {
+            dir,
+            owner: None,
+            supervisor,
+        }
+    }
+
+    /// An empty directory of the ordinary user `uid`, as which all its commands run. Needs root.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn of_user(uid: u32) -> Self {
+        let mut place = Self::new();
+        // The build's own directory may lie where this user cannot go.
+        let supervisor = place.path("supervisor");
+        copy(&place.supervisor, &supervisor);
+        place.supervisor = supervisor;
+        place.owner = Some(uid);
+        place.belongs_to_owner(place.dir.path());
+        place
+    }
+
+    /// The user whose it is, if not we ourselves.
+    #[must_use]
+    pub const fn owner(&self) -> Option<u32> {
+        self.owner
+    }
+
+    pub(crate) fn belongs_to_owner(&self, path: &Path) {
+        if self.owner.is_some() {
+            std::os::unix::fs::chown(path, self.owner, self.owner).expect("we are root");
+        }
     }
 
     /// A path inside of it.
@@ -79,6 +118,7 @@ impl Place {
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, text).expect("our own directory");
+        self.belongs_to_owner(&path);
         path
     }
 
@@ -86,7 +126,8 @@ impl Place {
     /// variable of ours.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program("supervisor"));
+        let mut command = Command::new(&self.supervisor);
+        self.run_as(&mut command);
         command
             .args(arguments)
             .current_dir(self.dir.path())

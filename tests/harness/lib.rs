@@ -4,13 +4,16 @@
     reason = "a harness fails its test at once; there is nobody to return an error to"
 )]
 
+mod alive;
 mod backends;
 pub mod cli;
 mod clock;
 mod jobs;
 mod part;
 mod scene;
+pub mod supervise;
 
+pub use alive::{processes_of, until};
 pub use backends::Kind;
 pub use clock::TestClock;
 pub use jobs::{KEPT, job, queue, settlement, succeed, supervisor, task, uuids};

@@ -1,0 +1,75 @@
+//! Which processes run a program, and waiting for states: the only places that look again and
+//! again.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollTimeout, poll};
+
+/// Between two looks at something that cannot be waited for.
+const LOOK_EVERY: u8 = 5;
+
+/// Waits until `look` finds something and returns it. The one place where tests pause: what they
+/// wait for lies in other processes, which tell nobody.
+///
+/// # Panics
+/// If it finds nothing `within` the time given, which is there to end a broken test and says
+/// nothing about speed.
+pub fn until<T>(what: &str, within: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        let waited = now().saturating_duration_since(start);
+        assert!(waited < within, "waited {waited:?} for: {what}");
+        // An interrupted pause is a shorter one.
+        let _ = poll(&mut [], PollTimeout::from(LOOK_EVERY));
+    }
+}
+
+fn now() -> Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test's patience is measured in real time"
+    )]
+    Instant::now()
+}
+
+/// The living processes of the machine that run the program at `path`, or were forked from one
+/// that does. Where the link to a process' program is hidden from us, its command line tells.
+///
+/// Exact as long as no other test has a program at this path: every supervisor of the harness has
+/// a copy of its own.
+#[must_use]
+pub fn processes_of(path: &Path) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").expect("Linux").flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| runs(pid, path)).collect()
+}
+
+fn runs(pid: i32, path: &Path) -> bool {
+    let proc = PathBuf::from(format!("/proc/{pid}"));
+    let text = |name| fs::read(proc.join(name)).unwrap_or_default();
+    match fs::read_link(proc.join("exe")) {
+        Ok(exe) => {
+            let exe = exe.as_os_str().as_bytes();
+            let exe = exe.strip_suffix(b" (deleted)").unwrap_or(exe);
+            exe == path.as_os_str().as_bytes() && !is_zombie(&text("stat"))
+        }
+        // A zombie has no command line.
+        Err(_) => text("cmdline")
+            .split(|&byte| byte == 0)
+            .any(|word| word == path.as_os_str().as_bytes()),
+    }
+}
+
+fn is_zombie(stat: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(stat);
+    let state = text
+        .rsplit_once(')')
+        .and_then(|(_, rest)| rest.split_whitespace().next());
+    matches!(state, Some("Z" | "X") | None)
+}
