@@ -40,6 +40,8 @@ const PAUSES: [u64; 6] = [50, 100, 200, 500, 1000, 2000];
 pub(crate) enum Order {
     /// An attempt has ended.
     Settle(Box<Job>, Ended),
+    /// Somebody else has the job, or will: hold its lease no longer.
+    Forget(TicketId),
     /// From now on, claim these.
     Serve(Selection, Rules),
     /// Claim nothing more, settle what there is, end.
@@ -168,6 +170,7 @@ impl Thread {
         loop {
             match self.inbox.try_recv() {
                 Ok(Order::Settle(job, ended)) => self.queue_settlement(*job, ended),
+                Ok(Order::Forget(ticket)) => self.setting.held.remove(ticket),
                 Ok(Order::Serve(selection, rules)) => {
                     self.serving = Some((selection, rules));
                     self.must_look = true;
