@@ -96,6 +96,10 @@ pub enum Keep {
 /// A uuid, its verdict and usage are remembered at least this long after the end.
 pub const VERDICT_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
+const USUAL_KEEP: Keep = Keep::For {
+    ms: VERDICT_KEPT.as_secs() * 1000,
+};
+
 /// What a supervisor assumes where neither message nor task says anything.
 #[derive(Debug, Clone)]
 pub struct Defaults {
@@ -157,9 +161,7 @@ impl Policy {
             result_ttl: header
                 .result_ttl
                 .or_else(|| spec.and_then(|s| s.result_ttl))
-                .unwrap_or(Keep::For {
-                    ms: crate::time::millis(VERDICT_KEPT),
-                }),
+                .unwrap_or(USUAL_KEEP),
             memory: header
                 .memory
                 .or_else(|| of_spec(|s| s.memory))

@@ -47,6 +47,7 @@ impl Reactor {
     }
 
     /// Takes claimed jobs in and offers them to the pool.
+    #[expect(clippy::vec_box, reason = "each job stays in its box to its end")]
     pub(super) fn offer(&mut self, jobs: Vec<Box<Job>>, now: Now) {
         let mut tickets = Vec::with_capacity(jobs.len());
         for job in jobs {
