@@ -21,10 +21,6 @@ pub(crate) enum Exit {
     /// The job has not ended yet.
     NotEnded = 6,
     /// The supervisor was stopped and gave jobs back.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "the engine, which says it, is not built")
-    )]
     Released = 7,
     /// The supervisor could not do its work: no fault of the caller's or of a task's.
     Internal = 70,

@@ -5,4 +5,7 @@
     reason = "a test fails at once; there is nobody to return an error to"
 )]
 
+mod fallbacks;
+mod parts;
+mod signals;
 mod verdicts;

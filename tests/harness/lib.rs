@@ -10,10 +10,11 @@ pub mod cli;
 mod clock;
 mod helper;
 mod jobs;
+pub mod namespace;
 mod scene;
 pub mod supervise;
 
-pub use alive::{processes_of, until};
+pub use alive::{ignores_term, processes_of, until};
 pub use backends::Kind;
 pub use clock::TestClock;
 pub use helper::{Helper, role};
