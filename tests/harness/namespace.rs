@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
 /// Whether this process may make pid namespaces; if not, says so.
 #[must_use]
@@ -25,22 +26,35 @@ pub fn can_make_namespaces() -> bool {
     can
 }
 
-/// Starts `command` as process 1 of a pid namespace with a /proc of its own. Needs root.
-///
-/// # Errors
-/// The namespaces or the process cannot be made.
-pub fn spawn_as_pid_1(command: &mut Command) -> io::Result<Child> {
-    let own_proc = || {
-        unshare(CloneFlags::CLONE_NEWNS)?;
-        let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
-        mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
-        let proc = Some("proc");
-        mount(proc, "/proc", proc, MsFlags::empty(), None::<&str>)?;
+/// Starts `command` as an ordinary user if there is one, and as process 1 of a pid namespace with a
+/// /proc of its own if it is told to.
+pub(crate) fn spawn_in(
+    command: &mut Command,
+    is_pid_1: bool,
+    user: Option<u32>,
+) -> io::Result<Child> {
+    let prepare = move || {
+        if is_pid_1 {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+            mount(None::<&str>, "/", None::<&str>, private, None::<&str>)?;
+            let proc = Some("proc");
+            mount(proc, "/proc", proc, MsFlags::empty(), None::<&str>)?;
+        }
+        // Last: everything before needs root. (`Command::uid` would come first.)
+        if let Some(user) = user {
+            setgroups(&[])?;
+            setgid(Gid::from_raw(user))?;
+            setuid(Uid::from_raw(user))?;
+        }
         Ok(())
     };
     // SAFETY: between fork and exec it only makes system calls, with paths short enough for nix
     // to keep them on the stack.
-    unsafe { command.pre_exec(own_proc) };
+    unsafe { command.pre_exec(prepare) };
+    if !is_pid_1 {
+        return command.spawn();
+    }
     // The namespace is that of this thread's next children only.
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {

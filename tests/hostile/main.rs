@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         wait::patient,
         wait::step,
         wait::who_am_i,
+        wait::wound,
         wire::answer_twice,
         wire::close_results,
         wire::forge,

@@ -98,3 +98,9 @@ pub(crate) fn who_am_i(file: Option<PathBuf>) -> anyhow::Result<Value> {
         "cwd": env::current_dir()?,
     }))
 }
+
+/// Kills its own process; again soon.
+#[task(backoff = constant("1ms"))]
+pub(crate) fn wound() -> anyhow::Result<()> {
+    Ok(nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL)?)
+}
