@@ -138,7 +138,7 @@ mod tests {
             done,
             progress(2, b"1"),
         ] {
-            assert_eq!(frames.next().unwrap(), Some(expected));
+            assert_eq!(frames.next_frame().unwrap(), Some(expected));
         }
         assert_eq!(frames.pending(), 0);
     }

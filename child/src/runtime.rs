@@ -118,7 +118,7 @@ impl<'a> Server<'a> {
     fn receive(&mut self) -> Result<Option<ToTask>, ServeError> {
         let mut buffer = [0; READ_SIZE];
         loop {
-            if let Some(message) = self.frames.next()? {
+            if let Some(message) = self.frames.next_frame()? {
                 return Ok(Some(message));
             }
             let is_between = self.frames.pending() == 0;

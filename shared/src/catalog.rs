@@ -148,7 +148,8 @@ pub trait Catalog: Send + Sync + fmt::Debug {
     /// [`BrokerError`].
     fn queues(&self) -> Result<Vec<QueueCounts>, BrokerError>;
 
-    /// Ready, delayed and leased jobs in these queues, in all. Cheap: asked again and again.
+    /// Ready, delayed and leased jobs in these queues, in all. Cheap: asked again and again, so a
+    /// store may stop counting at ten thousand per state and queue.
     ///
     /// # Errors
     /// [`BrokerError`].

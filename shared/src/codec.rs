@@ -138,7 +138,7 @@ impl Assembler {
     ///
     /// # Errors
     /// [`FrameError`]; the stream cannot be read any further.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn next_frame<T: DeserializeOwned>(&mut self) -> Result<Option<T>, FrameError> {
         let rest = self.bytes.get(self.start..).unwrap_or_default();
         let Some(prefix) = rest.first_chunk::<PREFIX>() else {
             return Ok(None);
@@ -185,7 +185,7 @@ mod tests {
         let mut frames = Assembler::default();
         frames.push(&u32::MAX.to_le_bytes());
         assert!(matches!(
-            frames.next::<FromTask>(),
+            frames.next_frame::<FromTask>(),
             Err(FrameError::TooLong { .. })
         ));
     }
@@ -208,7 +208,7 @@ mod tests {
             let _ = decode::<FromTask>(&bytes);
             let mut frames = Assembler::default();
             frames.push(&bytes);
-            while let Ok(Some(_)) = frames.next::<FromTask>() {}
+            while let Ok(Some(_)) = frames.next_frame::<FromTask>() {}
         }
 
         #[test]
@@ -224,7 +224,7 @@ mod tests {
             let mut got = Vec::new();
             for piece in stream.chunks(cut) {
                 frames.push(piece);
-                while let Some(message) = frames.next::<FromTask>().unwrap() { got.push(message); }
+                while let Some(message) = frames.next_frame::<FromTask>().unwrap() { got.push(message); }
             }
             prop_assert_eq!(got, sent);
             prop_assert_eq!(frames.pending(), 0);

@@ -4,6 +4,8 @@
 //! right by construction. A store keeps it as a [`Header`] (versioned JSON) and a payload
 //! (bytes it never looks into).
 
+mod error;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,10 +14,12 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
-use crate::name::{NameError, QueueName, TaskName};
+use crate::name::{QueueName, TaskName};
 use crate::policy::{Keep, Retries};
 use crate::time::{Timestamp, millis};
 use crate::units::LONGEST;
+
+pub use error::MessageError;
 
 /// Default for the largest payload, in bytes: what fits through a pipe in well under a second.
 pub const PAYLOAD_LIMIT: usize = 16 << 20;
@@ -25,83 +29,6 @@ pub const METADATA_LIMIT: usize = 64 << 10;
 
 /// The layout of [`Header`] that this version writes.
 pub const HEADER_VERSION: u32 = 1;
-
-/// Why a message cannot be built.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MessageError {
-    /// A task or queue name is wrong.
-    #[error(transparent)]
-    Name(#[from] NameError),
-    /// The priority does not fit the order of the queue.
-    #[error(
-        "priority {priority} is not between 0 and {} (lower runs first)",
-        u32::MAX
-    )]
-    Priority {
-        /// What was given.
-        priority: i64,
-    },
-    /// A length of time that must be positive is zero.
-    #[error("{field} is zero (leave it out for the default)")]
-    Zero {
-        /// The field.
-        field: &'static str,
-    },
-    /// A length of time no one means.
-    #[error("{field} is longer than ten years (check the unit)")]
-    TooLong {
-        /// The field.
-        field: &'static str,
-    },
-    /// Too many bytes.
-    #[error(
-        "{what} has {len} bytes, more than {limit} (store the data elsewhere and pass its path or key)"
-    )]
-    TooLarge {
-        /// Payload, metadata or previous result.
-        what: &'static str,
-        /// Its length.
-        len: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// A value that JSON cannot hold.
-    #[error(
-        "argument `{parameter}` cannot be written as JSON (maps need text keys, numbers must be finite)"
-    )]
-    Argument {
-        /// The parameter.
-        parameter: String,
-        /// What the serializer said.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The memory limit is too small for any process.
-    #[error("memory limit of {bytes} bytes is below 16MiB (no process starts with less)")]
-    Memory {
-        /// What was given.
-        bytes: u64,
-    },
-    /// The job would end before it may start.
-    #[error(
-        "the message expires at {expires} but is not ready before {ready} (raise `expires` or lower the delay)"
-    )]
-    ExpiresFirst {
-        /// End of its life.
-        expires: Timestamp,
-        /// When it may start.
-        ready: Timestamp,
-    },
-    /// The floor of the backoff is above its ceiling.
-    #[error("backoff floor {floor}ms is above its ceiling {ceiling}ms (swap them)")]
-    Backoff {
-        /// Shortest wait.
-        floor: u64,
-        /// Longest wait.
-        ceiling: u64,
-    },
-}
 
 /// The part of a message that a supervisor reads; stored as versioned JSON and never rewritten.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -188,7 +115,6 @@ impl Message {
         clippy::new_ret_no_self,
         reason = "a message comes out of its builder, checked"
     )]
-    #[must_use]
     pub fn new(task: &str) -> MessageBuilder {
         MessageBuilder::new(task)
     }
@@ -520,49 +446,4 @@ fn raw(what: &'static str, value: &impl Serialize) -> Result<Box<RawValue>, Mess
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(builder: MessageBuilder) -> String {
-        builder.build().unwrap_err().to_string()
-    }
-
-    #[test]
-    fn every_wrong_field_is_refused_with_a_way_out() {
-        let add = || Message::new("add");
-        let secs = Duration::from_secs;
-        assert!(refused(Message::new("")).contains("empty"));
-        assert!(refused(Message::new(&"x".repeat(500))).contains("shorten"));
-        assert!(refused(add().queue("a b")).contains("' '"));
-        assert!(refused(add().priority(-1)).contains("lower runs first"));
-        assert!(refused(add().timeout(Duration::ZERO)).contains("timeout is zero"));
-        assert!(refused(add().timeout(Duration::MAX)).contains("ten years"));
-        assert!(refused(add().delay(Duration::MAX)).contains("ten years"));
-        assert!(refused(add().expires(secs(1)).delay(secs(2))).contains("expires"));
-        assert!(refused(add().memory(1)).contains("16MiB"));
-        assert!(refused(add().arg(vec![0u8; 64]).payload_limit(64)).contains("elsewhere"));
-        let upside_down = Backoff {
-            floor_ms: Some(2),
-            ceiling_ms: Some(1),
-            ..Backoff::default()
-        };
-        assert!(refused(add().backoff(upside_down)).contains("swap"));
-        let map: std::collections::BTreeMap<Vec<u8>, u8> = [(vec![1], 1)].into();
-        assert!(refused(add().kwarg("m", map)).contains("`m`"));
-    }
-
-    #[test]
-    fn a_header_with_keys_of_a_later_version_is_still_read() {
-        let json = r#"{"v":1,"created_at":5,"max_retries":"unlimited","colour":"red"}"#;
-        let header: Header = serde_json::from_str(json).unwrap();
-        assert_eq!(header.max_retries, Some(Retries::Unlimited));
-    }
-
-    #[test]
-    fn a_duplicate_differs_in_its_uuid_alone() {
-        let message = Message::new("add").arg(1).build().unwrap();
-        let other = message.duplicate();
-        assert_ne!(message.uuid, other.uuid);
-        assert_eq!(message.payload, other.payload);
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use crate::task::TaskSpec;
 pub enum Retries {
     /// At most this often.
     Times(u32),
-    /// Without end. `null` in JSON.
+    /// Without end.
     Unlimited,
 }
 
@@ -37,24 +37,44 @@ impl Retries {
     }
 }
 
+/// How [`Retries::Unlimited`] is written in JSON: `null` would be taken for nothing said.
+const UNLIMITED: &str = "unlimited";
+
 impl Serialize for Retries {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Times(times) => s.serialize_str(&times.to_string()),
-            Self::Unlimited => s.serialize_str("unlimited"),
+            Self::Times(times) => s.serialize_u32(*times),
+            Self::Unlimited => s.serialize_str(UNLIMITED),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for Retries {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(d)?;
-        match text.as_str() {
-            "unlimited" => Ok(Self::Unlimited),
-            times => times
-                .parse()
-                .map(Self::Times)
-                .map_err(serde::de::Error::custom),
+        d.deserialize_any(RetriesVisitor)
+    }
+}
+
+struct RetriesVisitor;
+
+impl serde::de::Visitor<'_> for RetriesVisitor {
+    type Value = Retries;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "a number of retries or \"{UNLIMITED}\"")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, times: u64) -> Result<Retries, E> {
+        let wrong = |_| E::invalid_value(serde::de::Unexpected::Unsigned(times), &self);
+        u32::try_from(times).map(Retries::Times).map_err(wrong)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Retries, E> {
+        let wrong = || E::invalid_value(serde::de::Unexpected::Str(text), &self);
+        if text == UNLIMITED {
+            Ok(Retries::Unlimited)
+        } else {
+            Err(wrong())
         }
     }
 }
@@ -75,6 +95,10 @@ pub enum Keep {
 
 /// A uuid, its verdict and usage are remembered at least this long after the end.
 pub const VERDICT_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+const USUAL_KEEP: Keep = Keep::For {
+    ms: VERDICT_KEPT.as_secs() * 1000,
+};
 
 /// What a supervisor assumes where neither message nor task says anything.
 #[derive(Debug, Clone)]
@@ -137,9 +161,7 @@ impl Policy {
             result_ttl: header
                 .result_ttl
                 .or_else(|| spec.and_then(|s| s.result_ttl))
-                .unwrap_or(Keep::For {
-                    ms: crate::time::millis(VERDICT_KEPT),
-                }),
+                .unwrap_or(USUAL_KEEP),
             memory: header
                 .memory
                 .or_else(|| of_spec(|s| s.memory))

@@ -13,6 +13,7 @@ use bulkhead_shared::name::{NameError, Namespace, QueueName, TaskName};
 
 pub(crate) use crate::cli::{LogFormat, LogLevel, Sandbox, Spawn, TaskOutput, TaskUser};
 use crate::cli::{RunArgs, StoreArgs};
+use crate::sandbox::probe::FEATURES;
 
 /// Everything a run needs to know.
 #[derive(Debug, Clone)]
@@ -69,16 +70,6 @@ const STORE_VARIABLE: &str = "BULKHEAD_STORE";
 const NAMESPACE_VARIABLE: &str = "BULKHEAD_NAMESPACE";
 /// The variable that makes probes say no.
 const WITHOUT_VARIABLE: &str = "BULKHEAD_WITHOUT";
-/// What [`WITHOUT_VARIABLE`] may name.
-const WITHOUT_WORDS: [&str; 7] = [
-    "landlock",
-    "cgroup",
-    "cgroup-kill",
-    "pidfd-group",
-    "clone3",
-    "userns",
-    "tid-address",
-];
 
 /// Why what was typed cannot be meant.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +99,7 @@ pub(crate) enum ConfigError {
     NoDirectory { path: PathBuf },
     #[error("--env `{text}` names no variable (write NAME=VALUE, or NAME to copy it)")]
     EnvName { text: String },
-    #[error("{WITHOUT_VARIABLE} has the unknown word `{word}` (known: {})", WITHOUT_WORDS.join(", "))]
+    #[error("{WITHOUT_VARIABLE} has the unknown word `{word}` (known: {})", FEATURES.join(", "))]
     Without { word: String },
 }
 
@@ -309,7 +300,7 @@ fn without(environment: &Environment) -> Result<Vec<String>, ConfigError> {
     let words = text.split(',').map(str::trim).filter(|w| !w.is_empty());
     words
         .map(|word| {
-            if WITHOUT_WORDS.contains(&word) {
+            if FEATURES.contains(&word) {
                 Ok(word.into())
             } else {
                 Err(ConfigError::Without { word: word.into() })

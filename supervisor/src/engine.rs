@@ -1,6 +1,6 @@
 //! Puts the parts of a run together, runs them, and takes them apart again.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
@@ -120,9 +120,9 @@ impl Ground {
     ) -> Result<Self, EngineError> {
         let name = id.0.simple().to_string();
         home::clear_dead_runs(|dead| {
-            if let Some(below) = &host.cgroup {
-                cgroup::clear_after(below, dead);
-            }
+            host.cgroup
+                .as_ref()
+                .is_none_or(|below| cgroup::clear_after(below, dead))
         })
         .step("clear up after dead supervisors")?;
         let directory = RunDirectory::create(&name).step("make its directory")?;
@@ -342,6 +342,10 @@ fn say_where(config: &RunConfig, plan: &Plan, place: &str) {
     let processes = config.processes;
     let isolation = plan.description.as_str();
     info!(store = place, child = %config.child.display(), processes, isolation, "starting");
+    if !tracing::enabled!(tracing::Level::INFO) {
+        // Which store this is must be seen also by those who want to see little.
+        let _ = writeln!(io::stderr(), "store: {place}");
+    }
     for missing in &plan.missing {
         warn!(missing, "a guarantee is missing on this host");
     }

@@ -13,6 +13,7 @@ use crate::pool::TicketId;
 #[derive(Debug)]
 pub(crate) enum Notice {
     /// Jobs were claimed; the epoch is of [`crate::source::Room`].
+    #[expect(clippy::vec_box, reason = "each job stays in its box to its end")]
     Claimed { epoch: u32, jobs: Vec<Box<Job>> },
     /// A user has revoked a job of ours.
     Revoked(TicketId),

@@ -161,7 +161,11 @@ fn a_job_that_failed_gives_its_failure_and_code_1() {
     let uuid = place.submit(&["add"]);
     end_all(&place, "add", &is_final(Cause::Crash));
     let ran = place.run(&["result", &uuid]).ends_with(1);
-    assert_eq!(ran.says(&["crash", "gone"]).stdout, "");
+    let ran = ran.says(&["crash", "gone"]);
+    assert!(
+        ran.stdout.is_empty() && !ran.stderr.contains('\u{1b}'),
+        "{ran:?}"
+    );
     let job = place.run(&["status", &uuid, "--json"]).succeeds().json();
     assert_eq!(
         (&job["status"], &job["cause"]),

@@ -43,7 +43,7 @@ enum Step {
     Remove(usize),
     Prune,
     Pass(u64),
-    StepBack(u64),
+    Back(u64),
 }
 
 #[derive(Debug, Clone)]
@@ -111,7 +111,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Remove),
         1 => Just(Step::Prune),
         4 => (0..40_000u64).prop_map(Step::Pass),
-        1 => (0..40_000u64).prop_map(Step::StepBack),
+        1 => (0..40_000u64).prop_map(Step::Back),
     ]
 }
 
@@ -366,7 +366,7 @@ impl Pair {
                 self.scene.clock.pass(Duration::from_millis(ms));
                 self.look_at_the_clock();
             }
-            Step::StepBack(ms) => {
+            Step::Back(ms) => {
                 let wall = self.scene.clock.wall().as_millis().saturating_sub(ms);
                 let wall = Timestamp::from_millis(wall).max(TestClock::START);
                 self.scene.clock.set_wall(wall);

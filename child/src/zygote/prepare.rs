@@ -74,7 +74,6 @@ impl Prepared {
 
     /// What a fork asks of the kernel.
     pub(super) fn how<'a>(&self, cgroup: Option<BorrowedFd<'a>>) -> sys::How<'a> {
-        #[expect(clippy::cast_sign_loss, reason = "clone flags are bits")]
         let namespaces = match self.setup.containment {
             Containment::PidNamespace { user: false } => libc::CLONE_NEWPID as u64,
             Containment::PidNamespace { user: true } => {

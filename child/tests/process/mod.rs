@@ -66,7 +66,7 @@ impl Process {
 
     /// What it says next; `None` at the end of its pipe.
     pub(crate) fn next(&mut self) -> Option<FromTask> {
-        self.wait_for(|frames| frames.next().unwrap())
+        self.wait_for(|frames| frames.next_frame().unwrap())
     }
 
     fn wait_for<T>(&mut self, take: impl Fn(&mut Assembler) -> Option<T>) -> Option<T> {

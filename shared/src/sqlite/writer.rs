@@ -256,12 +256,9 @@ impl Service {
     fn look(&mut self, batch: &mut Vec<Box<dyn Errand>>) {
         let mut left = Vec::with_capacity(batch.len());
         for mut errand in batch.drain(..) {
-            match self
-                .still_ours()
-                .and_then(|()| errand.look(&mut self.desk.ledger))
-            {
-                Ok(true) => errand.reply(None),
+            match errand.look(&mut self.desk.ledger) {
                 Ok(false) => left.push(errand),
+                Ok(true) => errand.reply(self.still_ours().err()),
                 Err(failure) => errand.reply(Some(failure)),
             }
         }

@@ -108,7 +108,7 @@ fn row(job: &JobStatus, now: Timestamp) -> [String; 8] {
     let text = |value: Option<&str>| value.unwrap_or("-").to_owned();
     let what = match (job.next_at, &job.error) {
         (Some(next), _) => format!("next {}", show::distance(next, now)),
-        (None, Some(error)) => show::error(error).chars().take(60).collect(),
+        (None, Some(error)) => show::error(error, job.cause).chars().take(60).collect(),
         (None, None) => show::usage(&job.usage).unwrap_or_default(),
     };
     [

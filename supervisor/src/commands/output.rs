@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::CommandError;
+use super::show::safe;
 
 /// Writes one line of data and flushes it, so that a reader sees it at once.
 pub(crate) fn line(text: &str) -> Result<(), CommandError> {
@@ -25,10 +26,10 @@ pub(crate) fn bytes(bytes: &[u8]) -> Result<(), CommandError> {
         .map_err(CommandError::Output)
 }
 
-/// Says something to the user.
+/// Says something to the user; words of tasks that are in it do not command the terminal.
 pub(crate) fn say(text: &str) {
     // Nobody is left to be told.
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    let _ = writeln!(io::stderr().lock(), "{}", safe(text));
 }
 
 /// Writes a table with its columns aligned; says that there are no `what` if it has no rows.

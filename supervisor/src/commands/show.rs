@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bulkhead_shared::Timestamp;
-use bulkhead_shared::outcome::{ErrorDetails, Output, Usage};
+use bulkhead_shared::outcome::{Cause, ErrorDetails, Output, Usage};
 use bulkhead_shared::status::{AttemptStatus, JobStatus};
 use bulkhead_shared::units::Size;
 
@@ -74,23 +74,28 @@ pub(crate) fn usage(usage: &Usage) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// A failure in one line.
-pub(crate) fn error(error: &ErrorDetails) -> String {
-    let mut text = match (error.name.as_str(), error.text.as_str()) {
+/// A failure in one line, without the name that `cause` has told already.
+pub(crate) fn error(error: &ErrorDetails, cause: Option<Cause>) -> String {
+    let name = Some(error.name.as_str()).filter(|name| cause.map(Cause::as_str) != Some(name));
+    let mut text = match (name.unwrap_or_default(), error.text.as_str()) {
         ("", text) => text.to_owned(),
         (name, "") => name.to_owned(),
         (name, text) => format!("{name}: {text}"),
     };
-    let mut more = Vec::new();
-    more.extend(
+    let figure = |n: u64| match cause {
+        Some(Cause::OutOfMemory) => Size(n).to_string(),
+        _ => n.to_string(),
+    };
+    let more = [
         error
             .signal
             .as_ref()
             .map(|signal| format!("signal {signal}")),
-    );
-    more.extend(error.exit_code.map(|code| format!("exit code {code}")));
-    more.extend(error.limit.map(|limit| format!("limit {limit}")));
-    more.extend(error.peak.map(|peak| format!("peak {peak}")));
+        error.exit_code.map(|code| format!("exit code {code}")),
+        error.limit.map(|limit| format!("limit {}", figure(limit))),
+        error.peak.map(|peak| format!("peak {}", figure(peak))),
+    ];
+    let more: Vec<_> = more.into_iter().flatten().collect();
     if !more.is_empty() {
         text.push_str(&format!(" [{}]", more.join(", ")));
     }
@@ -99,12 +104,13 @@ pub(crate) fn error(error: &ErrorDetails) -> String {
 
 /// How one attempt ended, in one line: `attempt 1 failed: crash: ... (wall 12ms)`.
 pub(crate) fn attempt(attempt: &AttemptStatus) -> String {
-    let mut text = match attempt.cause {
-        None => format!("attempt {} returned", attempt.n),
-        Some(cause) => format!("attempt {} failed: {cause}", attempt.n),
+    let mut text = match (attempt.cause, attempt.n) {
+        (None, n) => format!("attempt {n} returned"),
+        (Some(cause), 0) => format!("ended before its first attempt: {cause}"),
+        (Some(cause), n) => format!("attempt {n} failed: {cause}"),
     };
     if let Some(details) = &attempt.error {
-        text.push_str(&format!(": {}", error(details)));
+        text.push_str(&format!(": {}", error(details, attempt.cause)));
     }
     if let Some(figures) = usage(&attempt.usage) {
         text.push_str(&format!(" ({figures})"));
@@ -138,7 +144,7 @@ pub(crate) fn job(job: &JobStatus, now: Timestamp) -> String {
         ("started", when(job.started_at)),
         ("finished", when(job.finished_at)),
         ("next", when(job.next_at)),
-        ("error", job.error.as_ref().map(error)),
+        ("error", job.error.as_ref().map(|e| error(e, job.cause))),
         ("usage", usage(&job.usage)),
         ("progress", job.progress.as_ref().map(ToString::to_string)),
         ("isolation", text(&job.isolation)),
@@ -208,8 +214,20 @@ mod tests {
     fn a_failure_is_one_line_with_everything_known() {
         let details = ErrorDetails {
             signal: Some("SIGSEGV".into()),
-            ..ErrorDetails::new("killed", "by a\nsignal")
+            ..ErrorDetails::new("crash", "by a\nsignal")
         };
-        assert_eq!(error(&details), "killed: by a signal [signal SIGSEGV]");
+        assert_eq!(error(&details, None), "crash: by a signal [signal SIGSEGV]");
+        assert_eq!(
+            error(&details, Some(Cause::Crash)),
+            "by a signal [signal SIGSEGV]"
+        );
+        let details = ErrorDetails {
+            limit: Some(1 << 30),
+            ..ErrorDetails::new("memory", "too much")
+        };
+        assert_eq!(
+            error(&details, Some(Cause::OutOfMemory)),
+            "memory: too much [limit 1GiB]"
+        );
     }
 }

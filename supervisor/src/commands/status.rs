@@ -51,6 +51,7 @@ fn watch(args: &StatusArgs, client: &Client) -> Result<Exit, CommandError> {
         interrupt: Some(&interrupt),
     };
     let mut shown: Option<JobStatus> = None;
+    let mut told = String::new();
     let mut exit = Exit::Done;
     client.watch(&[args.uuid], wait, |_, job| {
         let is_last = job.status.has_ended() || job.status == Status::Unknown;
@@ -58,7 +59,11 @@ fn watch(args: &StatusArgs, client: &Client) -> Result<Exit, CommandError> {
             if args.json || is_last {
                 exit = show_job(job, args.json)?;
             } else {
-                output::line(&change(job))?;
+                let change = change(job);
+                if change != told {
+                    output::line(&format!("{}  {change}", Timestamp::now()))?;
+                    told = change;
+                }
             }
             shown = Some(job.clone());
         }
@@ -68,8 +73,7 @@ fn watch(args: &StatusArgs, client: &Client) -> Result<Exit, CommandError> {
 }
 
 fn change(job: &JobStatus) -> String {
-    let now = Timestamp::now();
-    let mut text = format!("{now}  {}", job.status);
+    let mut text = job.status.to_string();
     if let Some(n @ 1..) = job.attempt {
         text.push_str(&format!("  attempt {n}"));
     }
@@ -77,7 +81,7 @@ fn change(job: &JobStatus) -> String {
         text.push_str(&format!("  {cause}"));
     }
     if let Some(next) = job.next_at {
-        text.push_str(&format!("  next {}", show::time(next, now)));
+        text.push_str(&format!("  next {}", next));
     }
     if let Some(progress) = &job.progress {
         text.push_str(&format!("  {progress}"));

@@ -202,11 +202,6 @@ impl Actions {
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Action> + '_ {
         self.0.drain(..)
     }
-
-    /// Whether there is nothing to do.
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 /// The pool at a glance.

@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bulkhead_shared::cgroup;
 
@@ -99,16 +100,47 @@ fn remove_tree(path: &Path) {
     let _ = fs::remove_dir(path);
 }
 
-/// Kills what is left in the cgroup of a run whose supervisor is dead, and removes it.
-pub(crate) fn clear_after(below: &Path, id: &str) {
+/// How long the processes of a dead run may take to be gone at a start.
+const CLEARED_WITHIN: Duration = Duration::from_secs(2);
+
+/// Kills what is left in the cgroup of a run whose supervisor is dead, and removes it; whether it
+/// is gone.
+pub(crate) fn clear_after(below: &Path, id: &str) -> bool {
     let path = below.join(format!("{PREFIX}{id}"));
     let Ok(directory) = directory(&path) else {
-        return;
+        return true;
     };
     let whole = path.join("cgroup.kill").exists();
-    if cgroup::kill_all(directory.as_fd(), whole).is_ok() {
-        remove_tree(&path);
+    let killed = cgroup::kill_all(directory.as_fd(), whole);
+    if killed.and_then(|()| wait_until_empty(&path)).is_err() {
+        return false;
     }
+    remove_tree(&path);
+    !path.exists()
+}
+
+fn wait_until_empty(path: &Path) -> io::Result<()> {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let events = File::open(path.join("cgroup.events"))?;
+    let timeout = PollTimeout::try_from(CLEARED_WITHIN).unwrap_or(PollTimeout::MAX);
+    // The kernel tells each change of the file; it changes a few times at the most.
+    while is_populated(&events)? {
+        if poll(
+            &mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)],
+            timeout,
+        )? == 0
+        {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    Ok(())
+}
+
+fn is_populated(events: &File) -> io::Result<bool> {
+    let mut text = [0; 128];
+    let len = events.read_at(&mut text, 0)?;
+    let text = String::from_utf8_lossy(&text[..len]);
+    Ok(!text.lines().any(|line| line == "populated 0"))
 }
 
 /// The cgroup of a slot.
@@ -133,10 +165,7 @@ impl Leaf {
 
     /// Whether any process is in it.
     pub(crate) fn is_populated(&self) -> io::Result<bool> {
-        let mut text = [0; 128];
-        let len = self.events.read_at(&mut text, 0)?;
-        let text = String::from_utf8_lossy(&text[..len]);
-        Ok(!text.lines().any(|line| line == "populated 0"))
+        is_populated(&self.events)
     }
 
     /// Kills every process in it.

@@ -53,7 +53,9 @@ pub(crate) fn reap(process: &PidFd) -> io::Result<Option<Exit>> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: after a successful waitid the kernel has filled in the fields of a child's end.
-    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    let pid = unsafe { info.si_pid() };
+    // SAFETY: as above.
+    let status = unsafe { info.si_status() };
     if pid == 0 {
         return Ok(None);
     }

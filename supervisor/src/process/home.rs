@@ -37,21 +37,29 @@ fn base() -> io::Result<PathBuf> {
     Ok(path)
 }
 
-fn lock(path: &Path) -> io::Result<Option<Flock<File>>> {
+fn open_lock(path: &Path) -> io::Result<File> {
     let mut options = fs::OpenOptions::new();
-    options
-        .create(true)
-        .write(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW);
-    let file = options.open(path.join("lock"))?;
+    options.create(true).truncate(false).write(true).mode(0o600);
+    options.custom_flags(libc::O_NOFOLLOW).open(path)
+}
+
+fn lock(run: &Path) -> io::Result<Option<Flock<File>>> {
+    let file = open_lock(&run.join("lock"))?;
     Ok(Flock::lock(file, FlockArg::LockExclusiveNonblock).ok())
+}
+
+/// Keeps a run that is just being made, and is not locked yet, from being taken for a dead one.
+fn gate(base: &Path) -> io::Result<Flock<File>> {
+    let file = open_lock(&base.join("gate"))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
 }
 
 impl RunDirectory {
     /// Makes the directory of run `id`.
     pub(crate) fn create(id: &str) -> io::Result<Self> {
-        let path = base()?.join(id);
+        let base = base()?;
+        let _gate = gate(&base)?;
+        let path = base.join(id);
         fs::DirBuilder::new().mode(0o711).create(&path)?;
         let lock = lock(&path)?.ok_or_else(|| io::Error::other("the run's lock is taken"))?;
         Ok(Self { path, _lock: lock })
@@ -69,16 +77,21 @@ impl RunDirectory {
     }
 }
 
-/// The runs whose supervisor is dead, each with its directory locked until `clear` is done with it.
-pub(crate) fn clear_dead_runs(mut clear: impl FnMut(&str)) -> io::Result<()> {
-    for entry in fs::read_dir(base()?)?.flatten() {
+/// Removes what is left of runs whose supervisor is dead. `clear` is called for each while its
+/// directory is locked, and says whether nothing of it lives any more; if not, the directory stays
+/// for the next start.
+pub(crate) fn clear_dead_runs(mut clear: impl FnMut(&str) -> bool) -> io::Result<()> {
+    let base = base()?;
+    let _gate = gate(&base)?;
+    for entry in fs::read_dir(&base)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
         if let Ok(Some(_lock)) = lock(&entry.path()) {
-            clear(&name);
-            let _ = remove_all(&entry.path());
+            if clear(&name) {
+                let _ = remove_all(&entry.path());
+            }
         }
     }
     Ok(())

@@ -195,7 +195,11 @@ impl Link {
             frame::check_hello(hello).map_err(|error| error.to_string())?;
             self.said_hello = true;
         }
-        while let Some(frame) = self.frames.next().map_err(|error| error.to_string())? {
+        while let Some(frame) = self
+            .frames
+            .next_frame()
+            .map_err(|error| error.to_string())?
+        {
             frames.push(frame);
         }
         Ok(())

@@ -80,11 +80,6 @@ impl Users {
     pub(crate) fn give_back(&mut self, uid: u32) {
         self.in_use.remove(&uid);
     }
-
-    /// First and last user of the block, for people.
-    pub(crate) const fn bounds(&self) -> (u32, u32) {
-        (self.first, self.first + self.count - 1)
-    }
 }
 
 /// The first range that this user namespace maps whole.

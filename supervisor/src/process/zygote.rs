@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use bulkhead_shared::codec;
 use bulkhead_shared::frame::{self, FromZygote, ToZygote};
@@ -57,6 +58,8 @@ pub(crate) enum ZygoteError {
         how: String,
         output: String,
     },
+    #[error("the zygote of `{}` has not answered for {seconds} s (is the machine out of memory, or has somebody stopped it?)", path.display())]
+    Stuck { path: PathBuf, seconds: u64 },
     #[error("child binary `{}` was not ready within {seconds} s (does its `main` call `bulkhead_child::run` first thing?)", path.display())]
     Slow { path: PathBuf, seconds: u64 },
 }
@@ -376,6 +379,32 @@ impl Zygote {
         // If it is gone already there is nothing to say.
         let _ = self.send(&ToZygote::Retire, &[]);
         self.process
+    }
+
+    /// Lets it go and waits for its end; kills it if that takes too long.
+    pub(crate) fn end_within(self, within: Duration) {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let pidfd = self.pidfd.as_fd().try_clone_to_owned();
+        let mut process = self.retire();
+        if let Ok(pidfd) = pidfd {
+            let timeout = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
+            let ended = poll(
+                &mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)],
+                timeout,
+            );
+            if ended == Ok(0) {
+                // Its pidfd is that of our own unreaped child.
+                let _ = PidFd::from(pidfd).signal(libc::SIGKILL);
+            }
+        }
+        let _ = process.wait();
+    }
+
+    pub(crate) fn stuck(&self, seconds: u64) -> ZygoteError {
+        ZygoteError::Stuck {
+            path: self.path.clone(),
+            seconds,
+        }
     }
 
     pub(crate) fn slow(&self, seconds: u64) -> ZygoteError {

@@ -7,7 +7,7 @@ use bulkhead_shared::time::Now;
 use nix::sys::epoll::EpollFlags;
 use tracing::{debug, error, info, warn};
 
-use super::nursery::Stage;
+use super::nursery::{ANSWER_WITHIN, READY_WITHIN, Stage};
 use super::place::{Answered, Kind, Process, Reported, Running, earlier};
 use super::{NOTE_AFTER, Reactor, ZYGOTE, ZYGOTE_OUTPUT, watch};
 use crate::config::TaskOutput;
@@ -82,7 +82,7 @@ impl Reactor {
         }
     }
 
-    fn violate(&mut self, seat: Seat, how: String, now: Now) {
+    pub(super) fn violate(&mut self, seat: Seat, how: String, now: Now) {
         let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) else {
             return;
         };
@@ -210,6 +210,10 @@ impl Reactor {
         }
         process.report = process.link.report();
         say_unasked_death(seat, process);
+        // A grandchild may hold the pipes; what it writes from now on is nobody's.
+        let _ = self.epoll.delete(process.link.result());
+        let _ = self.epoll.delete(process.link.stream(Stream::Out));
+        let _ = self.epoll.delete(process.link.stream(Stream::Err));
         {
             use std::os::fd::AsFd;
             let _ = self.epoll.delete(pidfd.as_fd());
@@ -275,11 +279,13 @@ impl Reactor {
                     pid,
                     pidfd,
                 }) => {
+                    self.nursery.answered(now.mono);
                     self.born(generation, pid, pidfd, now);
                     self.ask_zygote(now);
                 }
                 Ok(Said::ForkFailed { generation, error }) => {
                     warn!(%error, "the zygote could not fork");
+                    self.nursery.answered(now.mono);
                     let asked = std::iter::once(generation).collect();
                     let waiting = std::mem::take(&mut self.nursery.waiting);
                     self.fail_spawns(asked, now);
@@ -356,15 +362,13 @@ impl Reactor {
         match &self.nursery.stage {
             Stage::Resting { .. } => self.start_zygote(now),
             Stage::Starting { zygote, .. } => {
-                let error = zygote.slow(10);
-                if let Some(zygote) = self.nursery.fail(now.mono) {
-                    let asked = zygote.asked.clone();
-                    error!("{error}; trying again");
-                    drop(zygote.end());
-                    self.fail_spawns(asked, now);
-                }
+                let error = zygote.slow(READY_WITHIN.as_secs());
+                self.zygote_failed(&error, now);
             }
-            Stage::Ready(_) => {}
+            Stage::Ready(zygote) => {
+                let error = zygote.stuck(ANSWER_WITHIN.as_secs());
+                self.zygote_failed(&error, now);
+            }
         }
     }
 }

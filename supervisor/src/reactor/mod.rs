@@ -264,13 +264,17 @@ impl Reactor {
             return;
         }
         self.nursery.reap_retired();
-        let known: Vec<i32> = self
-            .places
+        let known = self.known_pids();
+        exit::reap_strangers(|pid| known.contains(&pid));
+    }
+
+    /// Children of ours whose end somebody waits for.
+    fn known_pids(&self) -> Vec<i32> {
+        self.places
             .iter()
             .filter_map(|place| place.process.as_ref().map(|process| process.pid))
             .chain(self.nursery.pids())
-            .collect();
-        exit::reap_strangers(|pid| known.contains(&pid));
+            .collect()
     }
 
     /// Sets the timer to the earliest thing due; a timer that is early already is left alone.
@@ -321,8 +325,12 @@ impl Reactor {
         } else {
             How::Drain
         };
+        let running = self.pool.snapshot().busy;
         match how {
-            How::Drain => info!("draining: running tasks may finish (a second signal stops them)"),
+            How::Drain => info!(
+                running,
+                "draining: running tasks may finish (a second signal stops them)"
+            ),
             How::Now => info!("stopping: running tasks are ended, their jobs given back"),
         }
         self.is_stopping = true;

@@ -12,7 +12,13 @@ use crate::process::pipes::Theirs;
 use crate::process::zygote::{Recipe, Zygote};
 
 /// A child whose `main` does not reach Bulkhead within this is not one.
-const READY_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// A zygote that answers nothing for this long is stuck: a fork takes a fraction of a millisecond.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a zygote that was let go may take to end.
+const END_WITHIN: Duration = Duration::from_secs(2);
 
 /// Requests the zygote has not answered: more would fill its socket.
 const UNANSWERED: usize = 32;
@@ -48,6 +54,8 @@ pub(super) struct Nursery {
     failures: u32,
     pub waiting: VecDeque<Spawn>,
     look_due: Option<Instant>,
+    /// Since when the zygote has owed an answer, without giving any.
+    owing: Option<Instant>,
     /// Zygotes that were let go and not yet reaped.
     retired: Vec<Child>,
 }
@@ -62,6 +70,7 @@ impl Nursery {
             failures: 0,
             waiting: VecDeque::new(),
             look_due: None,
+            owing: None,
             retired: Vec::new(),
         }
     }
@@ -86,6 +95,7 @@ impl Nursery {
 
     /// Takes the zygote away and rests; what it had been asked for comes back.
     pub(super) fn fail(&mut self, now: Instant) -> Option<Zygote> {
+        self.owing = None;
         let rest = REST_FIRST
             .saturating_mul(1 << self.failures.min(10))
             .min(REST_LONGEST);
@@ -95,6 +105,16 @@ impl Nursery {
             Stage::Starting { zygote, .. } | Stage::Ready(zygote) => Some(zygote),
             Stage::Resting { .. } => None,
         }
+    }
+
+    /// The zygote was asked for a process.
+    pub(super) fn asked(&mut self, now: Instant) {
+        self.owing.get_or_insert(now);
+    }
+
+    /// It answered.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.owing = self.has_unanswered().then_some(now);
     }
 
     pub(super) fn zygote(&mut self) -> Option<&mut Zygote> {
@@ -149,7 +169,7 @@ impl Nursery {
     pub(super) fn wake_at(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Starting { until, .. } | Stage::Resting { until } => Some(*until),
-            Stage::Ready(_) => None,
+            Stage::Ready(_) => self.owing.map(|since| since + ANSWER_WITHIN),
         }
     }
 
@@ -177,9 +197,7 @@ impl Nursery {
         if let Stage::Starting { zygote, .. } | Stage::Ready(zygote) =
             std::mem::replace(&mut self.stage, resting)
         {
-            let mut child = zygote.retire();
-            // It ends as soon as it sees its socket closed.
-            let _ = child.wait();
+            zygote.end_within(END_WITHIN);
         }
     }
 }

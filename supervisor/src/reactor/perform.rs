@@ -18,9 +18,8 @@ use super::place::{Kind, Process, Running, earlier, token};
 use super::{NOTE_AFTER, Reactor, SWEEP_AGAIN, verdict, watch};
 use crate::job::Job;
 use crate::pool::{Action, End, Force, Input, Seat, Sweep, Ticket, TicketId};
-use crate::process::cgroup::Leaf;
 use crate::process::link::{self, Link};
-use crate::process::{home, pipes};
+use crate::process::{home, orphans, pipes};
 use crate::source::queue::{Order, ended_unrun};
 
 impl Reactor {
@@ -37,9 +36,7 @@ impl Reactor {
             Action::Sweep(seat) => self.sweep(seat, now),
             Action::Finish { ticket, seat, end } => self.finish(ticket, seat, end, now),
             Action::Release(ticket) => self.release(ticket, now),
-            Action::Forget(ticket) => {
-                self.jobs.remove(&ticket);
-            }
+            Action::Forget(ticket) => self.forget(ticket),
         }
     }
 
@@ -50,6 +47,7 @@ impl Reactor {
     }
 
     /// Takes claimed jobs in and offers them to the pool.
+    #[expect(clippy::vec_box, reason = "each job stays in its box to its end")]
     pub(super) fn offer(&mut self, jobs: Vec<Box<Job>>, now: Now) {
         let mut tickets = Vec::with_capacity(jobs.len());
         for job in jobs {
@@ -125,6 +123,7 @@ impl Reactor {
                 debug!(%error, slot = seat.slot, "the zygote could not be asked");
                 self.drop_unborn(seat, now);
             }
+            self.nursery.asked(now.mono);
         }
     }
 
@@ -150,9 +149,21 @@ impl Reactor {
         let Some(job) = self.jobs.get_mut(&ticket) else {
             return;
         };
-        let run = run_frame(job, nonce);
+        let run = run_frame(job, nonce, now);
         let process = self.places[usize::from(seat.slot)].process(seat.generation);
         let Some(process) = process else { return };
+        process.link.out.clear();
+        process.link.err.clear();
+        process.running = Some(Running {
+            ticket,
+            nonce,
+            started: now,
+            answer: None,
+            failed_allocation: None,
+            progress: None,
+            is_noted: false,
+        });
+        self.notes_due = earlier(self.notes_due, Some(now.mono + NOTE_AFTER));
         match link::encode(&ToTask::Run(run)) {
             Ok(frame) => {
                 if process.link.send(frame)
@@ -166,20 +177,8 @@ impl Reactor {
                 }
             }
             // A payload within its limit fits into a frame; a stored one may be over it.
-            Err(error) => process.violation = Some(format!("the job cannot be sent: {error}")),
+            Err(error) => self.violate(seat, format!("the job cannot be sent: {error}"), now),
         }
-        process.link.out.clear();
-        process.link.err.clear();
-        process.running = Some(Running {
-            ticket,
-            nonce,
-            started: now,
-            answer: None,
-            failed_allocation: None,
-            progress: None,
-            is_noted: false,
-        });
-        self.notes_due = earlier(self.notes_due, Some(now.mono + NOTE_AFTER));
     }
 
     fn signal(&mut self, seat: Seat, force: Force) {
@@ -261,11 +260,36 @@ impl Reactor {
                 self.renew_leaf(slot, generation);
                 self.reap_strangers();
             }
+        } else if self.has_orphans(slot) {
+            self.sweeping.push(slot);
+            self.sweep_due = earlier(self.sweep_due, Some(now.mono + SWEEP_AGAIN));
+            return;
         }
         match self.home(generation) {
             Some(home) if !home::remove_empty(&home) => self.cleaner.remove(generation, home),
             _ => self.swept(Seat { slot, generation }, Sweep::Clean, now),
         }
+    }
+
+    /// Where only an init stood above the task, and something has killed that init: its orphans are
+    /// ours now. Kills them; whether there were any, or may be.
+    fn has_orphans(&mut self, slot: u16) -> bool {
+        let process = self.places[usize::from(slot)].process.as_ref();
+        let init_was_killed = process
+            .and_then(|process| process.exit)
+            .is_some_and(|exit| exit.signal != 0);
+        let containment = self.plan.setup.containment;
+        // As PID 1 we adopt strangers as well, who must be left alone.
+        if !init_was_killed || containment != Containment::Subreaper || std::process::id() == 1 {
+            return false;
+        }
+        // A process that was forked and not yet reported would be taken for an orphan.
+        if self.nursery.has_unanswered() {
+            return true;
+        }
+        self.reap_strangers();
+        let known = self.known_pids();
+        orphans::kill(&known) > 0
     }
 
     fn renew_leaf(&mut self, slot: u16, generation: u64) {
@@ -339,9 +363,16 @@ impl Reactor {
             },
             None => ended_unrun(Outcome::Released, now.wall),
         };
-        if end != End::Forgotten {
+        if end == End::Forgotten {
+            self.forget(ticket);
+        } else {
             self.queue.send(Order::Settle(job, ended));
         }
+    }
+
+    fn forget(&mut self, ticket: TicketId) {
+        self.jobs.remove(&ticket);
+        self.queue.send(Order::Forget(ticket));
     }
 
     fn release(&mut self, ticket: TicketId, now: Now) {
@@ -382,8 +413,8 @@ impl Reactor {
             });
         }
         if !notes.is_empty() {
-            // The renew thread lives as long as the reactor.
-            let _ = self.notes.send(notes);
+            // Only shown to people: while the store is slow, they do without.
+            let _ = self.notes.try_send(notes);
         }
     }
 
@@ -423,7 +454,9 @@ impl Reactor {
     }
 }
 
-fn run_frame(job: &mut Job, nonce: u64) -> frame::Run {
+fn run_frame(job: &mut Job, nonce: u64, now: Now) -> frame::Run {
+    let life = job.expires_at.map(|at| at.since(now.wall));
+    let timeout = job.policy.timeout.min(life.unwrap_or(Duration::MAX));
     frame::Run {
         nonce,
         uuid: job.receipt.uuid.into_bytes(),
@@ -431,7 +464,7 @@ fn run_frame(job: &mut Job, nonce: u64) -> frame::Run {
         queue: job.receipt.queue.as_str().into(),
         attempt: job.history.attempt.saturating_add(1),
         fence: job.receipt.fence,
-        timeout_ms: millis(job.policy.timeout.max(Duration::from_millis(1))),
+        timeout_ms: millis(timeout.max(Duration::from_millis(1))),
         memory: job.policy.memory,
         header: ByteBuf::from(std::mem::take(&mut job.header)),
         payload: ByteBuf::from(std::mem::take(&mut job.payload)),

@@ -103,6 +103,12 @@ impl Plan {
             missing
                 .push("tasks can signal processes of their own user (Landlock ABI 6 is missing)");
         }
+        if !host.is_root {
+            missing.push(
+                "tasks can open the files of this user, also the store's (a supervisor that is \
+                 root gives each process a user of its own)",
+            );
+        }
         if host.is_root && !self.own_users && self.user.is_none() {
             missing.push("tasks run as root (--task-user keep)");
         }

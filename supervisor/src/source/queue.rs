@@ -40,6 +40,8 @@ const PAUSES: [u64; 6] = [50, 100, 200, 500, 1000, 2000];
 pub(crate) enum Order {
     /// An attempt has ended.
     Settle(Box<Job>, Ended),
+    /// Somebody else has the job, or will: hold its lease no longer.
+    Forget(TicketId),
     /// From now on, claim these.
     Serve(Selection, Rules),
     /// Claim nothing more, settle what there is, end.
@@ -112,6 +114,7 @@ pub(crate) fn queue(setting: Setting) -> Result<(Queue, impl FnOnce() + Send), n
         pending: VecDeque::new(),
         next_ticket: 0,
         must_look: true,
+        must_hear: false,
         is_stopping: false,
         failures: 0,
         random: RandomState::new(),
@@ -136,6 +139,8 @@ struct Thread {
     next_ticket: u64,
     /// The store may hold something for us.
     must_look: bool,
+    /// Somebody may have revoked a job of ours: asked also while there is no room for another.
+    must_hear: bool,
     is_stopping: bool,
     /// Turns in a row that the store was away for.
     failures: usize,
@@ -153,7 +158,8 @@ impl Thread {
                 return;
             }
             let room = self.room_to_claim();
-            if self.pending.is_empty() && (room == 0 || !self.must_look) {
+            let is_asked = self.must_hear || (self.must_look && room > 0);
+            if self.pending.is_empty() && !is_asked {
                 self.wait(&mut bell, due);
                 continue;
             }
@@ -168,6 +174,7 @@ impl Thread {
         loop {
             match self.inbox.try_recv() {
                 Ok(Order::Settle(job, ended)) => self.queue_settlement(*job, ended),
+                Ok(Order::Forget(ticket)) => self.setting.held.remove(ticket),
                 Ok(Order::Serve(selection, rules)) => {
                     self.serving = Some((selection, rules));
                     self.must_look = true;
@@ -208,7 +215,10 @@ impl Thread {
         };
         self.is_waiting.store(false, Ordering::SeqCst);
         match woken {
-            Ok(Wake::Bell | Wake::TimedOut) => self.must_look = true,
+            Ok(Wake::Bell | Wake::TimedOut) => {
+                self.must_look = true;
+                self.must_hear = self.serving.is_some();
+            }
             Ok(Wake::Interrupted) => {}
             Err(error) => self.cope(&error, bell),
         }
@@ -234,13 +244,13 @@ impl Thread {
             .map(|pending| pending.settlement.clone())
             .collect();
         let selection = self.serving.as_ref().map(|(selection, _)| selection);
-        let claim = selection.filter(|_| room > 0).map(|selection| Claim {
+        let is_asked = self.must_hear || room > 0;
+        let claim = selection.filter(|_| is_asked).map(|selection| Claim {
             owner: self.setting.owner,
             selection,
             room,
             lease: self.setting.lease,
         });
-        let asked = claim.is_some();
         let turned = self.setting.broker.turn(settlements, claim)?;
         if self.failures > 0 {
             self.failures = 0;
@@ -253,7 +263,10 @@ impl Thread {
                 .tell(&Told::from(&pending.settlement), *settled);
         }
         let next_due = turned.next_due;
-        if asked {
+        if is_asked {
+            self.must_hear = false;
+        }
+        if room > 0 {
             self.must_look = turned.more || turned.claimed.len() >= room;
         }
         self.hand_over(turned);

@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use bulkhead_shared::backoff::Backoff;
 use bulkhead_shared::message::{Arguments, Message};
 use bulkhead_shared::policy::{Keep, Retries};
 use bulkhead_shared::time::millis;
-use bulkhead_shared::units::duration;
+use bulkhead_shared::units::{Size, duration};
 use bulkhead_shared::{Timestamp, Uuid};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::JsonArray;
+use super::{JsonArray, backoff};
 
 /// What a line may say; everything may be left out.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -29,9 +30,19 @@ pub(super) struct Line {
     #[serde(deserialize_with = "span")]
     pub timeout: Option<Duration>,
     #[serde(deserialize_with = "span")]
+    pub patience: Option<Duration>,
+    #[serde(deserialize_with = "span")]
+    pub ttl: Option<Duration>,
+    #[serde(deserialize_with = "span")]
     pub expires: Option<Duration>,
     #[serde(deserialize_with = "budget")]
     pub max_retries: Option<Retries>,
+    #[serde(deserialize_with = "backoff::key")]
+    pub backoff: Option<Backoff>,
+    #[serde(deserialize_with = "bytes")]
+    pub memory: Option<Size>,
+    #[serde(deserialize_with = "confinement")]
+    pub profile: Option<String>,
     pub uuid: Option<Uuid>,
     pub metadata: Option<Map<String, Value>>,
     #[serde(deserialize_with = "keeping")]
@@ -68,8 +79,13 @@ impl Line {
             delay,
             at,
             timeout: self.timeout.or(defaults.timeout),
+            patience: self.patience.or(defaults.patience),
+            ttl: self.ttl.or(defaults.ttl),
             expires: self.expires.or(defaults.expires),
             max_retries: self.max_retries.or(defaults.max_retries),
+            backoff: self.backoff.or(defaults.backoff),
+            memory: self.memory.or(defaults.memory),
+            profile: self.profile.or_else(|| defaults.profile.clone()),
             uuid: self.uuid.or(defaults.uuid),
             metadata: self.metadata.or_else(|| defaults.metadata.clone()),
             result_ttl: self.result_ttl.or(defaults.result_ttl),
@@ -100,11 +116,26 @@ impl Line {
         if let Some(timeout) = self.timeout {
             builder = builder.timeout(timeout);
         }
+        if let Some(patience) = self.patience {
+            builder = builder.patience(patience);
+        }
+        if let Some(ttl) = self.ttl {
+            builder = builder.ttl(ttl);
+        }
         if let Some(expires) = self.expires {
             builder = builder.expires(expires);
         }
         if let Some(max_retries) = self.max_retries {
             builder = builder.max_retries(max_retries);
+        }
+        if let Some(backoff) = self.backoff {
+            builder = builder.backoff(backoff);
+        }
+        if let Some(Size(bytes)) = self.memory {
+            builder = builder.memory(bytes);
+        }
+        if let Some(profile) = self.profile {
+            builder = builder.profile(&profile);
         }
         if let Some(uuid) = self.uuid {
             builder = builder.uuid(uuid);
@@ -179,7 +210,17 @@ pub(super) fn keep(text: &str) -> Result<Keep, String> {
     }
 }
 
-fn span<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+/// Reads the option `--profile`.
+pub(super) fn profile(text: &str) -> Result<String, String> {
+    match text {
+        "none" | "process" | "strict" => Ok(text.into()),
+        _ => Err(format!(
+            "`{text}` is no profile (use `process`, `none` or `strict`)"
+        )),
+    }
+}
+
+pub(super) fn span<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
     let text = Option::<String>::deserialize(d)?;
     text.map(|text| duration(&text))
         .transpose()
@@ -197,6 +238,25 @@ fn moment<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Timestamp>, D::Error
 fn budget<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Retries>, D::Error> {
     let times = Option::<u32>::deserialize(d)?;
     Ok(Some(times.map_or(Retries::Unlimited, Retries::Times)))
+}
+
+fn bytes<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Size>, D::Error> {
+    match Value::deserialize(d)? {
+        Value::Null => Ok(None),
+        Value::String(text) => text.parse().map(Some).map_err(Error::custom),
+        Value::Number(number) if number.is_u64() => Ok(number.as_u64().map(Size)),
+        other => Err(Error::custom(format!(
+            "`memory` is {} (write `\"512MiB\"`, or a whole number of bytes)",
+            kind(&other)
+        ))),
+    }
+}
+
+fn confinement<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(d)?;
+    text.map(|text| profile(&text))
+        .transpose()
+        .map_err(Error::custom)
 }
 
 fn keeping<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Keep>, D::Error> {
@@ -245,6 +305,23 @@ mod tests {
     }
 
     #[test]
+    fn every_rule_of_a_job_can_be_a_key() {
+        let line = parse(
+            r#"{"task":"a","patience":"0","ttl":"2s","backoff":"3s","memory":"32MiB",
+                "profile":"process","result_ttl":"1h"}"#,
+        );
+        let header = line.and_then(Line::message).unwrap().header;
+        assert_eq!((header.patience_ms, header.ttl_ms), (Some(0), Some(2000)));
+        let three = Backoff::constant(Duration::from_secs(3));
+        assert_eq!(header.backoff, Some(three));
+        assert_eq!(header.memory, Some(32 << 20));
+        assert_eq!(header.profile.as_deref(), Some("process"));
+        assert_eq!(header.result_ttl, Some(Keep::For { ms: 3_600_000 }));
+        let bytes = parse(r#"{"task":"a","memory":33554432}"#).unwrap();
+        assert_eq!(bytes.memory, Some(Size(32 << 20)));
+    }
+
+    #[test]
     fn wrong_lines_say_what_is_wrong_with_them() {
         let says = |json, words: &[&str]| {
             let error = parse(json).and_then(Line::message).unwrap_err();
@@ -264,6 +341,15 @@ mod tests {
         says(r#"{"task":"a","uuid":"x"}"#, &["UUID"]);
         says(r#"{"task":"a","result_ttl":5}"#, &["a number"]);
         says(r#"{"task":"a","priority":-1}"#, &["lower runs first"]);
+        says(r#"{"task":"a","patience":"soon"}"#, &["`250ms`"]);
+        says(r#"{"task":"a","ttl":"0"}"#, &["ttl is zero"]);
+        says(r#"{"task":"a","memory":"1KiB"}"#, &["16MiB"]);
+        says(r#"{"task":"a","memory":1.5}"#, &["`memory`", "512MiB"]);
+        says(r#"{"task":"a","profile":"open"}"#, &["`open`", "`process`"]);
+        says(
+            r#"{"task":"a","backoff":{"algorithm":"linear","factor":"1s","ceiling":"1s"}}"#,
+            &["swap"],
+        );
         says("[1]", &["column"]);
         says("{", &["EOF"]);
     }

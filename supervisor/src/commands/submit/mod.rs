@@ -1,5 +1,6 @@
 //! `supervisor submit`: one message, many alike, or one for each line of a file.
 
+mod backoff;
 mod line;
 mod sender;
 mod source;
@@ -10,10 +11,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bulkhead_shared::backend::Missing;
+use bulkhead_shared::backoff::Backoff;
 use bulkhead_shared::client::{BATCH, Client};
 use bulkhead_shared::message::Message;
 use bulkhead_shared::policy::{Keep, Retries};
-use bulkhead_shared::units::duration;
+use bulkhead_shared::units::{Size, duration};
 use bulkhead_shared::{Timestamp, Uuid};
 use clap::Args;
 use serde_json::{Map, Value};
@@ -27,10 +29,10 @@ use source::Source;
 /// Submit jobs, and print the uuid of each.
 ///
 /// With --from every line is one message: {"task": "add", "args": [2, 3], "kwargs": {}, "queue":
-/// "math", "max_retries": 0, "timeout": "1s", ...}. What a line leaves out comes from the
-/// options, else from the task's registration. `"max_retries": null` is no limit. A file is
-/// checked whole before its first message is submitted; `-` is standard input and goes in
-/// batches of 500 lines.
+/// "math", "max_retries": 0, "timeout": "1s", ...}. Its keys are `task` and the options below
+/// from --args to --result-ttl, with `_` for `-`. What a line leaves out comes from the options,
+/// else from the task's registration. `"max_retries": null` is no limit. A file is checked whole
+/// before its first message is submitted; `-` is standard input and goes in batches of 500 lines.
 #[derive(Debug, Args)]
 pub(crate) struct SubmitArgs {
     /// The task's name.
@@ -57,12 +59,31 @@ pub(crate) struct SubmitArgs {
     /// Longest run of one attempt (default: the task's).
     #[arg(long, value_name = "D", value_parser = duration)]
     timeout: Option<Duration>,
+    /// Wait this long between SIGTERM and SIGKILL (default: the task's, else that of `run`).
+    #[arg(long, value_name = "D", value_parser = duration)]
+    patience: Option<Duration>,
+    /// End the job as `expired` when it has been ready, and not started, for this long.
+    #[arg(long, value_name = "D", value_parser = duration)]
+    ttl: Option<Duration>,
     /// End the job as `expired` this long from now, wherever it is.
     #[arg(long, value_name = "D", value_parser = duration)]
     expires: Option<Duration>,
     /// Attempts after the first (default: the task's); `none` is no limit.
     #[arg(long, value_name = "N", value_parser = line::retries)]
     max_retries: Option<Retries>,
+    /// Wait this long before another attempt (default: the task's, else from 60s to 1h).
+    ///
+    /// Or an object: {"algorithm": "exponential", "base": 2, "factor": "10s", "floor": "1s",
+    /// "ceiling": "1h"}, {"algorithm": "linear", "factor": "30s"}. Without them the floor is 60s
+    /// and the ceiling 1h; `null` is none.
+    #[arg(long, value_name = "D|JSON", value_parser = backoff::option)]
+    backoff: Option<Backoff>,
+    /// Limit the memory of its process (default: the task's); never above the limit of `run`.
+    #[arg(long, value_name = "SIZE", value_parser = str::parse::<Size>)]
+    memory: Option<Size>,
+    /// Run it only under this sandbox profile (default: the task's, else any).
+    #[arg(long, value_name = "PROFILE", value_parser = line::profile)]
+    profile: Option<String>,
     /// The job's id (default: a new one). A known one is refused with code 5.
     #[arg(long, value_name = "U", value_parser = super::uuid, conflicts_with_all = ["from", "count"])]
     uuid: Option<Uuid>,
@@ -144,8 +165,13 @@ fn plan(args: SubmitArgs) -> Result<Plan, CommandError> {
         delay: args.delay,
         at: args.at,
         timeout: args.timeout,
+        patience: args.patience,
+        ttl: args.ttl,
         expires: args.expires,
         max_retries: args.max_retries,
+        backoff: args.backoff,
+        memory: args.memory,
+        profile: args.profile,
         uuid: args.uuid,
         metadata: args.metadata,
         result_ttl: args.result_ttl,

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bulkhead_shared::client::{Client, ClientError, Look, Wait};
+use bulkhead_shared::outcome::{Cause, ErrorDetails};
 use bulkhead_shared::status::{JobStatus, Status};
 use bulkhead_shared::{Timestamp, Uuid};
 use serde::Serialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Sender;
@@ -23,11 +23,11 @@ struct Ended<'a> {
     uuid: Uuid,
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cause: Option<bulkhead_shared::outcome::Cause>,
+    cause: Option<Cause>,
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a Value>,
+    error: Option<&'a Option<ErrorDetails>>,
 }
 
 /// Jobs that are waited for, and what has been said of them.
@@ -139,14 +139,14 @@ impl Waiting<'_> {
     fn print_line(&self, job: &JobStatus) -> Result<(), CommandError> {
         let (result, error) = match job.status {
             Status::Succeeded => (Some(self.result(job.uuid)?), None),
-            _ => (None, Some(serde_json::json!(job.error))),
+            _ => (None, Some(&job.error)),
         };
         output::json(&Ended {
             uuid: job.uuid,
             status: job.status,
             cause: job.cause,
             result,
-            error: error.as_ref(),
+            error,
         })
     }
 

@@ -1,0 +1,44 @@
+use super::*;
+
+fn refused(builder: MessageBuilder) -> String {
+    builder.build().unwrap_err().to_string()
+}
+
+#[test]
+fn every_wrong_field_is_refused_with_a_way_out() {
+    let add = || Message::new("add");
+    let secs = Duration::from_secs;
+    assert!(refused(Message::new("")).contains("empty"));
+    assert!(refused(Message::new(&"x".repeat(500))).contains("shorten"));
+    assert!(refused(add().queue("a b")).contains("' '"));
+    assert!(refused(add().priority(-1)).contains("lower runs first"));
+    assert!(refused(add().timeout(Duration::ZERO)).contains("timeout is zero"));
+    assert!(refused(add().timeout(Duration::MAX)).contains("ten years"));
+    assert!(refused(add().delay(Duration::MAX)).contains("ten years"));
+    assert!(refused(add().expires(secs(1)).delay(secs(2))).contains("expires"));
+    assert!(refused(add().memory(1)).contains("16MiB"));
+    assert!(refused(add().arg(vec![0u8; 64]).payload_limit(64)).contains("elsewhere"));
+    let upside_down = Backoff {
+        floor_ms: Some(2),
+        ceiling_ms: Some(1),
+        ..Backoff::default()
+    };
+    assert!(refused(add().backoff(upside_down)).contains("swap"));
+    let map: std::collections::BTreeMap<Vec<u8>, u8> = [(vec![1], 1)].into();
+    assert!(refused(add().kwarg("m", map)).contains("`m`"));
+}
+
+#[test]
+fn a_header_with_keys_of_a_later_version_is_still_read() {
+    let json = r#"{"v":1,"created_at":5,"max_retries":"unlimited","colour":"red"}"#;
+    let header: Header = serde_json::from_str(json).unwrap();
+    assert_eq!(header.max_retries, Some(Retries::Unlimited));
+}
+
+#[test]
+fn a_duplicate_differs_in_its_uuid_alone() {
+    let message = Message::new("add").arg(1).build().unwrap();
+    let other = message.duplicate();
+    assert_ne!(message.uuid, other.uuid);
+    assert_eq!(message.payload, other.payload);
+}

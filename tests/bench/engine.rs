@@ -1,0 +1,69 @@
+//! Jobs a second through the whole engine: a burst over jobs that wait in the store.
+
+use anyhow::{Context, ensure};
+use bulkhead_shared::history::History;
+use bulkhead_shared::{Timestamp, Uuid};
+
+use crate::Store;
+use crate::measure::{children_cpu, rate};
+use crate::stage::{Programs, Stage, jobs};
+
+/// What a burst gave.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Burst {
+    /// Between the start of the first job and the end of the last.
+    pub jobs_per_second: f64,
+    /// Of the supervisor, the zygote and all tasks, from start to end.
+    pub cpu_seconds_per_1000: f64,
+}
+
+/// Runs `count` jobs in processes that run `per_process` jobs each.
+pub(crate) fn burst(
+    store: Store,
+    programs: &Programs,
+    count: usize,
+    per_process: u32,
+) -> anyhow::Result<Burst> {
+    let stage = Stage::new(store)?;
+    let uuids: Vec<Uuid> = {
+        let messages = jobs(count)?;
+        stage.client()?.submit_many(&messages)?;
+        messages.iter().map(|message| message.uuid).collect()
+    };
+    let per_process = per_process.to_string();
+    let options = [
+        "--burst",
+        "--processes",
+        "8",
+        "--tasks-per-process",
+        &per_process,
+    ];
+    let before = children_cpu()?;
+    stage.supervisor(programs, "child", &options)?.ended()?;
+    let cpu = children_cpu()?.saturating_sub(before);
+    let (first, last) = span(&stage, &uuids)?;
+    Ok(Burst {
+        jobs_per_second: rate(count, last.since(first)),
+        cpu_seconds_per_1000: 1000.0 / rate(count, cpu),
+    })
+}
+
+/// When the first job was started and when the last was ended, by the store's own account.
+fn span(stage: &Stage, uuids: &[Uuid]) -> anyhow::Result<(Timestamp, Timestamp)> {
+    let backend = stage.backend()?;
+    let mut span: Option<(Timestamp, Timestamp)> = None;
+    for some in uuids.chunks(500) {
+        for row in backend.catalog.jobs_by_id(some)? {
+            let history = History::from_json(&row.context("a job is there")?.history)?;
+            ensure!(history.attempts.len() == 1, "a job was run more than once");
+            let attempt = &history.attempts[0];
+            ensure!(attempt.cause.is_none(), "a job failed: {:?}", attempt.error);
+            let started = attempt.started_at.context("it was started")?;
+            let finished = attempt.finished_at;
+            span = Some(span.map_or((started, finished), |(first, last)| {
+                (first.min(started), last.max(finished))
+            }));
+        }
+    }
+    span.context("there were jobs")
+}
