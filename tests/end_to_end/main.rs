@@ -5,4 +5,11 @@
     reason = "a test fails at once; there is nobody to return an error to"
 )]
 
+mod children;
+mod deadlines;
+mod fallbacks;
+mod hostile;
+mod parts;
+mod retries;
+mod signals;
 mod verdicts;

@@ -9,11 +9,12 @@ mod backends;
 pub mod cli;
 mod clock;
 mod jobs;
+pub mod namespace;
 mod part;
 mod scene;
 pub mod supervise;
 
-pub use alive::{processes_of, until};
+pub use alive::{ignores_term, processes_of, until};
 pub use backends::Kind;
 pub use clock::TestClock;
 pub use jobs::{KEPT, job, queue, settlement, succeed, supervisor, task, uuids};

@@ -145,33 +145,39 @@ fn flatten(top: BorrowedFd<'_>, name: &std::ffi::CStr, moved: &mut u64) -> io::R
     };
     // Without write permission nothing can be taken out of it, except by root.
     let _ = fchmod(&below, Mode::S_IRWXU);
-    for (inner, is_directory) in entries(below.as_fd())? {
-        if is_directory {
-            let inner_fd = openat(
-                &below,
-                inner.as_c_str(),
-                OFlag::O_PATH | flags,
-                Mode::empty(),
-            );
-            // Moving a directory rewrites its `..`, which needs write permission on it.
-            if let Ok(inner_fd) = inner_fd {
-                let link = format!(
-                    "/proc/self/fd/{}",
-                    std::os::fd::AsRawFd::as_raw_fd(&inner_fd)
+    loop {
+        let listed = entries(below.as_fd())?;
+        if listed.is_empty() {
+            break;
+        }
+        for (inner, is_directory) in listed {
+            if is_directory {
+                let inner_fd = openat(
+                    &below,
+                    inner.as_c_str(),
+                    OFlag::O_PATH | flags,
+                    Mode::empty(),
                 );
-                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-                let _ = fs::set_permissions(link, mode);
-            }
-            let place = loop {
-                *moved += 1;
-                let place = format!(".moved-{moved}");
-                if openat(top, place.as_str(), OFlag::O_PATH, Mode::empty()).is_err() {
-                    break place;
+                // Moving a directory rewrites its `..`, which needs write permission on it.
+                if let Ok(inner_fd) = inner_fd {
+                    let link = format!(
+                        "/proc/self/fd/{}",
+                        std::os::fd::AsRawFd::as_raw_fd(&inner_fd)
+                    );
+                    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+                    let _ = fs::set_permissions(link, mode);
                 }
-            };
-            renameat(&below, inner.as_c_str(), top, place.as_str())?;
-        } else {
-            unlinkat(&below, inner.as_c_str(), UnlinkatFlags::NoRemoveDir)?;
+                let place = loop {
+                    *moved += 1;
+                    let place = format!(".moved-{moved}");
+                    if openat(top, place.as_str(), OFlag::O_PATH, Mode::empty()).is_err() {
+                        break place;
+                    }
+                };
+                renameat(&below, inner.as_c_str(), top, place.as_str())?;
+            } else {
+                unlinkat(&below, inner.as_c_str(), UnlinkatFlags::NoRemoveDir)?;
+            }
         }
     }
     unlinkat(top, name, UnlinkatFlags::RemoveDir)?;
@@ -246,6 +252,18 @@ mod tests {
         for _ in 0..3000 {
             nix::sys::stat::mkdirat(&here, "d", Mode::S_IRWXU).unwrap();
             here = openat(&here, "d", flags, Mode::empty()).unwrap();
+        }
+        remove_all(&top).unwrap();
+        assert!(!top.exists());
+    }
+
+    #[test]
+    fn a_directory_inside_with_more_files_than_are_listed_at_a_time_is_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let top = place.path().join("home");
+        fs::create_dir_all(top.join("inner")).unwrap();
+        for n in 0..2100 {
+            fs::write(top.join("inner").join(n.to_string()), "").unwrap();
         }
         remove_all(&top).unwrap();
         assert!(!top.exists());
