@@ -30,7 +30,7 @@ fn nonce(ctx: &Context) -> anyhow::Result<u64> {
     let len = read(reader.as_fd(), &mut buffer)?;
     let mut frames = Assembler::default();
     frames.push(&buffer[..len]);
-    match frames.next()? {
+    match frames.next_frame()? {
         Some(FromTask::Progress { nonce, .. }) => Ok(nonce),
         other => anyhow::bail!("no progress but {other:?}"),
     }
