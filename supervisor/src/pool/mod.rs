@@ -136,7 +136,12 @@ impl Pool {
             Prospect::None => false,
         };
         let free = self.slots.iter().filter(is_free).count();
-        (free + self.recent.prefetch(now)).saturating_sub(self.waiting.len())
+        let (ahead, waiting) = (self.recent.prefetch(now), self.waiting.len());
+        // In batches: while half of those ahead are still there, the next can wait.
+        if waiting > free + ahead / 2 {
+            return 0;
+        }
+        (free + ahead).saturating_sub(waiting)
     }
 
     /// Whether no slot will ever have a process again.

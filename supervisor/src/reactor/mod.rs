@@ -365,9 +365,9 @@ impl Reactor {
         }
     }
 
-    fn home(&self, generation: u64) -> Option<PathBuf> {
+    fn home(&self, slot: u16) -> Option<PathBuf> {
         let run = self.run_directory.as_ref().filter(|_| self.plan.homes)?;
-        Some(run.home(generation))
+        Some(run.home(slot))
     }
 
     fn close_down(&mut self) {
