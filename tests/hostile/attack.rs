@@ -55,7 +55,7 @@ pub(crate) fn fill_tmp(files: u32, out: PathBuf) -> anyhow::Result<u32> {
     }
     let odd: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(b"\xff\n\\");
     File::create(inner.join(odd))?;
-    fs::set_permissions(&inner, fs::Permissions::from_mode(0))?;
+    fs::set_permissions(&inner, fs::Permissions::from_mode(0o000))?;
     Ok(files)
 }
 
