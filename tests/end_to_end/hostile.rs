@@ -231,6 +231,7 @@ fn runs_left(place: &Place) -> usize {
     let bases = fs::read_dir(place.temporary()).unwrap();
     bases
         .flat_map(|base| fs::read_dir(base.unwrap().path()).unwrap())
+        .filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir())
         .count()
 }
 

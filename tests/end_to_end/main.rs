@@ -7,9 +7,12 @@
 
 mod children;
 mod deadlines;
+mod draining;
 mod fallbacks;
 mod hostile;
+mod output;
 mod parts;
 mod retries;
 mod signals;
-mod verdicts;
+mod two_supervisors;
+mod users;

@@ -92,6 +92,9 @@ fn every_job_ends_once_however_often_supervisors_are_killed() {
     let busy = running.iter().filter(|running| **running >= BUSY);
     assert!(busy.count() >= extent.kills.min(8), "{running:?}");
     let figures = scene.judge();
+    // Jobs are claimed ahead of free slots, but not over and over again.
+    let jobs = i64::try_from(figures.jobs).expect("some thousands");
+    assert!(figures.released < jobs, "{figures}");
     let seconds = (Now::read().mono - start).as_secs_f32();
     #[expect(clippy::print_stderr, reason = "figures for people")]
     {
