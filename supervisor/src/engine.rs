@@ -311,6 +311,7 @@ fn limits(config: &RunConfig) -> Limits {
         ready_within: Duration::from_secs(10),
         exit_within: config.patience,
         kill_within: Duration::from_secs(5),
+        clear_within: Duration::from_secs(300),
         grace: config.grace,
         rest_first: Duration::from_millis(100),
         rest_longest: Duration::from_secs(10),

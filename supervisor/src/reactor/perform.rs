@@ -266,7 +266,11 @@ impl Reactor {
             return;
         }
         match self.home(generation) {
-            Some(home) if !home::remove_empty(&home) => self.cleaner.remove(generation, home),
+            Some(home) if !home::remove_empty(&home) => {
+                self.cleaner.remove(generation, home);
+                let seat = Seat { slot, generation };
+                self.tell(now, Input::Swept(seat, Sweep::Files));
+            }
             _ => self.swept(Seat { slot, generation }, Sweep::Clean, now),
         }
     }
