@@ -318,8 +318,10 @@ fn limits(config: &RunConfig) -> Limits {
         slots: config.processes.get(),
         tasks_per_process: config.tasks_per_process,
         ready_within: Duration::from_secs(10),
-        exit_within: config.patience,
+        // A process that has answered has nothing left to do, however patient its job is.
+        exit_within: config.patience.min(Duration::from_secs(5)),
         kill_within: Duration::from_secs(5),
+        clear_within: Duration::from_secs(300),
         grace: config.grace,
         rest_first: Duration::from_millis(100),
         rest_longest: Duration::from_secs(10),

@@ -56,7 +56,7 @@ fn a_task_that_returns_after_its_deadline_and_before_the_kill_succeeds() {
 fn a_task_has_the_patience_of_its_registration() {
     let place = Place::new();
     let job = place.submit(&["patient"]);
-    // With the supervisor's patience it would have returned.
+    // With the supervisor's patience it would go on for an hour.
     let mut supervisor = hostile(&place, &["--patience", "1h", "--processes", "1"]);
     let status = place.ended(&job);
     assert_eq!(status["cause"], "timeout", "{status:#}");

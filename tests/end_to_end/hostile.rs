@@ -278,7 +278,7 @@ fn a_fork_bomb_is_swept_away_at_its_deadline() {
     for who in [Who::Root, Who::User] {
         // Only in a box: a pid namespace that dies with its first process, and few processes.
         let Some(limit) = can_make_namespaces()
-            .then(|| ProcessLimit::new(300))
+            .then(|| ProcessLimit::new(100))
             .flatten()
         else {
             return;

@@ -1,7 +1,6 @@
 //! Who a task is and what it sees of the world.
 
 use std::fs;
-use std::path::Path;
 
 use bulkhead_tests::cli::Place;
 use bulkhead_tests::supervise::Supervisor;
@@ -49,16 +48,14 @@ fn a_task_sees_its_own_few_variables_and_no_others() {
 }
 
 #[test]
-fn home_is_private_and_gone_when_the_verdict_can_be_read() {
+fn home_is_private_and_empty_when_the_verdict_can_be_read() {
     for who in [Who::Root, Who::User] {
         let place = place_of(who);
         let job = submit(&place, &[once("who_am_i", json!([]))]).remove(0);
         let mut supervisor = hostile(&place, &["--processes", "1"]);
         let seen = place.returned(&job);
-        assert!(
-            !Path::new(seen["home"].as_str().unwrap()).exists(),
-            "{seen:#}"
-        );
+        let left = fs::read_dir(seen["home"].as_str().unwrap());
+        assert_eq!(left.into_iter().flatten().count(), 0, "{seen:#}");
         assert_eq!(seen["home_mode"], 0o700, "{seen:#}");
         assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
     }

@@ -40,10 +40,13 @@ pub(crate) fn late(ctx: &Context) -> &'static str {
     "late"
 }
 
-/// As `late`, but with a patience that ends at once.
-#[task(patience = "0s", timeout = "200ms", max_retries = 0)]
-pub(crate) fn patient(ctx: &Context) -> &'static str {
-    late(ctx)
+/// Hangs, with a patience of its own.
+#[task(patience = "100ms", timeout = "200ms", max_retries = 0)]
+pub(crate) fn patient() -> anyhow::Result<()> {
+    nix::sys::signal::SigSet::all().thread_block()?;
+    loop {
+        pause();
+    }
 }
 
 /// Fails as often as it is told, and then returns the number of the attempt.

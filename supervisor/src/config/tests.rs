@@ -157,9 +157,8 @@ fn a_program_that_is_missing_may_come_later() {
 
 #[test]
 fn a_path_that_can_name_no_program_is_refused() {
-    for path in ["", "/"] {
-        let cli = Cli::try_parse_from(["supervisor", "--child", path]).unwrap();
-        let error = RunConfig::new(cli.store, cli.run, &environment(&[])).unwrap_err();
-        assert!(error.to_string().contains("names no program"), "{error}");
-    }
+    assert!(Cli::try_parse_from(["supervisor", "--child", ""]).is_err());
+    let cli = Cli::try_parse_from(["supervisor", "--child", "/"]).unwrap();
+    let error = RunConfig::new(cli.store, cli.run, &environment(&[])).unwrap_err();
+    assert!(error.to_string().contains("names no program"), "{error}");
 }

@@ -2,11 +2,13 @@
 //! that is in it is gone, and the directory itself unless it is as good as new: to make and remove
 //! one costs more than a fork.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::dir::{Dir, Type};
 use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
@@ -244,32 +246,35 @@ fn entries(directory: BorrowedFd<'_>) -> io::Result<Vec<(std::ffi::CString, bool
     Ok(found)
 }
 
-/// Removes directories that are not empty, on a thread of its own: a hostile task can make one
-/// that takes minutes.
-#[derive(Debug)]
-pub(crate) struct Cleaner {
-    work: crossbeam::channel::Sender<(u64, PathBuf)>,
+/// What is told when a directory is gone, or cannot be removed.
+type Done = dyn Fn(u64, io::Result<()>) + Send + Sync;
+
+/// Removes directories that are not empty, each on a thread of its own: a hostile task can make
+/// one that takes minutes, and nobody else's verdict waits for it. At most one per slot.
+pub(crate) struct Cleaner(Arc<Done>);
+
+impl fmt::Debug for Cleaner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cleaner")
+    }
 }
 
 impl Cleaner {
-    /// Starts the thread; `done` is told each generation whose directory is gone, or not.
-    pub(crate) fn start(done: impl Fn(u64, io::Result<()>) + Send + 'static) -> io::Result<Self> {
-        // One entry per slot at the most: a slot waits for its sweep.
-        let (work, inbox) = crossbeam::channel::unbounded::<(u64, PathBuf)>();
-        std::thread::Builder::new()
-            .name("cleaner".into())
-            .spawn(move || {
-                for (generation, path) in inbox {
-                    done(generation, remove_all(&path));
-                }
-            })?;
-        Ok(Self { work })
+    /// `done` is told each generation whose directory is gone, or not.
+    pub(crate) fn new(done: impl Fn(u64, io::Result<()>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(done))
     }
 
-    /// Asks for the removal of a directory.
+    /// Begins to remove a directory.
     pub(crate) fn remove(&self, generation: u64, path: PathBuf) {
-        // The thread lives as long as this handle.
-        let _ = self.work.send((generation, path));
+        let done = Arc::clone(&self.0);
+        let body = move || done(generation, remove_all(&path));
+        let thread = std::thread::Builder::new()
+            .name("cleaner".into())
+            .spawn(body);
+        if let Err(error) = thread {
+            (self.0)(generation, Err(error));
+        }
     }
 }
 
