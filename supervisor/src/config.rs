@@ -91,8 +91,8 @@ pub(crate) enum ConfigError {
     NotText { variable: &'static str },
     #[error("the environment variable {NAMESPACE_VARIABLE} names no namespace")]
     Namespace(#[source] NameError),
-    #[error("there is no program `{}` (build it, or name it with --child PATH)", path.display())]
-    NoChild { path: PathBuf },
+    #[error("--child `{}` names no program (write the path of one, not of a directory)", path.display())]
+    NoProgram { path: PathBuf },
     #[error("the supervisor cannot find its own program (name the tasks' with --child PATH)")]
     OwnPath(#[source] io::Error),
     #[error("there is no directory `{}` (make it, or leave --cwd out)", path.display())]
@@ -143,7 +143,7 @@ impl RunConfig {
         let fault = environment.text(bulkhead_shared::fault::VARIABLE)?;
         Ok(Self {
             processes: run.processes.unwrap_or_else(cpus),
-            child: existing_child(run.child)?,
+            child: program_path(run.child)?,
             queues: run.queues.map(unique),
             tasks: run.tasks.map(unique),
             tasks_per_process: run.tasks_per_process,
@@ -232,12 +232,14 @@ pub(crate) fn child_path(named: Option<PathBuf>) -> Result<PathBuf, ConfigError>
     Ok(absolute(path))
 }
 
-fn existing_child(named: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
-    let path = child_path(named)?;
-    if path.is_file() {
-        Ok(path)
-    } else {
-        Err(ConfigError::NoChild { path })
+/// A program that is missing may still come, also while the supervisor runs; a path that can
+/// name none is a mistake.
+fn program_path(named: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
+    match named {
+        Some(path) if path.as_os_str().is_empty() || path.is_dir() => {
+            Err(ConfigError::NoProgram { path })
+        }
+        named => child_path(named),
     }
 }
 

@@ -5,4 +5,14 @@
     reason = "a test fails at once; there is nobody to return an error to"
 )]
 
-mod verdicts;
+mod children;
+mod deadlines;
+mod draining;
+mod fallbacks;
+mod hostile;
+mod output;
+mod parts;
+mod retries;
+mod signals;
+mod two_supervisors;
+mod users;

@@ -73,3 +73,12 @@ fn is_zombie(stat: &[u8]) -> bool {
         .and_then(|(_, rest)| rest.split_whitespace().next());
     matches!(state, Some("Z" | "X") | None)
 }
+
+/// Whether a process ignores SIGTERM, as those do that mean to stay.
+#[must_use]
+pub fn ignores_term(pid: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    ignored.is_some_and(|bits| bits & 1 << (libc::SIGTERM - 1) != 0)
+}

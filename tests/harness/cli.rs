@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -126,8 +127,16 @@ impl Place {
     /// variable of ours.
     #[must_use]
     pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command_as_we_are(arguments);
+        if let Some(user) = self.owner {
+            command.uid(user).gid(user);
+        }
+        command
+    }
+
+    /// The same, but not as the place's owner.
+    pub(crate) fn command_as_we_are(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.supervisor);
-        self.run_as(&mut command);
         command
             .args(arguments)
             .current_dir(self.dir.path())

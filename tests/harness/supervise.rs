@@ -4,7 +4,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,6 +14,7 @@ use serde_json::Value;
 
 use crate::alive::{processes_of, until};
 use crate::cli::{Place, program};
+use crate::namespace::{ProcessLimit, spawn_in};
 
 /// The patience of tests: long enough for the busiest machine, reached only by a broken test.
 pub const PATIENCE: Duration = Duration::from_secs(50);
@@ -29,6 +29,8 @@ pub struct Builder<'a> {
     program: Option<PathBuf>,
     child: Option<PathBuf>,
     stderr: Option<Stdio>,
+    is_pid_1: bool,
+    limit: Option<&'a ProcessLimit>,
 }
 
 impl<'a> Builder<'a> {
@@ -64,24 +66,24 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Makes it process 1 of a pid namespace. Needs root.
+    pub fn as_pid_1(mut self) -> Self {
+        self.is_pid_1 = true;
+        self
+    }
+
+    /// Keeps it and all it starts below a number of processes.
+    pub fn limited(mut self, limit: &'a ProcessLimit) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
     /// Starts it; it may not be ready yet.
     ///
     /// # Panics
     /// If it cannot be started.
     #[must_use]
     pub fn start(self) -> Supervisor<'a> {
-        self.start_with(Command::spawn)
-    }
-
-    /// Starts it in a way of the test's own, which must make it a child of this process.
-    ///
-    /// # Panics
-    /// As [`Builder::start`].
-    #[must_use]
-    pub fn start_with(
-        self,
-        spawn: impl FnOnce(&mut Command) -> std::io::Result<Child>,
-    ) -> Supervisor<'a> {
         let place = self.place;
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let tasks = self.child.unwrap_or_else(|| {
@@ -91,7 +93,7 @@ impl<'a> Builder<'a> {
         });
         let log = place.path(&format!("supervisor-{number}.log"));
         let file = File::create(&log).expect("our own directory");
-        let mut command = place.command(&["run"]);
+        let mut command = place.command_as_we_are(&["run"]);
         command
             .arg("--child")
             .arg(&tasks)
@@ -100,7 +102,11 @@ impl<'a> Builder<'a> {
             .envs(self.environment)
             .stdout(Stdio::null())
             .stderr(self.stderr.unwrap_or_else(|| file.into()));
-        let child = spawn(&mut command).expect("the supervisor starts");
+        if let Some(limit) = self.limit {
+            limit.bind(&mut command);
+        }
+        let child = spawn_in(&mut command, self.is_pid_1, place.owner());
+        let child = child.expect("the supervisor starts");
         Supervisor {
             place,
             child,
@@ -157,6 +163,8 @@ impl<'a> Supervisor<'a> {
             program: None,
             child: None,
             stderr: None,
+            is_pid_1: false,
+            limit: None,
         }
     }
 
@@ -182,6 +190,12 @@ impl<'a> Supervisor<'a> {
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Where its log is.
+    #[must_use]
+    pub fn log_file(&self) -> &Path {
+        &self.log
     }
 
     /// Waits until it has logged `words`.
@@ -378,11 +392,5 @@ impl Place {
         let status = self.ended(uuid);
         assert_eq!(status["status"], "SUCCEEDED", "{status:#}");
         self.run(&["result", uuid]).succeeds().json()
-    }
-
-    pub(crate) fn run_as(&self, command: &mut Command) {
-        if let Some(user) = self.owner() {
-            command.uid(user).gid(user);
-        }
     }
 }

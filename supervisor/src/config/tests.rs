@@ -148,10 +148,17 @@ fn unknown_words_in_the_probes_variable_are_refused_with_the_known_ones() {
 }
 
 #[test]
-fn a_missing_child_is_named() {
-    let error = refused(&["--child", "/nowhere/child"], &[]);
-    assert!(
-        error.contains("/nowhere/child") || error.contains("cannot be used multiple"),
-        "{error}"
-    );
+fn a_program_that_is_missing_may_come_later() {
+    let typed = ["supervisor", "--child", "/nowhere/child"];
+    let cli = Cli::try_parse_from(typed).unwrap();
+    let config = RunConfig::new(cli.store, cli.run, &environment(&[])).unwrap();
+    assert_eq!(config.child, PathBuf::from("/nowhere/child"));
+}
+
+#[test]
+fn a_path_that_can_name_no_program_is_refused() {
+    assert!(Cli::try_parse_from(["supervisor", "--child", ""]).is_err());
+    let cli = Cli::try_parse_from(["supervisor", "--child", "/"]).unwrap();
+    let error = RunConfig::new(cli.store, cli.run, &environment(&[])).unwrap_err();
+    assert!(error.to_string().contains("names no program"), "{error}");
 }

@@ -17,6 +17,8 @@ pub(crate) struct Limits {
     pub exit_within: Duration,
     /// From SIGKILL (or the exit) until the process and all it started must be gone.
     pub kill_within: Duration,
+    /// How long the removal of its files may take once all processes are gone.
+    pub clear_within: Duration,
     /// How long running jobs may go on after a drain began.
     pub grace: Duration,
     /// The rest after the first unasked death; doubles with each further one.
@@ -111,6 +113,8 @@ pub(crate) enum Answer {
 pub(crate) enum Sweep {
     /// No process and no private file is left.
     Clean,
+    /// No process is left; its files are being removed, and that will be said.
+    Files,
     /// Something is left that cannot be removed.
     Unkillable,
 }

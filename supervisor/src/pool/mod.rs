@@ -159,13 +159,6 @@ impl Pool {
     }
 
     /// The pool at a glance.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "the simulation holds it to the laws; nothing shows it yet"
-        )
-    )]
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut counts = Snapshot {
             waiting: self.waiting.len(),

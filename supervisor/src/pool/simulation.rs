@@ -20,6 +20,7 @@ fn limits(slots: u16, tasks_per_process: u32) -> Limits {
         ready_within: Duration::from_millis(300),
         exit_within: Duration::from_millis(200),
         kill_within: Duration::from_secs(5),
+        clear_within: Duration::from_secs(60),
         grace: Duration::from_millis(700),
         rest_first: Duration::from_millis(100),
         rest_longest: Duration::from_secs(10),

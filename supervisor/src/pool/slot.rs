@@ -184,10 +184,15 @@ impl Slot {
         };
     }
 
-    /// The sweep is over.
+    /// The sweep has come so far.
     pub(super) fn swept(&mut self, sweep: Sweep, turn: &mut Turn<'_>) {
-        if let State::Sweeping { after, .. } = self.state {
+        if let State::Sweeping { after, began, .. } = self.state {
             self.state = match sweep {
+                Sweep::Files => State::Sweeping {
+                    after,
+                    began,
+                    give_up_at: turn.after(turn.limits.clear_within),
+                },
                 Sweep::Clean => self.vacate(after, turn),
                 Sweep::Unkillable => self.retire(after, turn),
             };
@@ -289,8 +294,11 @@ impl Slot {
 
     /// The pool stops now: no job may keep a process either.
     pub(super) fn close(&mut self, turn: &mut Turn<'_>) {
+        let soon = turn.after(turn.limits.kill_within);
         if let State::Busy { work, deadline, .. } = &self.state {
             self.state = self.stop(*work, *deadline, Cause::Shutdown, turn);
+        } else if let State::Sweeping { give_up_at, .. } = &mut self.state {
+            *give_up_at = soon.min(*give_up_at);
         }
     }
 

@@ -57,6 +57,7 @@ impl Desk {
             ready_within: ms(3_000),
             exit_within: ms(500),
             kill_within: ms(5_000),
+            clear_within: ms(60_000),
             grace: ms(2_000),
             rest_first: ms(100),
             rest_longest: ms(10_000),

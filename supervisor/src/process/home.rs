@@ -2,11 +2,13 @@
 //! that is in it is gone, and the directory itself unless it is as good as new: to make and remove
 //! one costs more than a fork.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::dir::{Dir, Type};
 use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
@@ -89,10 +91,10 @@ pub(crate) fn clear_dead_runs(mut clear: impl FnMut(&str) -> bool) -> io::Result
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        if let Ok(Some(_lock)) = lock(&entry.path()) {
-            if clear(&name) {
-                let _ = remove_all(&entry.path());
-            }
+        if let Ok(Some(_lock)) = lock(&entry.path())
+            && clear(&name)
+        {
+            let _ = remove_all(&entry.path());
         }
     }
     Ok(())
@@ -180,33 +182,39 @@ fn flatten(top: BorrowedFd<'_>, name: &std::ffi::CStr, moved: &mut u64) -> io::R
     };
     // Without write permission nothing can be taken out of it, except by root.
     let _ = fchmod(&below, Mode::S_IRWXU);
-    for (inner, is_directory) in entries(below.as_fd())? {
-        if is_directory {
-            let inner_fd = openat(
-                &below,
-                inner.as_c_str(),
-                OFlag::O_PATH | flags,
-                Mode::empty(),
-            );
-            // Moving a directory rewrites its `..`, which needs write permission on it.
-            if let Ok(inner_fd) = inner_fd {
-                let link = format!(
-                    "/proc/self/fd/{}",
-                    std::os::fd::AsRawFd::as_raw_fd(&inner_fd)
+    loop {
+        let listed = entries(below.as_fd())?;
+        if listed.is_empty() {
+            break;
+        }
+        for (inner, is_directory) in listed {
+            if is_directory {
+                let inner_fd = openat(
+                    &below,
+                    inner.as_c_str(),
+                    OFlag::O_PATH | flags,
+                    Mode::empty(),
                 );
-                let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-                let _ = fs::set_permissions(link, mode);
-            }
-            let place = loop {
-                *moved += 1;
-                let place = format!(".moved-{moved}");
-                if openat(top, place.as_str(), OFlag::O_PATH, Mode::empty()).is_err() {
-                    break place;
+                // Moving a directory rewrites its `..`, which needs write permission on it.
+                if let Ok(inner_fd) = inner_fd {
+                    let link = format!(
+                        "/proc/self/fd/{}",
+                        std::os::fd::AsRawFd::as_raw_fd(&inner_fd)
+                    );
+                    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+                    let _ = fs::set_permissions(link, mode);
                 }
-            };
-            renameat(&below, inner.as_c_str(), top, place.as_str())?;
-        } else {
-            unlinkat(&below, inner.as_c_str(), UnlinkatFlags::NoRemoveDir)?;
+                let place = loop {
+                    *moved += 1;
+                    let place = format!(".moved-{moved}");
+                    if openat(top, place.as_str(), OFlag::O_PATH, Mode::empty()).is_err() {
+                        break place;
+                    }
+                };
+                renameat(&below, inner.as_c_str(), top, place.as_str())?;
+            } else {
+                unlinkat(&below, inner.as_c_str(), UnlinkatFlags::NoRemoveDir)?;
+            }
         }
     }
     unlinkat(top, name, UnlinkatFlags::RemoveDir)?;
@@ -238,32 +246,35 @@ fn entries(directory: BorrowedFd<'_>) -> io::Result<Vec<(std::ffi::CString, bool
     Ok(found)
 }
 
-/// Removes directories that are not empty, on a thread of its own: a hostile task can make one
-/// that takes minutes.
-#[derive(Debug)]
-pub(crate) struct Cleaner {
-    work: crossbeam::channel::Sender<(u64, PathBuf)>,
+/// What is told when a directory is gone, or cannot be removed.
+type Done = dyn Fn(u64, io::Result<()>) + Send + Sync;
+
+/// Removes directories that are not empty, each on a thread of its own: a hostile task can make
+/// one that takes minutes, and nobody else's verdict waits for it. At most one per slot.
+pub(crate) struct Cleaner(Arc<Done>);
+
+impl fmt::Debug for Cleaner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cleaner")
+    }
 }
 
 impl Cleaner {
-    /// Starts the thread; `done` is told each generation whose directory is gone, or not.
-    pub(crate) fn start(done: impl Fn(u64, io::Result<()>) + Send + 'static) -> io::Result<Self> {
-        // One entry per slot at the most: a slot waits for its sweep.
-        let (work, inbox) = crossbeam::channel::unbounded::<(u64, PathBuf)>();
-        std::thread::Builder::new()
-            .name("cleaner".into())
-            .spawn(move || {
-                for (generation, path) in inbox {
-                    done(generation, remove_all(&path));
-                }
-            })?;
-        Ok(Self { work })
+    /// `done` is told each generation whose directory is gone, or not.
+    pub(crate) fn new(done: impl Fn(u64, io::Result<()>) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(done))
     }
 
-    /// Asks for the removal of a directory.
+    /// Begins to remove a directory.
     pub(crate) fn remove(&self, generation: u64, path: PathBuf) {
-        // The thread lives as long as this handle.
-        let _ = self.work.send((generation, path));
+        let done = Arc::clone(&self.0);
+        let body = move || done(generation, remove_all(&path));
+        let thread = std::thread::Builder::new()
+            .name("cleaner".into())
+            .spawn(body);
+        if let Err(error) = thread {
+            (self.0)(generation, Err(error));
+        }
     }
 }
 
@@ -281,6 +292,18 @@ mod tests {
         for _ in 0..3000 {
             nix::sys::stat::mkdirat(&here, "d", Mode::S_IRWXU).unwrap();
             here = openat(&here, "d", flags, Mode::empty()).unwrap();
+        }
+        remove_all(&top).unwrap();
+        assert!(!top.exists());
+    }
+
+    #[test]
+    fn a_directory_inside_with_more_files_than_are_listed_at_a_time_is_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let top = place.path().join("home");
+        fs::create_dir_all(top.join("inner")).unwrap();
+        for n in 0..2100 {
+            fs::write(top.join("inner").join(n.to_string()), "").unwrap();
         }
         remove_all(&top).unwrap();
         assert!(!top.exists());

@@ -143,9 +143,9 @@ impl Reactor {
             }
         }
         let done = parts.notices.clone();
-        let cleaner = Cleaner::start(move |generation, removed| {
+        let cleaner = Cleaner::new(move |generation, removed| {
             done.send(Notice::Cleaned(generation, removed));
-        })?;
+        });
         Ok(Self {
             epoll,
             timer,
@@ -185,23 +185,23 @@ impl Reactor {
 
     /// Runs until every slot is gone; whether jobs were given back unfinished.
     pub(crate) fn run(mut self) -> io::Result<bool> {
-        let mut now = Now::read();
-        self.start_zygote(now);
-        self.tell(now, Input::Tick);
+        let start = Now::read();
+        self.start_zygote(start);
+        self.tell(start, Input::Tick);
         let mut events = vec![EpollEvent::empty(); EVENTS];
         while !self.pool.is_gone() {
-            self.publish_room(now.mono);
+            // Of this very moment: an older one takes long ago for just now, and claims far ahead.
+            self.publish_room(Now::read().mono);
             self.arm()?;
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Err(Errno::EINTR) => continue,
                 other => other?,
             };
-            now = Now::read();
+            let now = Now::read();
             for event in &events[..count] {
                 self.handle(event.data(), now);
             }
-            now = Now::read();
-            self.keep_time(now);
+            self.keep_time(Now::read());
         }
         self.close_down();
         Ok(self.has_released)

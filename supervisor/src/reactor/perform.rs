@@ -266,7 +266,11 @@ impl Reactor {
             return;
         }
         match self.home(slot) {
-            Some(home) if !home::is_as_new(&home) => self.cleaner.remove(generation, home),
+            Some(home) if !home::is_as_new(&home) => {
+                self.cleaner.remove(generation, home);
+                let seat = Seat { slot, generation };
+                self.tell(now, Input::Swept(seat, Sweep::Files));
+            }
             _ => self.swept(Seat { slot, generation }, Sweep::Clean, now),
         }
     }

@@ -124,6 +124,7 @@ pub(crate) fn queue(setting: Setting) -> Result<(Queue, impl FnOnce() + Send), n
         pending: VecDeque::new(),
         next_ticket: 0,
         must_look: true,
+        must_hear: false,
         last_turn: None,
         is_stopping: false,
         failures: 0,
@@ -149,6 +150,8 @@ struct Thread {
     next_ticket: u64,
     /// The store may hold something for us.
     must_look: bool,
+    /// Somebody may have revoked a job of ours: asked also while there is no room for another.
+    must_hear: bool,
     /// When the last turn began.
     last_turn: Option<Instant>,
     is_stopping: bool,
@@ -168,7 +171,8 @@ impl Thread {
                 return;
             }
             let room = self.room_to_claim();
-            if self.pending.is_empty() && (room == 0 || !self.must_look) {
+            let is_asked = self.must_hear || (self.must_look && room > 0);
+            if self.pending.is_empty() && !is_asked {
                 self.wait(&mut bell, due);
                 continue;
             }
@@ -244,7 +248,10 @@ impl Thread {
         };
         self.is_waiting.store(false, Ordering::SeqCst);
         match woken {
-            Ok(Wake::Bell | Wake::TimedOut) => self.must_look = true,
+            Ok(Wake::Bell | Wake::TimedOut) => {
+                self.must_look = true;
+                self.must_hear = self.serving.is_some();
+            }
             Ok(Wake::Interrupted) => {}
             Err(error) => self.cope(&error, bell),
         }
@@ -270,13 +277,13 @@ impl Thread {
             .map(|pending| pending.settlement.clone())
             .collect();
         let selection = self.serving.as_ref().map(|(selection, _)| selection);
-        let claim = selection.filter(|_| room > 0).map(|selection| Claim {
+        let is_asked = self.must_hear || room > 0;
+        let claim = selection.filter(|_| is_asked).map(|selection| Claim {
             owner: self.setting.owner,
             selection,
             room,
             lease: self.setting.lease,
         });
-        let asked = claim.is_some();
         let turned = self.setting.broker.turn(settlements, claim)?;
         if self.failures > 0 {
             self.failures = 0;
@@ -289,7 +296,10 @@ impl Thread {
                 .tell(&Told::from(&pending.settlement), *settled);
         }
         let next_due = turned.next_due;
-        if asked {
+        if is_asked {
+            self.must_hear = false;
+        }
+        if room > 0 {
             self.must_look = turned.more || turned.claimed.len() >= room;
         }
         self.hand_over(turned);

@@ -225,6 +225,32 @@ fn a_sweep_that_fails_or_hangs_retires_the_slot() {
 }
 
 #[test]
+fn many_files_take_longer_than_a_kill_and_do_not_cost_the_slot() {
+    let mut desk = Desk::running(1, ticket(1));
+    let _ = desk.link(FIRST, RETURNED);
+    let _ = desk.link(FIRST, LinkEvent::Exited);
+    assert_eq!(desk.step(Input::Swept(FIRST, Sweep::Files)), []);
+    assert_eq!(desk.pass(ms(59_999)), []);
+    let swept = desk.step(Input::Swept(FIRST, Sweep::Clean));
+    assert_eq!(swept[0], finish(1, FIRST, End::Returned));
+    assert!(!desk.pool.is_gone());
+}
+
+#[test]
+fn files_that_are_never_removed_retire_the_slot_and_a_stop_waits_no_longer_than_for_a_kill() {
+    let end = [finish(1, FIRST, End::Unkillable)];
+    for (stop, wait) in [(None, 60_000), (Some(How::Now), 5_000)] {
+        let mut desk = Desk::running(1, ticket(1));
+        let _ = desk.link(FIRST, LinkEvent::Exited);
+        let _ = desk.step(Input::Swept(FIRST, Sweep::Files));
+        if let Some(how) = stop {
+            let _ = desk.step(Input::Stop(how));
+        }
+        assert_eq!(desk.wake(ms(wait)), end);
+    }
+}
+
+#[test]
 fn what_an_old_generation_says_is_ignored() {
     let mut desk = Desk::running(1, ticket(1));
     let _ = desk.exit(FIRST);

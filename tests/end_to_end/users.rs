@@ -1,0 +1,98 @@
+//! Who a task is and what it sees of the world.
+
+use std::fs;
+
+use bulkhead_tests::cli::Place;
+use bulkhead_tests::supervise::Supervisor;
+use serde_json::{Value, json};
+
+use crate::parts::{Who, once, place_of, submit};
+
+fn hostile<'a>(place: &'a Place, arguments: &[&str]) -> Supervisor<'a> {
+    Supervisor::at(place)
+        .tasks_of("hostile-child")
+        .args(arguments)
+        .env("LANG", "C.UTF-8")
+        .env("LC_TIME", "C")
+        .env("TZ", "UTC")
+        .env("SECRET", "hidden")
+        .env("SHOWN", "copied")
+        .start()
+}
+
+#[test]
+fn a_task_sees_its_own_few_variables_and_no_others() {
+    for (who, spawn) in [
+        (Who::Root, "fork"),
+        (Who::Root, "exec"),
+        (Who::User, "fork"),
+        (Who::User, "exec"),
+    ] {
+        let place = place_of(who);
+        let job = submit(&place, &[once("environment", json!([]))]).remove(0);
+        let arguments = ["--spawn", spawn, "--env", "GIVEN=value", "--env", "SHOWN"];
+        let mut supervisor = hostile(&place, &arguments);
+        let seen = place.returned(&job);
+        assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+        let names: Vec<_> = seen.as_object().unwrap().keys().cloned().collect();
+        let expected = [
+            "GIVEN", "HOME", "LANG", "LC_TIME", "PATH", "SHOWN", "TMPDIR", "TZ",
+        ];
+        assert_eq!(names, expected, "{seen:#}");
+        assert_eq!(
+            (&seen["GIVEN"], &seen["SHOWN"]),
+            (&json!("value"), &json!("copied"))
+        );
+        assert_eq!(seen["HOME"], seen["TMPDIR"]);
+    }
+}
+
+#[test]
+fn home_is_private_and_empty_when_the_verdict_can_be_read() {
+    for who in [Who::Root, Who::User] {
+        let place = place_of(who);
+        let job = submit(&place, &[once("who_am_i", json!([]))]).remove(0);
+        let mut supervisor = hostile(&place, &["--processes", "1"]);
+        let seen = place.returned(&job);
+        let left = fs::read_dir(seen["home"].as_str().unwrap());
+        assert_eq!(left.into_iter().flatten().count(), 0, "{seen:#}");
+        assert_eq!(seen["home_mode"], 0o700, "{seen:#}");
+        assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+    }
+}
+
+/// What two tasks that live at the same time say of themselves.
+fn two_at_once(who: Who) -> (Value, Value) {
+    let place = place_of(who);
+    let go = place.path("go");
+    let line = once("who_am_i", json!([go]));
+    let jobs = submit(&place, &[line.clone(), line]);
+    let mut supervisor = hostile(&place, &["--processes", "2"]);
+    for job in &jobs {
+        let _ = place.running(job);
+    }
+    fs::write(&go, "").unwrap();
+    let seen = (place.returned(&jobs[0]), place.returned(&jobs[1]));
+    assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+    seen
+}
+
+#[test]
+fn two_living_tasks_share_neither_user_nor_home() {
+    let (one, other) = two_at_once(Who::Root);
+    assert_ne!(one["home"], other["home"]);
+    if nix::unistd::geteuid().is_root() {
+        assert_ne!(one["uid"], other["uid"]);
+        for seen in [&one, &other] {
+            assert!(seen["uid"].as_u64().unwrap() >= 50_000, "{seen:#}");
+        }
+    }
+}
+
+#[test]
+fn tasks_of_an_ordinary_user_run_as_that_user_in_homes_of_their_own() {
+    let (one, other) = two_at_once(Who::User);
+    assert_ne!(one["home"], other["home"]);
+    assert_ne!(one["uid"], 0);
+    assert_eq!(one["uid"], other["uid"]);
+}

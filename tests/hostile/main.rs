@@ -1,0 +1,41 @@
+//! Tasks for the end-to-end tests: attacks on whoever runs them, and some that wait for a word of
+//! the test.
+#![deny(unsafe_code)]
+
+mod attack;
+#[expect(unsafe_code, reason = "an attack keeps to no rules")]
+mod sys;
+mod wait;
+mod wire;
+
+use std::process::ExitCode;
+
+use bulkhead_child::tasks;
+
+fn main() -> ExitCode {
+    bulkhead_child::run(tasks![
+        attack::block_signals,
+        attack::deep_tree,
+        attack::fill_tmp,
+        attack::fork_bomb,
+        attack::hold_pipes,
+        attack::impostor,
+        attack::kill_parent,
+        attack::raise_limits,
+        attack::stop_itself,
+        wait::burn,
+        wait::environment,
+        wait::flaky,
+        wait::hold,
+        wait::late,
+        wait::patient,
+        wait::step,
+        wait::who_am_i,
+        wait::wound,
+        wire::answer_twice,
+        wire::close_results,
+        wire::forge,
+        wire::long_frame,
+        wire::long_progress,
+    ])
+}

@@ -1,0 +1,103 @@
+//! Attacks on the supervisor's ears.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use bulkhead_child::anyhow::{self, Context as _};
+use bulkhead_child::{Context, task};
+use bulkhead_shared::codec::{self, Assembler};
+use bulkhead_shared::frame::{Answer, FromTask, ReportedUsage};
+use nix::unistd::{dup, pause, pipe, read, write};
+use serde_json::Value;
+
+use crate::sys;
+
+fn say(mut bytes: &[u8]) -> anyhow::Result<()> {
+    while !bytes.is_empty() {
+        bytes = &bytes[write(sys::results(), bytes)?..];
+    }
+    Ok(())
+}
+
+/// Learns the secret number of its call: lets the runtime report into a pipe of its own.
+fn nonce(ctx: &Context) -> anyhow::Result<u64> {
+    let results: OwnedFd = dup(sys::results())?;
+    let (reader, writer) = pipe()?;
+    sys::replace_results(&writer);
+    let reported = ctx.progress(Value::Null);
+    sys::replace_results(&results);
+    reported?;
+    let mut buffer = [0; 256];
+    let len = read(reader.as_fd(), &mut buffer)?;
+    let mut frames = Assembler::default();
+    frames.push(&buffer[..len]);
+    match frames.next_frame()? {
+        Some(FromTask::Progress { nonce, .. }) => Ok(nonce),
+        other => anyhow::bail!("no progress but {other:?}"),
+    }
+}
+
+fn done(nonce: u64, result: &str) -> anyhow::Result<Vec<u8>> {
+    let usage = ReportedUsage {
+        cpu_user_us: u64::MAX,
+        cpu_system_us: u64::MAX,
+        max_rss_kb: Some(u64::MAX),
+    };
+    let answer = Answer::Returned(result.as_bytes().to_vec().into());
+    let done = FromTask::Done {
+        nonce,
+        answer,
+        usage,
+    };
+    Ok(codec::encode(&done)?)
+}
+
+/// Answers, says so twice more, and returns something else.
+#[task]
+pub(crate) fn answer_twice(ctx: &Context) -> anyhow::Result<String> {
+    let nonce = nonce(ctx)?;
+    say(&done(nonce, r#""first""#)?)?;
+    say(&done(nonce, r#""second""#)?)?;
+    Ok("third".into())
+}
+
+/// Answers for a call that is not its own.
+#[task]
+pub(crate) fn forge(ctx: &Context) -> anyhow::Result<()> {
+    let other = nonce(ctx)?.wrapping_add(1);
+    say(&done(other, r#""forged""#)?).context("nobody listens")
+}
+
+/// Announces a frame of `len` bytes, and sends that many or as many as anybody reads.
+#[task]
+pub(crate) fn long_frame(len: u32) -> anyhow::Result<()> {
+    say(&len.to_le_bytes())?;
+    let part = [0; 1 << 16];
+    let mut left = usize::try_from(len)?;
+    while left > 0 {
+        say(&part[..left.min(part.len())])?;
+        left = left.saturating_sub(part.len());
+    }
+    Ok(())
+}
+
+/// Reports `kilobytes` of progress past the library, `times` over.
+#[task]
+pub(crate) fn long_progress(ctx: &Context, kilobytes: usize, times: u32) -> anyhow::Result<u32> {
+    let nonce = nonce(ctx)?;
+    let text = format!("\"{}\"", "x".repeat((kilobytes << 10) - 2));
+    let details = text.into_bytes().into();
+    let frame = codec::encode(&FromTask::Progress { nonce, details })?;
+    for _ in 0..times {
+        say(&frame)?;
+    }
+    Ok(times)
+}
+
+/// Closes the pipe its answer belongs into, and waits for ever.
+#[task]
+pub(crate) fn close_results() -> ! {
+    sys::close_results();
+    loop {
+        pause();
+    }
+}
