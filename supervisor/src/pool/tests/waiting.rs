@@ -188,9 +188,10 @@ fn jobs_are_claimed_ahead_in_batches() {
     }
     let _ = desk.step(Input::Offered((10..20).map(ticket).collect()));
     assert_eq!(desk.pool.room(desk.now), 0, "nine wait, one runs");
-    for _ in 0..4 {
-        assert_eq!(desk.pool.room(desk.now), 0);
+    for _ in 0..2 {
         let _ = desk.link(FIRST, RETURNED);
+        assert_eq!(desk.pool.room(desk.now), 0);
     }
+    let _ = desk.link(FIRST, RETURNED);
     assert!(desk.pool.room(desk.now) > 5, "half of them have gone");
 }
