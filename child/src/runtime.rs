@@ -23,7 +23,7 @@ use crate::usage::Meter;
 use crate::{panics, process};
 
 /// What is read at once: most frames. Each page more is a page fault in a fresh process.
-const READ_SIZE: usize = 8 << 10;
+const READ_SIZE: usize = 2 << 10;
 
 /// Longest text and traceback of a failure, in bytes: they are stored with the verdict.
 const TEXT_LIMIT: usize = 64 << 10;

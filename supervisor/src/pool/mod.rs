@@ -137,8 +137,8 @@ impl Pool {
         };
         let free = self.slots.iter().filter(is_free).count();
         let (ahead, waiting) = (self.recent.prefetch(now), self.waiting.len());
-        // In batches: while half of those ahead are still there, the next can wait.
-        if waiting > free + ahead / 2 {
+        // In batches: while most of those ahead are still there, the next can wait.
+        if waiting > free + ahead - ahead / 4 {
             return 0;
         }
         (free + ahead).saturating_sub(waiting)
