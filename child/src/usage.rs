@@ -20,7 +20,9 @@ pub(crate) struct Meter {
 #[derive(Debug)]
 struct Peak {
     reset: File,
-    status: File,
+    /// Where it stands, if the cheaper account does not follow the reset: it knows the program that
+    /// this process was before an exec as well.
+    status: Option<File>,
 }
 
 /// Where a job began.
@@ -39,15 +41,7 @@ impl Meter {
 
     /// For a process that may run several.
     pub(crate) fn of_many_jobs() -> Self {
-        let open = || {
-            let reset = File::options()
-                .write(true)
-                .open("/proc/self/clear_refs")
-                .ok()?;
-            let status = File::open("/proc/self/status").ok()?;
-            Some(Peak { reset, status })
-        };
-        Self { peak: open() }
+        Self { peak: Peak::open() }
     }
 
     /// A job begins.
@@ -73,14 +67,30 @@ impl Meter {
 }
 
 impl Peak {
+    fn open() -> Option<Self> {
+        let reset = File::options()
+            .write(true)
+            .open("/proc/self/clear_refs")
+            .ok()?;
+        let status = Some(File::open("/proc/self/status").ok()?);
+        let mut peak = Self { reset, status };
+        if peak.reset() && own_peak_kb()? <= peak.read()? {
+            peak.status = None;
+        }
+        Some(peak)
+    }
+
     fn reset(&mut self) -> bool {
         // "5" sets the peak back to what is resident now (proc(5)).
         self.reset.write_all(b"5").is_ok()
     }
 
     fn read(&self) -> Option<u64> {
+        let Some(status) = &self.status else {
+            return own_peak_kb();
+        };
         let mut buffer = [0; 4096];
-        let len = self.status.read_at(&mut buffer, 0).ok()?;
+        let len = status.read_at(&mut buffer, 0).ok()?;
         peak_kb(std::str::from_utf8(buffer.get(..len)?).ok()?)
     }
 }
@@ -90,6 +100,12 @@ fn peak_kb(status: &str) -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
+}
+
+/// The peak as the kernel's account of this process has it.
+fn own_peak_kb() -> Option<u64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    u64::try_from(usage.max_rss()).ok()
 }
 
 /// User and system time of this process and of its children that were waited for.

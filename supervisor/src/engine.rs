@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -11,15 +11,16 @@ use bulkhead_shared::backend::{self, Backend};
 use bulkhead_shared::broker::{BrokerError, Presence, Selection, SupervisorId};
 use bulkhead_shared::policy::Defaults;
 use bulkhead_shared::{Uuid, fault};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::{RunConfig, Sandbox, TaskUser};
 use crate::exit::Exit;
 use crate::job::{DEFAULT_TIMEOUT, Rules};
 use crate::notice::Notices;
 use crate::pool::{Limits, Pool};
-use crate::process::cgroup::{self, Cgroups};
-use crate::process::home::{self, RunDirectory};
+use crate::process::cgroup::Cgroups;
+use crate::process::dead;
+use crate::process::home::RunDirectory;
 use crate::process::users::Users;
 use crate::process::zygote::Recipe;
 use crate::reactor::{Parts, Reactor};
@@ -109,6 +110,8 @@ struct Ground {
     cgroups: Option<Cgroups>,
     users: Option<Users>,
     user: Option<u32>,
+    /// Where this and other supervisors make their cgroups.
+    below: Option<PathBuf>,
 }
 
 impl Ground {
@@ -119,12 +122,7 @@ impl Ground {
         id: SupervisorId,
     ) -> Result<Self, EngineError> {
         let name = id.0.simple().to_string();
-        home::clear_dead_runs(|dead| {
-            host.cgroup
-                .as_ref()
-                .is_none_or(|below| cgroup::clear_after(below, dead))
-        })
-        .step("clear up after dead supervisors")?;
+        dead::clear_up(host.cgroup.as_deref()).step("clear up after dead supervisors")?;
         let directory = RunDirectory::create(&name).step("make its directory")?;
         let cgroups = match (&host.cgroup, plan.setup.containment.has_init()) {
             (Some(below), false) => {
@@ -145,6 +143,7 @@ impl Ground {
             cgroups,
             users,
             user,
+            below: host.cgroup.clone(),
         })
     }
 }
@@ -238,6 +237,7 @@ fn run_on(
         lease: config.lease,
         unknown_after: config.unknown_after,
         burst: config.burst,
+        below: ground.below,
         queue: queue.clone(),
         notices: notices.clone(),
         words: words_inbox,
@@ -271,11 +271,15 @@ fn run_on(
     ];
     let upkeep = spawn("upkeep", || upkeep.run())?;
     let has_released = Reactor::new(parts).step("make the loop")?.run();
+    // In this order: what upkeep has taken over is settled too, and the store hears that this
+    // supervisor is gone only when nothing of it is on the way. Before, others would take what is
+    // not settled yet for lost, and run it again.
     drop(words);
+    wait_for(upkeep);
     queue.send(Order::Stop);
-    for thread in threads.into_iter().chain([upkeep]) {
-        // A thread that panicked has said so; there is nothing left for it to do.
-        let _ = thread.join();
+    threads.into_iter().for_each(wait_for);
+    if let Err(error) = backend.broker.leave(id) {
+        debug!(%error, "the store was not told that this supervisor is gone");
     }
     if let Ok(directory) = Arc::try_unwrap(directory) {
         directory.remove();
@@ -286,6 +290,11 @@ fn run_on(
     } else {
         Exit::Done
     })
+}
+
+fn wait_for(thread: JoinHandle<()>) {
+    // A thread that panicked has said so; there is nothing left for it to do.
+    let _ = thread.join();
 }
 
 /// Batches of notes on their way: one every tenth of a second; a store that is slower for longer

@@ -2,6 +2,7 @@
 //! what is past its time. Runs on a thread of its own; every duty is bounded per turn.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use tracing::{debug, info, warn};
 use crate::job::Rules;
 use crate::notice::{Notice, Notices};
 use crate::pool::TicketId;
+use crate::process::dead;
 use crate::source::queue::{Order, Queue, ended_unrun};
 
 /// Overdue jobs taken over in one move.
@@ -33,6 +35,9 @@ const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
 /// Between rounds of forgetting, and rows forgotten in one.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
 const PRUNE: usize = 1000;
+
+/// Between looks for what dead supervisors have left on this machine.
+const CLEAR_EVERY: Duration = Duration::from_secs(10);
 
 /// Between lines that say what a burst waits for.
 const SAY_EVERY: Duration = Duration::from_secs(10);
@@ -54,6 +59,8 @@ pub(crate) struct Upkeep {
     pub lease: Duration,
     pub unknown_after: Option<Duration>,
     pub burst: bool,
+    /// Where supervisors of this machine make their cgroups.
+    pub below: Option<PathBuf>,
     pub queue: Queue,
     pub notices: Notices,
     /// Ends the thread when its other side is dropped.
@@ -64,6 +71,7 @@ pub(crate) struct Upkeep {
 struct Due {
     announce: Instant,
     prune: Instant,
+    clear: Instant,
     say: Instant,
 }
 
@@ -78,6 +86,7 @@ impl Upkeep {
         let mut due = Due {
             announce: now,
             prune: now + PRUNE_EVERY,
+            clear: now + CLEAR_EVERY,
             say: now + SAY_EVERY,
         };
         let mut next_take = now;
@@ -99,9 +108,6 @@ impl Upkeep {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-        }
-        if let Err(error) = self.broker.leave(self.presence.id) {
-            debug!(%error, "the store was not told that this supervisor is gone");
         }
     }
 
@@ -128,7 +134,10 @@ impl Upkeep {
             due.announce = now + ANNOUNCE_EVERY;
             self.announce();
         }
-        self.take_over("lost", &Overdue::Lease, || Outcome::LeaseLost);
+        if self.take_over("lost", &Overdue::Lease, || Outcome::LeaseLost) > 0 {
+            // Not at once: the dead may not have let go of everything yet.
+            due.clear = due.clear.min(now + LOOK_EVERY);
+        }
         self.take_over("expired", &Overdue::Expired, expired);
         let queues: &[QueueName] = &self.presence.selection.queues;
         if let (Some(after), true) = (self.unknown_after, self.is_serving()) {
@@ -137,6 +146,12 @@ impl Upkeep {
                 &Overdue::UnknownTask { queues, after },
                 unknown,
             );
+        }
+        if now >= due.clear {
+            due.clear = now + CLEAR_EVERY;
+            if let Err(error) = dead::clear_up(self.below.as_deref()) {
+                warn!(%error, "what dead supervisors have left was not cleared away");
+            }
         }
         if now >= due.prune {
             due.prune = now + PRUNE_EVERY;
@@ -147,23 +162,33 @@ impl Upkeep {
         }
     }
 
-    fn take_over(&self, cause: &'static str, what: &Overdue<'_>, outcome: fn() -> Outcome) {
+    fn take_over(
+        &self,
+        cause: &'static str,
+        what: &Overdue<'_>,
+        outcome: fn() -> Outcome,
+    ) -> usize {
         let taken = self
             .broker
             .take_over(what, self.presence.id, BATCH, self.lease);
         let jobs = match taken {
             Ok(jobs) => jobs,
             // The queue thread says it when the store is away; this is asked again soon.
-            Err(BrokerError::Away { .. }) => return,
-            Err(error) => return warn!(%error, cause, "overdue jobs were not taken over"),
+            Err(BrokerError::Away { .. }) => return 0,
+            Err(error) => {
+                warn!(%error, cause, "overdue jobs were not taken over");
+                return 0;
+            }
         };
-        if !jobs.is_empty() {
-            info!(jobs = jobs.len(), cause, "overdue jobs taken over");
+        let taken = jobs.len();
+        if taken > 0 {
+            info!(jobs = taken, cause, "overdue jobs taken over");
         }
         let at = Now::read().wall;
         for claimed in jobs {
             self.settle(claimed, outcome(), at);
         }
+        taken
     }
 
     fn settle(&self, claimed: Claimed, outcome: Outcome, at: bulkhead_shared::Timestamp) {

@@ -130,6 +130,8 @@ impl Driver {
     fn finish(&mut self, slot: usize) -> anyhow::Result<()> {
         let running = self.slots[slot].take().context("it was running")?;
         let pidfd = running.pidfd.context("it was born")?;
+        // The zygote may still hold its copy, which would keep the watch alive.
+        self.epoll.delete(&pidfd)?;
         let mut bytes = [0; 2 * BYTES];
         let len = read(&running.result, &mut bytes)?;
         ensure!(len == BYTES, "a result of {len} bytes");

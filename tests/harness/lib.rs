@@ -8,15 +8,15 @@ mod alive;
 mod backends;
 pub mod cli;
 mod clock;
-mod helper;
 mod jobs;
 pub mod namespace;
+mod part;
 mod scene;
 pub mod supervise;
 
 pub use alive::{ignores_term, processes_of, until};
 pub use backends::Kind;
 pub use clock::TestClock;
-pub use helper::{Helper, role};
 pub use jobs::{KEPT, job, queue, settlement, succeed, supervisor, task, uuids};
+pub use part::{Helper, role};
 pub use scene::{LEASE, Scene, secs};

@@ -182,7 +182,11 @@ fn join(cgroup: &OwnedFd) -> io::Result<()> {
 }
 
 fn private_directory(path: &str, uid: Option<u32>) -> io::Result<()> {
-    fs::DirBuilder::new().mode(0o700).create(path)?;
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        // The slot's last process has left it as good as new.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
     if uid.is_some() {
         std::os::unix::fs::lchown(path, uid, uid)?;
     }

@@ -1,5 +1,6 @@
 //! The layout of the file: tables, its version, and how older ones are brought forward.
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::files::refused;
@@ -167,6 +168,9 @@ pub(super) fn configure(conn: &Connection, synchronous: &str) -> rusqlite::Resul
          PRAGMA journal_size_limit = 16777216; PRAGMA trusted_schema = OFF;
          PRAGMA cell_size_check = ON;"
     ))?;
+    // Plans depend on the tables alone: otherwise a statement is prepared anew whenever a value
+    // that it compares a column with has changed.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(128);
     Ok(())
 }

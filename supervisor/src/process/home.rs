@@ -1,5 +1,6 @@
-//! The private directories of this run: one per task process, removed before its verdict can be
-//! read.
+//! The private directories of this run: one per task process. Before its verdict can be read all
+//! that is in it is gone, and the directory itself unless it is as good as new: to make and remove
+//! one costs more than a fork.
 
 use std::fs::{self, File};
 use std::io;
@@ -65,9 +66,9 @@ impl RunDirectory {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Where the process of this generation has its private directory.
-    pub(crate) fn home(&self, generation: u64) -> PathBuf {
-        self.path.join(generation.to_string())
+    /// Where the processes of a slot have their private directory, one after the other.
+    pub(crate) fn home(&self, slot: u16) -> PathBuf {
+        self.path.join(slot.to_string())
     }
 
     /// Removes all of it.
@@ -88,21 +89,55 @@ pub(crate) fn clear_dead_runs(mut clear: impl FnMut(&str) -> bool) -> io::Result
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        if let Ok(Some(_lock)) = lock(&entry.path()) {
-            if clear(&name) {
-                let _ = remove_all(&entry.path());
-            }
+        if let Ok(Some(_lock)) = lock(&entry.path())
+            && clear(&name)
+        {
+            let _ = remove_all(&entry.path());
         }
     }
     Ok(())
 }
 
-/// Removes a private directory that is empty; whether it is gone. Most are.
-pub(crate) fn remove_empty(path: &Path) -> bool {
-    match fs::remove_dir(path) {
-        Ok(()) => true,
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
+/// Whether a private directory is gone or as good as new: empty, without attributes or access
+/// lists, ours alone. Most are, and serve the slot's next process.
+pub(crate) fn is_as_new(path: &Path) -> bool {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    match openat(nix::fcntl::AT_FDCWD, path, flags, Mode::empty()) {
+        Ok(directory) => renew(directory).is_ok_and(|is_new| is_new),
+        Err(errno) => errno == nix::errno::Errno::ENOENT,
     }
+}
+
+/// Takes an empty directory back from the user it was given to.
+fn renew(directory: OwnedFd) -> io::Result<bool> {
+    let owner = nix::sys::stat::fstat(&directory)?.st_uid;
+    let mut listing = Dir::from_fd(directory)?;
+    for entry in listing.iter() {
+        let entry = entry?;
+        if entry.file_name() != c"." && entry.file_name() != c".." {
+            return Ok(false);
+        }
+    }
+    if has_attributes(listing.as_fd()) {
+        return Ok(false);
+    }
+    let me = nix::unistd::geteuid();
+    if owner != me.as_raw() {
+        // Its number may be another slot's next, which must not find a way in.
+        nix::unistd::fchown(&listing, Some(me), Some(nix::unistd::getegid()))?;
+    }
+    fchmod(&listing, Mode::S_IRWXU)?;
+    Ok(true)
+}
+
+/// Whether it has extended attributes, access lists among them.
+fn has_attributes(directory: BorrowedFd<'_>) -> bool {
+    use std::os::fd::AsRawFd;
+    // SAFETY: with a length of 0 the call writes nothing and returns the size of the list.
+    let size = unsafe { libc::flistxattr(directory.as_raw_fd(), std::ptr::null_mut(), 0) };
+    let is_without =
+        size == 0 || size == -1 && nix::errno::Errno::last() == nix::errno::Errno::EOPNOTSUPP;
+    !is_without
 }
 
 /// Removes a directory with all that is in it, following no link.
@@ -267,6 +302,23 @@ mod tests {
         }
         remove_all(&top).unwrap();
         assert!(!top.exists());
+    }
+
+    #[test]
+    fn a_directory_with_an_entry_is_not_as_new_and_one_without_is_shut_again() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = tempfile::tempdir().unwrap();
+        let top = place.path().join("home");
+        assert!(is_as_new(&top), "there is none");
+        fs::create_dir(&top).unwrap();
+        fs::set_permissions(&top, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(is_as_new(&top));
+        let mode = fs::metadata(&top).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700);
+        fs::write(top.join(".hidden"), "left").unwrap();
+        assert!(!is_as_new(&top));
+        std::os::unix::fs::symlink(place.path(), place.path().join("link")).unwrap();
+        assert!(!is_as_new(&place.path().join("link")));
     }
 
     #[test]

@@ -79,11 +79,12 @@ pub(crate) struct Link {
     job: Option<OwnedFd>,
     unsent: Vec<u8>,
     sent: usize,
-    result: OwnedFd,
+    /// Closed as soon as nothing more is to be read: that also ends its watch. So are the outputs.
+    result: Option<OwnedFd>,
     frames: Assembler,
     said_hello: bool,
-    stdout: OwnedFd,
-    stderr: OwnedFd,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
     pub(crate) out: Tail,
     pub(crate) err: Tail,
     report: Option<OwnedFd>,
@@ -109,11 +110,11 @@ impl Link {
             job: Some(job),
             unsent: Vec::new(),
             sent: 0,
-            result,
+            result: Some(result),
             frames: Assembler::default(),
             said_hello: false,
-            stdout,
-            stderr,
+            stdout: Some(stdout),
+            stderr: Some(stderr),
             out: Tail::default(),
             err: Tail::default(),
             report,
@@ -124,15 +125,27 @@ impl Link {
         self.job.as_ref().map(AsFd::as_fd)
     }
 
-    pub(crate) fn result(&self) -> BorrowedFd<'_> {
-        self.result.as_fd()
+    pub(crate) fn result(&self) -> Option<BorrowedFd<'_>> {
+        self.result.as_ref().map(AsFd::as_fd)
     }
 
-    pub(crate) fn stream(&self, stream: Stream) -> BorrowedFd<'_> {
+    pub(crate) fn stream(&self, stream: Stream) -> Option<BorrowedFd<'_>> {
         match stream {
-            Stream::Out => self.stdout.as_fd(),
-            Stream::Err => self.stderr.as_fd(),
+            Stream::Out => self.stdout.as_ref().map(AsFd::as_fd),
+            Stream::Err => self.stderr.as_ref().map(AsFd::as_fd),
         }
+    }
+
+    /// Closes the result pipe: what comes after is of no interest.
+    pub(crate) fn close_result(&mut self) {
+        self.result = None;
+    }
+
+    /// Closes everything that is read, but for the report.
+    pub(crate) fn close(&mut self) {
+        self.result = None;
+        self.stdout = None;
+        self.stderr = None;
     }
 
     /// Closes the job pipe: an idle process ends.
@@ -171,8 +184,12 @@ impl Link {
         frames: &mut Vec<FromTask>,
     ) -> Result<Read, String> {
         for _ in 0..RESULT_READS {
-            match read_some(self.result.as_fd(), buffer) {
-                Ok(0) => return Ok(Read::Closed),
+            let Some(result) = &self.result else { break };
+            match read_some(result.as_fd(), buffer) {
+                Ok(0) => {
+                    self.result = None;
+                    return Ok(Read::Closed);
+                }
                 Ok(len) => {
                     self.frames.push(&buffer[..len]);
                     self.take_frames(frames)?;
@@ -181,7 +198,10 @@ impl Link {
                     }
                 }
                 Err(Errno::EAGAIN) => return Ok(Read::Open),
-                Err(_) => return Ok(Read::Closed),
+                Err(_) => {
+                    self.result = None;
+                    return Ok(Read::Closed);
+                }
             }
         }
         Ok(Read::Open)
@@ -205,20 +225,23 @@ impl Link {
         Ok(())
     }
 
-    /// Reads one output once.
-    pub(crate) fn read_output(&mut self, stream: Stream, buffer: &mut [u8]) -> (Read, usize) {
+    /// Reads one output once; how many bytes came.
+    pub(crate) fn read_output(&mut self, stream: Stream, buffer: &mut [u8]) -> usize {
         let (from, tail) = match stream {
-            Stream::Out => (&self.stdout, &mut self.out),
-            Stream::Err => (&self.stderr, &mut self.err),
+            Stream::Out => (&mut self.stdout, &mut self.out),
+            Stream::Err => (&mut self.stderr, &mut self.err),
         };
-        match read_some(from.as_fd(), buffer) {
-            Ok(0) => (Read::Closed, 0),
-            Ok(len) => {
+        let Some(open) = from else { return 0 };
+        match read_some(open.as_fd(), buffer) {
+            Ok(len @ 1..) => {
                 tail.push(&buffer[..len]);
-                (Read::Open, len)
+                len
             }
-            Err(Errno::EAGAIN) => (Read::Open, 0),
-            Err(_) => (Read::Closed, 0),
+            Err(Errno::EAGAIN) => 0,
+            Ok(0) | Err(_) => {
+                *from = None;
+                0
+            }
         }
     }
 

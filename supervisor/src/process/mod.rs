@@ -2,6 +2,7 @@
 //! decides; decides nothing. Runs on the reactor thread, apart from [`home::Cleaner`].
 
 pub(crate) mod cgroup;
+pub(crate) mod dead;
 pub(crate) mod exit;
 pub(crate) mod home;
 pub(crate) mod link;

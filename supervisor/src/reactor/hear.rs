@@ -71,13 +71,7 @@ impl Reactor {
         }
         match read {
             Ok(Read::Open) => {}
-            Ok(Read::Closed) => {
-                if let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation)
-                {
-                    let _ = self.epoll.delete(process.link.result());
-                }
-                self.tell(now, Input::Link(seat, LinkEvent::Hangup));
-            }
+            Ok(Read::Closed) => self.tell(now, Input::Link(seat, LinkEvent::Hangup)),
             Err(violation) => self.violate(seat, violation, now),
         }
     }
@@ -87,7 +81,7 @@ impl Reactor {
             return;
         };
         // What comes after is of no interest, and would come for ever.
-        let _ = self.epoll.delete(process.link.result());
+        process.link.close_result();
         if process.violation.is_none() {
             warn!(
                 slot = seat.slot,
@@ -166,7 +160,7 @@ impl Reactor {
         let Some(process) = place.process(seat.generation) else {
             return;
         };
-        let (read, len) = process.link.read_output(stream, &mut self.buffer);
+        let len = process.link.read_output(stream, &mut self.buffer);
         if matches!(self.output, TaskOutput::Log) && len > 0 {
             let job = process
                 .running
@@ -176,9 +170,6 @@ impl Reactor {
             for line in String::from_utf8_lossy(&self.buffer[..len]).lines() {
                 info!(job = ?uuid, pid = process.pid, stream = ?stream, line, "task output");
             }
-        }
-        if read == Read::Closed {
-            let _ = self.epoll.delete(process.link.stream(stream));
         }
     }
 
@@ -211,13 +202,13 @@ impl Reactor {
         process.report = process.link.report();
         say_unasked_death(seat, process);
         // A grandchild may hold the pipes; what it writes from now on is nobody's.
-        let _ = self.epoll.delete(process.link.result());
-        let _ = self.epoll.delete(process.link.stream(Stream::Out));
-        let _ = self.epoll.delete(process.link.stream(Stream::Err));
+        process.link.close();
         {
             use std::os::fd::AsFd;
+            // The zygote may hold its copy for a moment still, which would keep the watch alive.
             let _ = self.epoll.delete(pidfd.as_fd());
         }
+        process.pidfd = None;
         self.tell(now, Input::Link(seat, LinkEvent::Exited));
     }
 

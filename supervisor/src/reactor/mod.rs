@@ -185,12 +185,13 @@ impl Reactor {
 
     /// Runs until every slot is gone; whether jobs were given back unfinished.
     pub(crate) fn run(mut self) -> io::Result<bool> {
-        let now = Now::read();
-        self.start_zygote(now);
-        self.tell(now, Input::Tick);
+        let start = Now::read();
+        self.start_zygote(start);
+        self.tell(start, Input::Tick);
         let mut events = vec![EpollEvent::empty(); EVENTS];
         while !self.pool.is_gone() {
-            self.publish_room(now.mono);
+            // Of this very moment: an older one takes long ago for just now, and claims far ahead.
+            self.publish_room(Now::read().mono);
             self.arm()?;
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Err(Errno::EINTR) => continue,
@@ -364,9 +365,9 @@ impl Reactor {
         }
     }
 
-    fn home(&self, generation: u64) -> Option<PathBuf> {
+    fn home(&self, slot: u16) -> Option<PathBuf> {
         let run = self.run_directory.as_ref().filter(|_| self.plan.homes)?;
-        Some(run.home(generation))
+        Some(run.home(slot))
     }
 
     fn close_down(&mut self) {

@@ -87,7 +87,7 @@ impl Reactor {
             Some(users) => users.take(),
             None => self.user,
         };
-        let home = self.home(seat.generation);
+        let home = self.home(seat.slot);
         let fork = frame::Fork {
             generation: seat.generation,
             uid,
@@ -265,8 +265,8 @@ impl Reactor {
             self.sweep_due = earlier(self.sweep_due, Some(now.mono + SWEEP_AGAIN));
             return;
         }
-        match self.home(generation) {
-            Some(home) if !home::remove_empty(&home) => {
+        match self.home(slot) {
+            Some(home) if !home::is_as_new(&home) => {
                 self.cleaner.remove(generation, home);
                 let seat = Seat { slot, generation };
                 self.tell(now, Input::Swept(seat, Sweep::Files));
@@ -442,19 +442,17 @@ impl Reactor {
                 .add(pidfd.as_fd(), EpollEvent::new(input, id(Kind::Exit)))?;
         }
         let link = &process.link;
-        watch(&self.epoll, link.result(), input, id(Kind::Result))?;
-        watch(
-            &self.epoll,
-            link.stream(link::Stream::Out),
-            input,
-            id(Kind::Stdout),
-        )?;
-        watch(
-            &self.epoll,
-            link.stream(link::Stream::Err),
-            input,
-            id(Kind::Stderr),
-        )
+        let watched = [
+            (link.result(), Kind::Result),
+            (link.stream(link::Stream::Out), Kind::Stdout),
+            (link.stream(link::Stream::Err), Kind::Stderr),
+        ];
+        for (pipe, kind) in watched {
+            if let Some(pipe) = pipe {
+                watch(&self.epoll, pipe, input, id(kind))?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -25,6 +25,10 @@ impl Held {
         self.with(|held| held.remove(&ticket));
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.with(|held| held.len())
+    }
+
     /// A copy of everything.
     pub(crate) fn all(&self) -> Vec<(TicketId, Receipt)> {
         self.with(|held| {

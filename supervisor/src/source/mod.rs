@@ -9,3 +9,6 @@ mod room;
 pub(crate) use decide::Place;
 pub(crate) use held::Held;
 pub(crate) use room::Room;
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bulkhead_shared::broker::{
     Bell, Broker, BrokerError, Claim, Interrupt, Selection, Settlement, SupervisorId, Turned, Wake,
@@ -28,6 +28,16 @@ const BATCH: usize = 256;
 
 /// Jobs claimed at once: bounds the memory of a burst, and the wait of others for the store.
 const CLAIM: usize = 256;
+
+/// Under load, turns begin this far apart, so that each does more: a commit costs as much as some
+/// twenty jobs.
+const TURN_EVERY: Duration = Duration::from_millis(4);
+
+/// Load is when this many jobs are held, ...
+const LOAD: usize = 16;
+
+/// ... and when this many can be settled or claimed there is no point in waiting for more.
+const ENOUGH: usize = 64;
 
 /// A look at the store without being called: a lost wake-up costs this at the most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -115,6 +125,7 @@ pub(crate) fn queue(setting: Setting) -> Result<(Queue, impl FnOnce() + Send), n
         next_ticket: 0,
         must_look: true,
         must_hear: false,
+        last_turn: None,
         is_stopping: false,
         failures: 0,
         random: RandomState::new(),
@@ -141,6 +152,8 @@ struct Thread {
     must_look: bool,
     /// Somebody may have revoked a job of ours: asked also while there is no room for another.
     must_hear: bool,
+    /// When the last turn began.
+    last_turn: Option<Instant>,
     is_stopping: bool,
     /// Turns in a row that the store was away for.
     failures: usize,
@@ -163,11 +176,31 @@ impl Thread {
                 self.wait(&mut bell, due);
                 continue;
             }
+            let room = self.gather(room);
             match self.turn(room) {
                 Ok(next_due) => due = next_due.map_or(LOOK_EVERY, |due| due.min(LOOK_EVERY)),
                 Err(error) => self.cope(&error, &mut bell),
             }
         }
+    }
+
+    /// Lets a turn grow if the last one was just now and there is no hurry; the room there is then.
+    fn gather(&mut self, mut room: usize) -> usize {
+        let mut now = Now::read().mono;
+        let due = self.last_turn.map_or(now, |last| last + TURN_EVERY);
+        while now < due
+            && !self.is_stopping
+            && self.pending.len().max(room) < ENOUGH
+            && self.setting.held.len() >= LOAD
+        {
+            // In short pieces: nobody wakes this thread while it is not waiting for a wake-up.
+            std::thread::park_timeout((due - now).min(Duration::from_millis(1)));
+            self.hear();
+            room = self.room_to_claim();
+            now = Now::read().mono;
+        }
+        self.last_turn = Some(now);
+        room
     }
 
     fn hear(&mut self) {

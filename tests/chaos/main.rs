@@ -1,0 +1,127 @@
+//! The tasks of the kill suite. Each attempt first appends a line with its job's uuid and its
+//! fence to a file, by one write, so that what was run is known from those who ran; then it ends
+//! in its own way.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use bulkhead_child::anyhow::{self, Context as _};
+use bulkhead_child::{Context, task, tasks};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{pause, setsid};
+
+/// The argument that makes this program a process that gets away from its task.
+const FLEE: &str = "flee";
+
+/// Between looks whether a gate stands open.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(FLEE) {
+        return flee();
+    }
+    bulkhead_child::run(tasks![crash, escape, fail, give, hang, hold, nap, recover])
+}
+
+fn append(ctx: &Context, lines: &PathBuf) -> anyhow::Result<()> {
+    let line = format!("{} {}\n", ctx.uuid(), ctx.fence());
+    let mut file = OpenOptions::new()
+        .append(true)
+        .open(lines)
+        .with_context(|| format!("opening {}", lines.display()))?;
+    let written = file.write(line.as_bytes())?;
+    anyhow::ensure!(written == line.len(), "wrote {written} bytes of a line");
+    Ok(())
+}
+
+/// Returns.
+#[task]
+fn give(ctx: &Context, lines: PathBuf) -> anyhow::Result<u32> {
+    append(ctx, &lines)?;
+    Ok(ctx.attempt())
+}
+
+/// Takes a moment and returns.
+#[task]
+fn nap(ctx: &Context, lines: PathBuf, ms: u64) -> anyhow::Result<()> {
+    append(ctx, &lines)?;
+    Ok(ctx.sleep(Duration::from_millis(ms))?)
+}
+
+/// Fails.
+#[task]
+fn fail(ctx: &Context, lines: PathBuf) -> anyhow::Result<()> {
+    append(ctx, &lines)?;
+    anyhow::bail!("as asked")
+}
+
+/// Returns after so many attempts that failed.
+#[task]
+fn recover(ctx: &Context, lines: PathBuf, failures: u32) -> anyhow::Result<u32> {
+    append(ctx, &lines)?;
+    anyhow::ensure!(ctx.attempt() > failures, "not yet");
+    Ok(ctx.attempt())
+}
+
+/// Dies of SIGABRT.
+#[task]
+fn crash(ctx: &Context, lines: PathBuf) -> anyhow::Result<()> {
+    append(ctx, &lines)?;
+    std::process::abort()
+}
+
+/// Lets no SIGTERM through and waits for ever.
+#[task]
+fn hang(ctx: &Context, lines: PathBuf) -> anyhow::Result<()> {
+    append(ctx, &lines)?;
+    SigSet::from(Signal::SIGTERM).thread_block()?;
+    loop {
+        pause();
+    }
+}
+
+/// Returns once there is a file `gate`.
+#[task]
+fn hold(ctx: &Context, lines: PathBuf, gate: PathBuf) -> anyhow::Result<()> {
+    append(ctx, &lines)?;
+    while !gate.exists() {
+        ctx.sleep(LOOK_EVERY)?;
+    }
+    Ok(())
+}
+
+/// Leaves a process of another session behind that nothing but SIGKILL ends; returns at once, or
+/// when there is a file `gate`.
+#[task]
+fn escape(ctx: &Context, lines: PathBuf, gate: Option<PathBuf>) -> anyhow::Result<u32> {
+    let mut fugitive = Command::new("/proc/self/exe")
+        .arg(FLEE)
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting the fugitive")?;
+    let mut said = [0];
+    let mut words = fugitive.stdout.take().context("it was piped")?;
+    words.read_exact(&mut said).context("nobody got away")?;
+    append(ctx, &lines)?;
+    while gate.as_ref().is_some_and(|gate| !gate.exists()) {
+        ctx.sleep(LOOK_EVERY)?;
+    }
+    Ok(fugitive.id())
+}
+
+fn flee() -> ExitCode {
+    // Whatever of this fails, the process lives on, which is the point.
+    let _ = setsid();
+    let _ = prctl::set_pdeathsig(None);
+    let _ = SigSet::all().thread_block();
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(b"!").and_then(|()| out.flush());
+    drop(out);
+    loop {
+        pause();
+    }
+}
