@@ -237,11 +237,12 @@ fn run_on(
         lease: config.lease,
         unknown_after: config.unknown_after,
         burst: config.burst,
-        below: ground.below,
+        below: ground.below.clone(),
         queue: queue.clone(),
         notices: notices.clone(),
         words: words_inbox,
     };
+    let below = ground.below.clone();
     say_where(&config, &plan, &backend.catalog.place());
     let signals = signals()?;
     let directory = Arc::clone(&ground.directory);
@@ -283,6 +284,10 @@ fn run_on(
     }
     if let Ok(directory) = Arc::try_unwrap(directory) {
         directory.remove();
+    }
+    // What could not be removed at the start is left to nobody, if no other supervisor follows.
+    if let Err(error) = dead::clear_up(below.as_deref()) {
+        debug!(%error, "what dead supervisors left was not cleared away");
     }
     let has_released = has_released.step("go on")?;
     Ok(if has_released {

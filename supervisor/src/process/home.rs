@@ -82,22 +82,22 @@ impl RunDirectory {
 
 /// Removes what is left of runs whose supervisor is dead. `clear` is called for each while its
 /// directory is locked, and says whether nothing of it lives any more; if not, the directory stays
-/// for the next start.
-pub(crate) fn clear_dead_runs(mut clear: impl FnMut(&str) -> bool) -> io::Result<()> {
+/// for the next time. How many stay.
+pub(crate) fn clear_dead_runs(mut clear: impl FnMut(&str) -> bool) -> io::Result<usize> {
     let base = base()?;
     let _gate = gate(&base)?;
+    let mut left = 0;
     for entry in fs::read_dir(&base)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        if let Ok(Some(_lock)) = lock(&entry.path())
-            && clear(&name)
-        {
-            let _ = remove_all(&entry.path());
+        if let Ok(Some(_lock)) = lock(&entry.path()) {
+            let is_gone = clear(&name) && remove_all(&entry.path()).is_ok();
+            left += usize::from(!is_gone);
         }
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Whether a private directory is gone or as good as new: empty, without attributes or access
