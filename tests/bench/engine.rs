@@ -5,25 +5,18 @@ use bulkhead_shared::history::History;
 use bulkhead_shared::{Timestamp, Uuid};
 
 use crate::Store;
+use crate::limit::Pace;
 use crate::measure::{children_cpu, rate};
 use crate::stage::{Programs, Stage, jobs};
 
-/// What a burst gave.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Burst {
-    /// Between the start of the first job and the end of the last.
-    pub jobs_per_second: f64,
-    /// Of the supervisor, the zygote and all tasks, from start to end.
-    pub cpu_seconds_per_1000: f64,
-}
-
-/// Runs `count` jobs in processes that run `per_process` jobs each.
+/// Runs `count` jobs in processes that run `per_process` jobs each. The time is that between the
+/// start of the first job and the end of the last.
 pub(crate) fn burst(
     store: Store,
     programs: &Programs,
     count: usize,
     per_process: u32,
-) -> anyhow::Result<Burst> {
+) -> anyhow::Result<Pace> {
     let stage = Stage::new(store)?;
     let uuids: Vec<Uuid> = {
         let messages = jobs(count)?;
@@ -42,8 +35,8 @@ pub(crate) fn burst(
     stage.supervisor(programs, "child", &options)?.ended()?;
     let cpu = children_cpu()?.saturating_sub(before);
     let (first, last) = span(&stage, &uuids)?;
-    Ok(Burst {
-        jobs_per_second: rate(count, last.since(first)),
+    Ok(Pace {
+        per_second: rate(count, last.since(first)),
         cpu_seconds_per_1000: 1000.0 / rate(count, cpu),
     })
 }

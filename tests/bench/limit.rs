@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::measure::{rate, timed};
+use crate::measure::{children_cpu, rate, timed};
 use crate::{forks, zygote};
 
 /// Processes under way at any time.
@@ -15,6 +15,14 @@ pub(crate) const WINDOW: usize = 8;
 
 /// The first argument of such a process.
 const ROLE: &str = "limit";
+
+/// How fast something goes, and at what price.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    pub per_second: f64,
+    /// CPU time of all processes that take part, from start to end.
+    pub cpu_seconds_per_1000: f64,
+}
 
 /// A limit that takes a process of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +41,16 @@ impl Limit {
         }
     }
 
-    /// Measures it: processes a second, of `count`.
-    pub(crate) fn measure(self, count: usize) -> anyhow::Result<f64> {
+    /// Measures it with `count` processes.
+    pub(crate) fn measure(self, count: usize) -> anyhow::Result<Pace> {
         let program = std::env::current_exe()?;
-        measure(&program, self.name(), count)
+        let before = children_cpu()?;
+        let per_second = measure(&program, self.name(), count)?;
+        let cpu = children_cpu()?.saturating_sub(before);
+        Ok(Pace {
+            per_second,
+            cpu_seconds_per_1000: 1000.0 / rate(count, cpu),
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Throughput: limits and figures take turns, round by round.
 
-use crate::engine::{self, Burst};
-use crate::limit::Limit;
+use crate::engine;
+use crate::limit::{Limit, Pace};
 use crate::measure::median;
 use crate::report::{Figure, Wanted};
 use crate::stage::{Programs, Stage};
@@ -38,12 +38,12 @@ impl Counts {
 /// One value per round of everything that was asked for.
 #[derive(Default)]
 struct Values {
-    forks: Vec<f64>,
-    zygote: Vec<f64>,
+    forks: Vec<Pace>,
+    zygote: Vec<Pace>,
     turns: Vec<f64>,
-    fresh: Vec<Burst>,
-    dynamic: Vec<Burst>,
-    warm: Vec<Burst>,
+    fresh: Vec<Pace>,
+    dynamic: Vec<Pace>,
+    warm: Vec<Pace>,
 }
 
 pub(crate) fn measure(
@@ -83,59 +83,55 @@ pub(crate) fn measure(
 
 impl Values {
     fn figures(&self) -> Vec<Figure> {
-        let jobs = |bursts: &[Burst]| -> Vec<f64> {
-            bursts.iter().map(|burst| burst.jobs_per_second).collect()
-        };
-        let cpu = |bursts: &[Burst]| -> Vec<f64> {
-            bursts
-                .iter()
-                .map(|burst| burst.cpu_seconds_per_1000)
-                .collect()
-        };
-        let limit = |name: &str, values: &[f64]| {
-            Figure::plain(name, "/s", values.to_vec(), Wanted::Nothing)
-        };
-        let against = |name: &str, bursts: &[Burst], limits: &[f64], wanted| Figure {
+        let speeds = |paces: &[Pace]| paces.iter().map(|pace| pace.per_second).collect();
+        let costs = |paces: &[Pace]| paces.iter().map(|pace| pace.cpu_seconds_per_1000).collect();
+        let limit = |name: &str, values| Figure::plain(name, "/s", values, Wanted::Nothing);
+        let speed = |name: &str, paces: &[Pace], limits: Vec<f64>, wanted| Figure {
             name: name.into(),
             unit: "jobs/s",
-            values: jobs(bursts),
-            limits: limits.to_vec(),
+            values: speeds(paces),
+            limits,
             wanted,
         };
-        let per_thousand =
-            |name: &str, bursts: &[Burst]| Figure::plain(name, "s", cpu(bursts), Wanted::Nothing);
-        let figures = vec![
-            limit("limit: fork, _exit, wait, window 8", &self.forks),
+        let cost = |name: &str, paces: &[Pace], limits: Vec<f64>| Figure {
+            name: format!("CPU per 1,000 jobs, {name}"),
+            unit: "s",
+            values: costs(paces),
+            limits,
+            wanted: Wanted::Nothing,
+        };
+        let (zygote, turns) = (speeds(&self.zygote), self.turns.clone());
+        let bare: Vec<f64> = costs(&self.zygote);
+        let figures = [
+            limit("limit: fork, _exit, wait, window 8", speeds(&self.forks)),
             limit(
                 "limit: bare zygote, 200 B in and out, window 8",
-                &self.zygote,
+                zygote.clone(),
             ),
-            limit("limit: bare SQLite turns of 64, jobs", &self.turns),
-            against(
+            limit("limit: bare SQLite turns of 64, jobs", turns.clone()),
+            speed(
                 "a fresh process each, static",
                 &self.fresh,
-                &self.zygote,
+                zygote.clone(),
                 Wanted::Ratio(0.6),
             ),
-            against(
+            speed(
                 "a fresh process each, dynamic",
                 &self.dynamic,
-                &self.zygote,
+                zygote,
                 Wanted::Nothing,
             ),
-            against(
+            speed(
                 "--tasks-per-process 0",
                 &self.warm,
-                &self.turns,
+                turns,
                 Wanted::Ratio(0.25),
             ),
-            per_thousand("CPU per 1,000 jobs, fresh, static", &self.fresh),
-            per_thousand("CPU per 1,000 jobs, fresh, dynamic", &self.dynamic),
-            per_thousand("CPU per 1,000 jobs, --tasks-per-process 0", &self.warm),
+            cost("fresh, static", &self.fresh, bare.clone()),
+            cost("fresh, dynamic", &self.dynamic, bare),
+            cost("--tasks-per-process 0", &self.warm, Vec::new()),
         ];
-        figures
-            .into_iter()
-            .filter(|figure| !median(&figure.values).is_nan())
-            .collect()
+        let is_there = |figure: &Figure| !median(&figure.values).is_nan();
+        figures.into_iter().filter(is_there).collect()
     }
 }

@@ -112,7 +112,11 @@ pub(crate) fn is_as_new(path: &Path) -> bool {
 
 /// Takes an empty directory back from the user it was given to.
 fn renew(directory: OwnedFd) -> io::Result<bool> {
-    let owner = nix::sys::stat::fstat(&directory)?.st_uid;
+    let found = nix::sys::stat::fstat(&directory)?;
+    // One that has grown stays large when it is emptied, and takes long to look through.
+    if found.st_size > found.st_blksize {
+        return Ok(false);
+    }
     let mut listing = Dir::from_fd(directory)?;
     for entry in listing.iter() {
         let entry = entry?;
@@ -124,7 +128,7 @@ fn renew(directory: OwnedFd) -> io::Result<bool> {
         return Ok(false);
     }
     let me = nix::unistd::geteuid();
-    if owner != me.as_raw() {
+    if found.st_uid != me.as_raw() {
         // Its number may be another slot's next, which must not find a way in.
         nix::unistd::fchown(&listing, Some(me), Some(nix::unistd::getegid()))?;
     }

@@ -178,3 +178,19 @@ fn what_is_claimed_ahead_has_a_bound() {
     }
     assert_eq!(desk.pool.room(desk.now), 1 + 32);
 }
+
+#[test]
+fn jobs_are_claimed_ahead_in_batches() {
+    let mut desk = Desk::ready(1, 0);
+    for id in 0..9 {
+        let _ = desk.step(Input::Offered(vec![ticket(id)]));
+        let _ = desk.link(FIRST, RETURNED);
+    }
+    let _ = desk.step(Input::Offered((10..20).map(ticket).collect()));
+    assert_eq!(desk.pool.room(desk.now), 0, "nine wait, one runs");
+    for _ in 0..4 {
+        assert_eq!(desk.pool.room(desk.now), 0);
+        let _ = desk.link(FIRST, RETURNED);
+    }
+    assert!(desk.pool.room(desk.now) > 5, "half of them have gone");
+}
