@@ -84,6 +84,17 @@ pub(crate) struct Parts {
     pub registrar: Registrar,
 }
 
+/// Why the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finished {
+    /// It was told to, and everything that ran has ended.
+    Drained,
+    /// It was told to, and jobs were given back unfinished.
+    Released,
+    /// Every slot was retired after something that could not be killed or removed.
+    AllRetired,
+}
+
 /// The loop's state.
 #[derive(Debug)]
 pub(crate) struct Reactor {
@@ -183,8 +194,8 @@ impl Reactor {
         })
     }
 
-    /// Runs until every slot is gone; whether jobs were given back unfinished.
-    pub(crate) fn run(mut self) -> io::Result<bool> {
+    /// Runs until every slot is gone.
+    pub(crate) fn run(mut self) -> io::Result<Finished> {
         let start = Now::read();
         self.start_zygote(start);
         self.tell(start, Input::Tick);
@@ -204,7 +215,14 @@ impl Reactor {
             self.keep_time(Now::read());
         }
         self.close_down();
-        Ok(self.has_released)
+        if !self.is_stopping {
+            return Ok(Finished::AllRetired);
+        }
+        Ok(if self.has_released {
+            Finished::Released
+        } else {
+            Finished::Drained
+        })
     }
 
     fn handle(&mut self, token: u64, now: Now) {
