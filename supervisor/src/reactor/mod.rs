@@ -6,6 +6,7 @@ mod hear;
 mod nursery;
 mod perform;
 mod place;
+mod sweep;
 mod verdict;
 
 use std::collections::HashMap;
