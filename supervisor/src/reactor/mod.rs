@@ -155,9 +155,9 @@ impl Reactor {
             }
         }
         let done = parts.notices.clone();
-        let cleaner = Cleaner::new(move |generation, removed| {
+        let cleaner = Cleaner::start(move |generation, removed| {
             done.send(Notice::Cleaned(generation, removed));
-        });
+        })?;
         Ok(Self {
             epoll,
             timer,
