@@ -23,7 +23,7 @@ use crate::process::dead;
 use crate::process::home::RunDirectory;
 use crate::process::users::Users;
 use crate::process::zygote::Recipe;
-use crate::reactor::{Parts, Reactor};
+use crate::reactor::{Finished, Parts, Reactor};
 use crate::registrar::Registrar;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::probe::Host;
@@ -47,6 +47,10 @@ pub(crate) enum EngineError {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "every slot is retired: what their tasks left could not be killed or removed (look for processes in state D, and at the load; then start again)"
+    )]
+    AllRetired,
     #[error("there is no user `{name}` for --task-user (name an account, or use `auto` or `keep`)")]
     NoUser { name: String },
     #[error("--task-user {name} needs root (run the supervisor as root, or use `keep`)")]
@@ -58,7 +62,7 @@ impl EngineError {
     pub(crate) const fn exit(&self) -> Exit {
         match self {
             Self::Store(_) => Exit::StoreAway,
-            Self::System { .. } => Exit::Internal,
+            Self::System { .. } | Self::AllRetired => Exit::Internal,
             Self::NoUser { .. } | Self::NotRoot { .. } => Exit::Usage,
         }
     }
@@ -237,11 +241,12 @@ fn run_on(
         lease: config.lease,
         unknown_after: config.unknown_after,
         burst: config.burst,
-        below: ground.below,
+        below: ground.below.clone(),
         queue: queue.clone(),
         notices: notices.clone(),
         words: words_inbox,
     };
+    let below = ground.below.clone();
     say_where(&config, &plan, &backend.catalog.place());
     let signals = signals()?;
     let directory = Arc::clone(&ground.directory);
@@ -270,7 +275,7 @@ fn run_on(
         spawn("renew", || renewer.run())?,
     ];
     let upkeep = spawn("upkeep", || upkeep.run())?;
-    let has_released = Reactor::new(parts).step("make the loop")?.run();
+    let finished = Reactor::new(parts).step("make the loop")?.run();
     // In this order: what upkeep has taken over is settled too, and the store hears that this
     // supervisor is gone only when nothing of it is on the way. Before, others would take what is
     // not settled yet for lost, and run it again.
@@ -284,12 +289,15 @@ fn run_on(
     if let Ok(directory) = Arc::try_unwrap(directory) {
         directory.remove();
     }
-    let has_released = has_released.step("go on")?;
-    Ok(if has_released {
-        Exit::Released
-    } else {
-        Exit::Done
-    })
+    // What could not be removed at the start is left to nobody, if no other supervisor follows.
+    if let Err(error) = dead::clear_up(below.as_deref()) {
+        debug!(%error, "what dead supervisors left was not cleared away");
+    }
+    match finished.step("go on")? {
+        Finished::Drained => Ok(Exit::Done),
+        Finished::Released => Ok(Exit::Released),
+        Finished::AllRetired => Err(EngineError::AllRetired),
+    }
 }
 
 fn wait_for(thread: JoinHandle<()>) {

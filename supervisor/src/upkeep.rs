@@ -86,7 +86,7 @@ impl Upkeep {
         let mut due = Due {
             announce: now,
             prune: now + PRUNE_EVERY,
-            clear: now + CLEAR_EVERY,
+            clear: now + LOOK_EVERY,
             say: now + SAY_EVERY,
         };
         let mut next_take = now;
@@ -149,8 +149,10 @@ impl Upkeep {
         }
         if now >= due.clear {
             due.clear = now + CLEAR_EVERY;
-            if let Err(error) = dead::clear_up(self.below.as_deref()) {
-                warn!(%error, "what dead supervisors have left was not cleared away");
+            match dead::clear_up(self.below.as_deref()) {
+                Ok(0) => {}
+                Ok(_) => due.clear = now + LOOK_EVERY,
+                Err(error) => warn!(%error, "what dead supervisors left was not cleared away"),
             }
         }
         if now >= due.prune {

@@ -108,7 +108,7 @@ impl Drop for ProcessLimit {
     fn drop(&mut self) {
         // Its processes end with the supervisor; the last may still be on their way.
         let gone = || fs::remove_dir(&self.0).is_ok().then_some(());
-        if !std::thread::panicking() {
+        if gone().is_none() && !std::thread::panicking() {
             crate::until(
                 "the limited processes' end",
                 crate::supervise::PATIENCE,

@@ -9,6 +9,7 @@
 )]
 
 mod evidence;
+mod fallbacks;
 mod faults;
 mod laws;
 mod restart;

@@ -119,3 +119,26 @@ fn what_outlives_a_supervisor_and_its_zygote_is_cleared_by_others_who_live() {
     drop((first, second));
     scene.judge();
 }
+
+#[test]
+fn a_zygote_that_still_has_requests_of_a_dead_supervisor_ends_everything() {
+    let place = Place::new();
+    let mut scene = Scene::new(&place);
+    let held = scene.submit([Kind::Hold { gate: 0 }, Kind::EscapeAndHold { gate: 1 }]);
+    let mut first = scene.start(2, LONG_LEASE, "");
+    scene.wait_until_running(&held, PATIENCE);
+    let zygote = zygote(&first);
+    zygote.signal(libc::SIGSTOP).unwrap();
+    // The slot of the job that ends asks for its next process.
+    scene.open_gate(0);
+    until("the first job's end", PATIENCE, || {
+        (scene.witness.endings() == 1).then_some(())
+    });
+    first.kill();
+    zygote.signal(libc::SIGCONT).unwrap();
+    first.leaves_nothing();
+    scene.bury();
+    scene.open_gate(1);
+    drop(first);
+    scene.finish();
+}

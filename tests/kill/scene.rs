@@ -63,6 +63,16 @@ impl<'a> Scene<'a> {
 
     /// Starts a supervisor; `fault` is armed, if it is not empty.
     pub(crate) fn start(&self, processes: u16, lease: &str, fault: &str) -> Supervisor<'a> {
+        self.start_with(processes, lease, ("BULKHEAD_TEST_FAULT", fault))
+    }
+
+    /// Starts a supervisor with one variable more in its environment.
+    pub(crate) fn start_with(
+        &self,
+        processes: u16,
+        lease: &str,
+        (name, value): (&str, &str),
+    ) -> Supervisor<'a> {
         let processes = processes.to_string();
         let arguments = ["--processes", &processes, "--lease", lease];
         let quiet = ["--patience", "100ms", "--log-level", "warn"];
@@ -70,7 +80,7 @@ impl<'a> Scene<'a> {
             .tasks_of("chaos-child")
             .args(arguments)
             .args(quiet)
-            .env("BULKHEAD_TEST_FAULT", fault)
+            .env(name, value)
             .start()
     }
 

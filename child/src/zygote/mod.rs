@@ -85,7 +85,10 @@ fn serve(control: &Control, registry: &Registry) -> Result<(), Failed> {
     loop {
         match control.hear() {
             Ok(Some((ToZygote::Fork(fork), descriptors))) => {
-                answer(control, registry, &prepared, fork, descriptors).step("answer")?;
+                // What the supervisor asked for before it died can still be read, not answered.
+                if answer(control, registry, &prepared, fork, descriptors).is_err() {
+                    return prepared.kill_everything().step("kill the tasks");
+                }
             }
             Ok(Some((ToZygote::Setup(_), _))) => {}
             Ok(Some((ToZygote::Retire, _))) => return Ok(()),

@@ -97,6 +97,7 @@ fn natures() -> impl Strategy<Value = Nature> {
         40 => (0..5_u16).prop_map(|after| Some((after, Sweep::Clean))),
         1 => (0..6000_u16).prop_map(|after| Some((after, Sweep::Clean))),
         1 => (0..5_u16).prop_map(|after| Some((after, Sweep::Unkillable))),
+        3 => (0..5_u16).prop_map(|after| Some((after, Sweep::Files))),
         1 => Just(None),
     ];
     let job = (prop_oneof![3 => 0..60_u16, 1 => 0..800_u16], deed);

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use super::{cgroup, home};
 
-/// Ends and removes all of it. `below` is where supervisors make their cgroups.
+/// Ends and removes all of it; how many of the dead have left something that cannot be removed
+/// yet, as the zygote of one that died just now may still start a process. `below` is where
+/// supervisors make their cgroups.
 ///
 /// # Errors
-/// When the place of all runs cannot be used. What cannot be removed stays for the next time.
-pub(crate) fn clear_up(below: Option<&Path>) -> io::Result<()> {
+/// When the place of all runs cannot be used.
+pub(crate) fn clear_up(below: Option<&Path>) -> io::Result<usize> {
     home::clear_dead_runs(|dead| below.is_none_or(|below| cgroup::clear_after(below, dead)))
 }

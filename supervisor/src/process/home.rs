@@ -9,7 +9,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
+use crossbeam::channel::Sender;
 use nix::dir::{Dir, Type};
 use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod};
@@ -82,22 +84,22 @@ impl RunDirectory {
 
 /// Removes what is left of runs whose supervisor is dead. `clear` is called for each while its
 /// directory is locked, and says whether nothing of it lives any more; if not, the directory stays
-/// for the next start.
-pub(crate) fn clear_dead_runs(mut clear: impl FnMut(&str) -> bool) -> io::Result<()> {
+/// for the next time. How many stay.
+pub(crate) fn clear_dead_runs(mut clear: impl FnMut(&str) -> bool) -> io::Result<usize> {
     let base = base()?;
     let _gate = gate(&base)?;
+    let mut left = 0;
     for entry in fs::read_dir(&base)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        if let Ok(Some(_lock)) = lock(&entry.path())
-            && clear(&name)
-        {
-            let _ = remove_all(&entry.path());
+        if let Ok(Some(_lock)) = lock(&entry.path()) {
+            let is_gone = clear(&name) && remove_all(&entry.path()).is_ok();
+            left += usize::from(!is_gone);
         }
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Whether a private directory is gone or as good as new: empty, without attributes or access
@@ -254,8 +256,12 @@ fn entries(directory: BorrowedFd<'_>) -> io::Result<Vec<(std::ffi::CString, bool
 type Done = dyn Fn(u64, io::Result<()>) + Send + Sync;
 
 /// Removes directories that are not empty, each on a thread of its own: a hostile task can make
-/// one that takes minutes, and nobody else's verdict waits for it. At most one per slot.
-pub(crate) struct Cleaner(Arc<Done>);
+/// one that takes minutes, and nobody else's verdict waits for it. At most one per slot. Where no
+/// thread can be had, as a fork bomb leaves none, they go to one that has been there all along.
+pub(crate) struct Cleaner {
+    done: Arc<Done>,
+    reserve: Sender<(u64, PathBuf)>,
+}
 
 impl fmt::Debug for Cleaner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -265,19 +271,33 @@ impl fmt::Debug for Cleaner {
 
 impl Cleaner {
     /// `done` is told each generation whose directory is gone, or not.
-    pub(crate) fn new(done: impl Fn(u64, io::Result<()>) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(done))
+    ///
+    /// # Errors
+    /// When not even the first thread can be started.
+    pub(crate) fn start(
+        done: impl Fn(u64, io::Result<()>) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let done: Arc<Done> = Arc::new(done);
+        // One entry per slot at the most: a slot waits for its sweep.
+        let (reserve, inbox) = crossbeam::channel::unbounded::<(u64, PathBuf)>();
+        let tell = Arc::clone(&done);
+        let body = move || {
+            for (generation, path) in inbox {
+                tell(generation, remove_all(&path));
+            }
+        };
+        thread::Builder::new().name("cleaner".into()).spawn(body)?;
+        Ok(Self { done, reserve })
     }
 
     /// Begins to remove a directory.
     pub(crate) fn remove(&self, generation: u64, path: PathBuf) {
-        let done = Arc::clone(&self.0);
-        let body = move || done(generation, remove_all(&path));
-        let thread = std::thread::Builder::new()
-            .name("cleaner".into())
-            .spawn(body);
-        if let Err(error) = thread {
-            (self.0)(generation, Err(error));
+        let (tell, of) = (Arc::clone(&self.done), path.clone());
+        let body = move || tell(generation, remove_all(&of));
+        let alone = thread::Builder::new().name("cleaner".into()).spawn(body);
+        if alone.is_err() {
+            // That thread lives as long as this sender.
+            let _ = self.reserve.send((generation, path));
         }
     }
 }

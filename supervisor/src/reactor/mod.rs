@@ -6,6 +6,7 @@ mod hear;
 mod nursery;
 mod perform;
 mod place;
+mod sweep;
 mod verdict;
 
 use std::collections::HashMap;
@@ -84,6 +85,17 @@ pub(crate) struct Parts {
     pub registrar: Registrar,
 }
 
+/// Why the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finished {
+    /// It was told to, and everything that ran has ended.
+    Drained,
+    /// It was told to, and jobs were given back unfinished.
+    Released,
+    /// Every slot was retired after something that could not be killed or removed.
+    AllRetired,
+}
+
 /// The loop's state.
 #[derive(Debug)]
 pub(crate) struct Reactor {
@@ -143,9 +155,9 @@ impl Reactor {
             }
         }
         let done = parts.notices.clone();
-        let cleaner = Cleaner::new(move |generation, removed| {
+        let cleaner = Cleaner::start(move |generation, removed| {
             done.send(Notice::Cleaned(generation, removed));
-        });
+        })?;
         Ok(Self {
             epoll,
             timer,
@@ -183,8 +195,8 @@ impl Reactor {
         })
     }
 
-    /// Runs until every slot is gone; whether jobs were given back unfinished.
-    pub(crate) fn run(mut self) -> io::Result<bool> {
+    /// Runs until every slot is gone.
+    pub(crate) fn run(mut self) -> io::Result<Finished> {
         let start = Now::read();
         self.start_zygote(start);
         self.tell(start, Input::Tick);
@@ -204,7 +216,14 @@ impl Reactor {
             self.keep_time(Now::read());
         }
         self.close_down();
-        Ok(self.has_released)
+        if !self.is_stopping {
+            return Ok(Finished::AllRetired);
+        }
+        Ok(if self.has_released {
+            Finished::Released
+        } else {
+            Finished::Drained
+        })
     }
 
     fn handle(&mut self, token: u64, now: Now) {

@@ -9,6 +9,9 @@ use crate::pool::{Action, Actions, Answer, Force, Input, Limits, LinkEvent, Pool
 /// Ticks that one instant may need: a deadline, no patience, and a kill that is given up at once.
 const TICKS_AT_ONCE: u32 = 4;
 
+/// From "its files are being removed" to "they are", in milliseconds: longer than a kill may take.
+const FILES_TAKE: u16 = 8000;
+
 /// How a process behaves. Times in milliseconds; `None` = never.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Nature {
@@ -192,6 +195,9 @@ impl World {
             Action::Sweep(seat) => {
                 if let Some((after, sweep)) = self.nature(seat).sweep {
                     self.plan(after, Input::Swept(seat, sweep));
+                    if sweep == Sweep::Files {
+                        self.plan(after + FILES_TAKE, Input::Swept(seat, Sweep::Clean));
+                    }
                 }
             }
             Action::Finish { .. } | Action::Release(_) | Action::Forget(_) => {}
