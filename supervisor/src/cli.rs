@@ -149,7 +149,7 @@ pub(crate) struct RunArgs {
     /// Tasks see PATH, LANG, LC_*, TZ and what is named here, nothing else.
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Processes")]
     pub env: Vec<OsString>,
-    /// Start tasks in this directory (default: a private, empty one).
+    /// Start tasks in this directory (default: the one the supervisor was started in).
     #[arg(long, value_name = "DIR", help_heading = "Processes")]
     pub cwd: Option<PathBuf>,
 

@@ -38,7 +38,7 @@ pub(crate) struct RunConfig {
     pub memory: Option<u64>,
     /// The whole environment of tasks.
     pub env: Vec<(OsString, OsString)>,
-    /// Where they start; absolute. `None` for a private directory.
+    /// Where they start; absolute. `None` for where the supervisor was started.
     pub cwd: Option<PathBuf>,
     /// From SIGTERM to SIGKILL.
     pub patience: Duration,
