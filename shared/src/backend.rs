@@ -40,7 +40,7 @@ pub enum Durability {
 /// What to open.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `sqlite:PATH`, `sqlite::memory:`.
+    /// `sqlite:PATH`, `sqlite::memory:`, `redis://host:6379/0` and its like.
     pub url: String,
     /// Everything of one installation.
     pub namespace: Namespace,
@@ -71,17 +71,22 @@ impl Options {
 /// # Errors
 /// [`BrokerError::Refused`] for a URL that no backend knows or a store that may not be used.
 pub fn open(options: &Options) -> Result<Backend, BrokerError> {
+    #[cfg_attr(not(feature = "sqlite"), expect(unused_variables, reason = "a path is SQLite's"))]
     let (scheme, rest) = options.url.split_once(':').unwrap_or((&options.url, ""));
     match scheme {
         #[cfg(feature = "sqlite")]
         "sqlite" => crate::sqlite::open(rest, options),
+        #[cfg(feature = "redis")]
+        "redis" | "rediss" | "redis+unix" | "unix" | "redis+sentinel" | "rediss+sentinel"
+        | "redis+cluster" | "rediss+cluster" => crate::redis::open(&options.url, options),
         _ => Err(BrokerError::Refused {
             // Not the whole URL: it may hold a password.
             reason: format!(
                 "no backend is called `{}`",
                 scheme.chars().take(32).collect::<String>()
             ),
-            way_out: "write `sqlite:PATH`, such as `sqlite:bulkhead.db`".into(),
+            way_out: "write `sqlite:PATH`, such as `sqlite:bulkhead.db`, or `redis://host:6379/0`"
+                .into(),
         }),
     }
 }

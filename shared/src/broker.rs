@@ -289,14 +289,40 @@ impl std::os::fd::AsFd for Interrupt {
     }
 }
 
+/// What a bell is to be heard for. A store may ring for more than that.
+#[derive(Debug, Clone, Copy)]
+pub enum Listen<'a> {
+    /// Jobs for a supervisor, and revocations of those it holds. Of several that wait for the
+    /// same work a store need wake only one.
+    Work {
+        /// Who waits.
+        owner: SupervisorId,
+        /// For what.
+        selection: &'a Selection,
+    },
+    /// Anything that becomes of these jobs.
+    Jobs(&'a [Uuid]),
+}
+
+/// What of it matters now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heed {
+    /// All of it.
+    Everything,
+    /// There is no room for work: it is left to others, revocations alone are heard.
+    Revocations,
+}
+
 /// Hears commits by anybody. Made before the last empty look, so that no commit is missed.
 pub trait Bell: Send + fmt::Debug {
-    /// Waits until something is committed, `interrupt` is raised or `at_most` has passed.
+    /// Waits until something is committed that it listens for, `interrupt` is raised or `at_most`
+    /// has passed. May wake without a reason.
     ///
     /// # Errors
     /// When the store is away.
     fn wait(
         &mut self,
+        heed: Heed,
         interrupt: Option<&Interrupt>,
         at_most: Duration,
     ) -> Result<Wake, BrokerError>;
@@ -382,9 +408,9 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// [`BrokerError`].
     fn prune(&self, limit: usize) -> Result<usize, BrokerError>;
 
-    /// Starts listening to commits.
+    /// Starts listening.
     ///
     /// # Errors
     /// [`BrokerError`].
-    fn bell(&self) -> Result<Box<dyn Bell>, BrokerError>;
+    fn bell(&self, listen: Listen<'_>) -> Result<Box<dyn Bell>, BrokerError>;
 }

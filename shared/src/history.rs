@@ -83,3 +83,22 @@ impl History {
         self.attempts.drain(..surplus);
     }
 }
+
+/// The counters of a history that budgets are counted by.
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+const BUDGETS: [&str; 5] = ["errors", "crashes", "lost", "released", "retries"];
+
+/// A stored history with its counters at zero. What this version does not know stays as it is.
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+pub(crate) fn with_fresh_budgets(history: Vec<u8>) -> Vec<u8> {
+    use serde_json::Value;
+    let Ok(Value::Object(mut object)) = serde_json::from_slice(&history) else {
+        return history;
+    };
+    for budget in BUDGETS {
+        if let Some(count) = object.get_mut(budget) {
+            *count = Value::from(0);
+        }
+    }
+    serde_json::to_vec(&object).unwrap_or(history)
+}

@@ -1,8 +1,8 @@
 //! What Bulkhead's supervisor, its children and its producers share.
 //!
 //! Without features this crate is data: names, messages, policies, outcomes, the wire. The
-//! feature `store` adds the traits over a store and the [`client`], `sqlite` (default) the
-//! embedded store behind them.
+//! feature `store` adds the traits over a store and the [`client`]; behind them are `sqlite`, the
+//! embedded store, and `redis`, the one for many machines. Both are on by default.
 #![deny(unsafe_code)]
 
 pub mod backoff;
@@ -31,10 +31,15 @@ pub mod catalog;
 pub mod client;
 #[cfg(feature = "store")]
 pub mod fault;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(feature = "store")]
 pub mod status;
+
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+mod wake;
 
 pub use message::{Message, MessageBuilder, MessageError};
 pub use name::{Namespace, QueueName, TaskName};

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use bulkhead_shared::backend::{Options, open};
-use bulkhead_shared::broker::{Claim, Selection, Settlement, SupervisorId};
+use bulkhead_shared::broker::{Claim, Heed, Listen, Selection, Settlement, SupervisorId};
 use bulkhead_shared::history::History;
 use bulkhead_shared::outcome::{Cause, Ended, ErrorDetails, Outcome, Usage};
 use bulkhead_shared::policy::{Defaults, Policy};
@@ -368,9 +368,9 @@ fn a_wait_prints_results_in_the_order_of_submission() {
 /// Until so many jobs are stored. Bounded by the time a test may take.
 fn wait_for_jobs(place: &Place, count: usize) {
     let backend = open(&Options::new(&place.url())).unwrap();
-    let mut bell = backend.broker.bell().unwrap();
+    let mut bell = backend.broker.bell(Listen::Jobs(&[])).unwrap();
     let all = bulkhead_shared::catalog::Filter::default();
     while backend.catalog.list(&all, count).unwrap().len() < count {
-        bell.wait(None, Duration::from_millis(100)).unwrap();
+        bell.wait(Heed::Everything, None, Duration::from_millis(100)).unwrap();
     }
 }

@@ -7,6 +7,8 @@ pub enum Kind {
     SqliteFile,
     /// A private store in memory.
     SqliteMemory,
+    /// One Redis server.
+    Redis,
 }
 
 /// Runs a test on every backend: `for_each_backend!(what_it_shows, |scene| { ... });`.
@@ -24,6 +26,10 @@ macro_rules! for_each_backend {
             #[test]
             fn on_sqlite_memory() {
                 play(&$crate::Scene::new($crate::Kind::SqliteMemory));
+            }
+            #[test]
+            fn on_redis() {
+                play(&$crate::Scene::new($crate::Kind::Redis));
             }
         }
     };

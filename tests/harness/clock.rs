@@ -15,6 +15,7 @@ struct Hands {
     wall: Timestamp,
     since_boot: Duration,
     boot_id: [u8; 16],
+    latest: Timestamp,
 }
 
 impl TestClock {
@@ -28,6 +29,7 @@ impl TestClock {
             wall: Self::START,
             since_boot: Duration::from_secs(1000),
             boot_id: [1; 16],
+            latest: Self::START,
         }))
     }
 
@@ -46,6 +48,16 @@ impl TestClock {
     /// Sets the wall clock alone.
     pub fn set_wall(&self, wall: Timestamp) {
         self.hands(|hands| hands.wall = wall);
+    }
+
+    /// The latest time that the wall clock has shown, and the time since boot: what a server's
+    /// clock is, as long as nobody sets that one back.
+    #[must_use]
+    pub fn forward(&self) -> (Timestamp, Duration) {
+        self.hands(|hands| {
+            hands.latest = hands.latest.max(hands.wall);
+            (hands.latest, hands.since_boot)
+        })
     }
 
     /// Starts the machine anew: the boot clock begins again, the wall clock goes on.

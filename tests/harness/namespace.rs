@@ -65,6 +65,14 @@ pub(crate) fn spawn_in(
     })
 }
 
+/// Starts `command` so that the kernel kills it when this thread ends.
+pub(crate) fn spawn_bound(command: &mut Command) -> io::Result<Child> {
+    let bind = || Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL)?);
+    // SAFETY: it makes one system call.
+    unsafe { command.pre_exec(bind) };
+    command.spawn()
+}
+
 /// At most so many processes for all that is started in it; removed when it is dropped.
 #[derive(Debug)]
 pub struct ProcessLimit(PathBuf);

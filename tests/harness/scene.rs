@@ -12,9 +12,9 @@ use bulkhead_shared::broker::{
 use bulkhead_shared::catalog::{JobRow, State};
 use bulkhead_shared::message::MessageBuilder;
 use bulkhead_shared::retry::Move;
-use bulkhead_shared::{Message, Namespace, QueueName, Uuid, sqlite};
+use bulkhead_shared::{Message, Namespace, QueueName, Uuid, redis, sqlite};
 
-use crate::{Kind, TestClock, queue, settlement, supervisor, task};
+use crate::{Kind, TestClock, queue, redis_server, settlement, supervisor, task};
 
 /// The lease of claims in tests.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -65,8 +65,10 @@ impl Scene {
     #[must_use]
     pub fn again(&self) -> Backend {
         match self.kind {
-            Kind::SqliteFile => open(self.kind, &self.path(), &self.clock, "bulkhead"),
             Kind::SqliteMemory => self.store.clone(),
+            Kind::SqliteFile | Kind::Redis => {
+                open(self.kind, &self.path(), &self.clock, "bulkhead")
+            }
         }
     }
 
@@ -180,10 +182,25 @@ fn open(kind: Kind, path: &std::path::Path, clock: &Arc<TestClock>, namespace: &
     let path = match kind {
         Kind::SqliteFile => path.to_str().unwrap(),
         Kind::SqliteMemory => ":memory:",
+        Kind::Redis => return open_redis(path, clock, namespace),
     };
     let options = Options {
         namespace: Namespace::new(namespace).unwrap(),
         ..Options::new(path)
     };
     sqlite::open_with_clock(path, &options, Arc::clone(clock) as _).unwrap()
+}
+
+/// The scenes of a process share a server; each has namespaces of its own, from the name of its
+/// directory, of which there is only one.
+fn open_redis(path: &std::path::Path, clock: &Arc<TestClock>, namespace: &str) -> Backend {
+    let scene = path.parent().and_then(|dir| dir.file_name()).unwrap();
+    let namespace = format!("{}/{namespace}", scene.to_str().unwrap());
+    let url = redis_server::shared().url();
+    let options = Options {
+        namespace: Namespace::new(&namespace).unwrap(),
+        ..Options::new(&url)
+    };
+    let clock = Arc::clone(clock);
+    redis::open_with_clock(&url, &options, Arc::new(move || clock.forward())).unwrap()
 }

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::{Client, ClientError};
-use crate::broker::{Interrupt, Wake};
+use crate::broker::{Heed, Interrupt, Listen, Wake};
 use crate::status::{JobStatus, Status};
 use crate::time::Now;
 
@@ -97,7 +97,8 @@ impl Client {
     ) -> Result<(), E> {
         let until = wait.within.and_then(|within| now().checked_add(within));
         // Before the first look, so that no commit after it goes unheard.
-        let mut bell = self.backend.broker.bell().map_err(ClientError::from)?;
+        let bell = self.backend.broker.bell(Listen::Jobs(uuids));
+        let mut bell = bell.map_err(ClientError::from)?;
         let mut places: Vec<usize> = (0..uuids.len()).collect();
         loop {
             let before = now();
@@ -116,7 +117,7 @@ impl Client {
             }
             let at_most = left.unwrap_or(POLL).min(POLL);
             let woken = bell
-                .wait(wait.interrupt, at_most)
+                .wait(Heed::Everything, wait.interrupt, at_most)
                 .map_err(ClientError::from)?;
             if woken == Wake::Interrupted {
                 return Err(E::from(ClientError::Interrupted { waiting: waiting() }));

@@ -1,17 +1,17 @@
 //! The bell: one byte is written to `<db>.bell` after each commit that others may wait for.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use crate::broker::{Bell, BrokerError, Interrupt, Wake};
+use crate::broker::{Bell, BrokerError, Heed, Interrupt, Wake};
+use crate::wake::wait;
 
 /// How often a listener looks by itself where the kernel has no more watches to give.
 const WITHOUT_WATCH: Duration = Duration::from_millis(250);
@@ -86,7 +86,12 @@ pub(super) fn listen_in_memory(
 }
 
 impl Bell for FileBell {
-    fn wait(&mut self, by: Option<&Interrupt>, at_most: Duration) -> Result<Wake, BrokerError> {
+    fn wait(
+        &mut self,
+        _: Heed,
+        by: Option<&Interrupt>,
+        at_most: Duration,
+    ) -> Result<Wake, BrokerError> {
         let wake = wait(Some(self.0.as_fd()), by, at_most)?;
         // Drain, so that what is heard once does not wake again.
         while self.0.read_events().is_ok() {}
@@ -95,7 +100,12 @@ impl Bell for FileBell {
 }
 
 impl Bell for MemoryBell {
-    fn wait(&mut self, by: Option<&Interrupt>, at_most: Duration) -> Result<Wake, BrokerError> {
+    fn wait(
+        &mut self,
+        _: Heed,
+        by: Option<&Interrupt>,
+        at_most: Duration,
+    ) -> Result<Wake, BrokerError> {
         let wake = wait(Some(self.0.as_fd()), by, at_most)?;
         self.0.clear();
         Ok(wake)
@@ -103,39 +113,17 @@ impl Bell for MemoryBell {
 }
 
 impl Bell for BlindBell {
-    fn wait(&mut self, by: Option<&Interrupt>, at_most: Duration) -> Result<Wake, BrokerError> {
+    fn wait(
+        &mut self,
+        _: Heed,
+        by: Option<&Interrupt>,
+        at_most: Duration,
+    ) -> Result<Wake, BrokerError> {
         match wait(None, by, at_most.min(WITHOUT_WATCH))? {
             Wake::TimedOut if at_most > WITHOUT_WATCH => Ok(Wake::Bell),
             wake => Ok(wake),
         }
     }
-}
-
-fn wait(
-    bell: Option<BorrowedFd<'_>>,
-    interrupt: Option<&Interrupt>,
-    at_most: Duration,
-) -> Result<Wake, BrokerError> {
-    let watched = [bell, interrupt.map(AsFd::as_fd)];
-    let mut fds: Vec<PollFd<'_>> = watched
-        .iter()
-        .flatten()
-        .map(|fd| PollFd::new(*fd, PollFlags::POLLIN))
-        .collect();
-    // Rounded up: waking a moment early would make the caller spin.
-    let ms = i32::try_from(at_most.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
-    let timeout = PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX);
-    match poll(&mut fds, timeout) {
-        Ok(0) | Err(Errno::EINTR) => return Ok(Wake::TimedOut),
-        Ok(_) => {}
-        Err(error) => return Err(away(error)),
-    }
-    let is_interrupted = interrupt.is_some() && fds.last().is_some_and(|fd| fd.any() == Some(true));
-    Ok(if is_interrupted {
-        Wake::Interrupted
-    } else {
-        Wake::Bell
-    })
 }
 
 fn away(error: Errno) -> BrokerError {

@@ -1,6 +1,5 @@
 //! What users do to jobs from outside, and what is forgotten in time.
 
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::claim::bound;
@@ -8,10 +7,8 @@ use super::clock::stored_length;
 use super::ledger::Ledger;
 use crate::broker::Revocation;
 use crate::catalog::KeptResult;
+use crate::history::with_fresh_budgets;
 use crate::policy::VERDICT_KEPT;
-
-/// The counters of a history that budgets are counted by.
-const BUDGETS: [&str; 5] = ["errors", "crashes", "lost", "released", "retries"];
 
 impl Ledger {
     /// Rows of ours with that uuid, newest first.
@@ -135,17 +132,4 @@ const fn weight(answer: Revocation) -> u8 {
         Revocation::Ended => 3,
         Revocation::Told => 4,
     }
-}
-
-/// The history with its counters at zero. What this version does not know stays as it is.
-fn with_fresh_budgets(history: Vec<u8>) -> Vec<u8> {
-    let Ok(Value::Object(mut object)) = serde_json::from_slice(&history) else {
-        return history;
-    };
-    for budget in BUDGETS {
-        if let Some(count) = object.get_mut(budget) {
-            *count = Value::from(0);
-        }
-    }
-    serde_json::to_vec(&object).unwrap_or(history)
 }

@@ -17,7 +17,7 @@ use super::submit::Entry;
 use super::trouble::translate;
 use super::writer::{Urgency, Writer};
 use crate::broker::{
-    Bell, Broker, BrokerError, Claim, Claimed, Interrupt, Note, Overdue, Presence, Receipt,
+    Bell, Broker, BrokerError, Claim, Claimed, Interrupt, Listen, Note, Overdue, Presence, Receipt,
     Renewal, Revocation, Selection, Settlement, Submission, Submitted, SupervisorId, Turned,
 };
 use crate::catalog::{Catalog, Filter, JobRow, KeptResult, QueueCounts};
@@ -191,7 +191,7 @@ impl Broker for Store {
             .write(Urgency::Usual, move |ledger| ledger.prune(limit))
     }
 
-    fn bell(&self) -> Result<Box<dyn Bell>, BrokerError> {
+    fn bell(&self, _: Listen<'_>) -> Result<Box<dyn Bell>, BrokerError> {
         match &self.kind {
             Kind::File { files, .. } => Ok(bell::listen(&files.beside(".bell"))),
             Kind::Memory(listeners) => bell::listen_in_memory(listeners),

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bulkhead_shared::broker::{
-    Bell, Broker, BrokerError, Claim, Interrupt, Selection, Settlement, SupervisorId, Turned, Wake,
+    Bell, Broker, BrokerError, Claim, Heed, Interrupt, Listen, Selection, Settlement, SupervisorId,
+    Turned, Wake,
 };
 use bulkhead_shared::fault;
 use bulkhead_shared::outcome::{Ended, Outcome, Usage};
@@ -121,6 +122,7 @@ pub(crate) fn queue(setting: Setting) -> Result<(Queue, impl FnOnce() + Send), n
         is_waiting,
         room,
         serving: None,
+        serves_anew: false,
         pending: VecDeque::new(),
         next_ticket: 0,
         must_look: true,
@@ -146,6 +148,8 @@ struct Thread {
     is_waiting: Arc<AtomicBool>,
     room: Arc<Room>,
     serving: Option<(Selection, Rules)>,
+    /// The bell listens for something else.
+    serves_anew: bool,
     pending: VecDeque<Pending>,
     next_ticket: u64,
     /// The store may hold something for us.
@@ -210,6 +214,7 @@ impl Thread {
                 Ok(Order::Forget(ticket)) => self.setting.held.remove(ticket),
                 Ok(Order::Serve(selection, rules)) => {
                     self.serving = Some((selection, rules));
+                    self.serves_anew = true;
                     self.must_look = true;
                 }
                 Ok(Order::Stop) | Err(TryRecvError::Disconnected) => {
@@ -242,8 +247,13 @@ impl Thread {
             self.is_waiting.store(false, Ordering::SeqCst);
             return;
         }
+        let heed = if self.room_to_claim() > 0 {
+            Heed::Everything
+        } else {
+            Heed::Revocations
+        };
         let woken = match self.bell(bell) {
-            Ok(bell) => bell.wait(Some(&self.interrupt), at_most),
+            Ok(bell) => bell.wait(heed, Some(&self.interrupt), at_most),
             Err(error) => Err(error),
         };
         self.is_waiting.store(false, Ordering::SeqCst);
@@ -258,11 +268,20 @@ impl Thread {
     }
 
     fn bell<'a>(
-        &self,
+        &mut self,
         bell: &'a mut Option<Box<dyn Bell>>,
     ) -> Result<&'a mut Box<dyn Bell>, BrokerError> {
-        if bell.is_none() {
-            *bell = Some(self.setting.broker.bell()?);
+        if bell.is_none() || self.serves_anew {
+            let nothing = Selection {
+                queues: Vec::new(),
+                tasks: Vec::new(),
+            };
+            let listen = Listen::Work {
+                owner: self.setting.owner,
+                selection: self.serving.as_ref().map_or(&nothing, |(selection, _)| selection),
+            };
+            *bell = Some(self.setting.broker.bell(listen)?);
+            self.serves_anew = false;
         }
         Ok(bell.as_mut().expect("made one line above"))
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bulkhead_shared::Uuid;
 use bulkhead_shared::broker::{
-    Bell, Broker, BrokerError, Claim, Claimed, Note, Overdue, Presence, Receipt, Renewal,
+    Bell, Broker, BrokerError, Claim, Claimed, Listen, Note, Overdue, Presence, Receipt, Renewal,
     Revocation, Settled, Settlement, Submission, Submitted, SupervisorId, Turned,
 };
 use bulkhead_shared::retry::Move;
@@ -195,7 +195,7 @@ impl Broker for Flaky {
         self.call(Call::Prune, |inner| inner.prune(limit))
     }
 
-    fn bell(&self) -> Result<Box<dyn Bell>, BrokerError> {
-        self.call(Call::Bell, |inner| inner.bell())
+    fn bell(&self, listen: Listen<'_>) -> Result<Box<dyn Bell>, BrokerError> {
+        self.call(Call::Bell, |inner| inner.bell(listen))
     }
 }

@@ -1,0 +1,75 @@
+//! Answers for the trait by running scripts.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::bell;
+use super::store::Store;
+use crate::broker::{
+    Bell, Broker, BrokerError, Claim, Claimed, Listen, Note, Overdue, Presence, Receipt, Renewal,
+    Revocation, Settlement, Submission, Submitted, SupervisorId, Turned,
+};
+
+impl Broker for Store {
+    fn submit(&self, batch: &[Submission<'_>]) -> Result<Vec<Submitted>, BrokerError> {
+        self.store_all(batch)
+    }
+
+    fn turn(
+        &self,
+        settlements: Vec<Settlement>,
+        claim: Option<Claim<'_>>,
+    ) -> Result<Turned, BrokerError> {
+        self.settle_and_claim(&settlements, claim)
+    }
+
+    fn renew(&self, receipts: &[Receipt], lease: Duration) -> Result<Vec<Renewal>, BrokerError> {
+        self.extend(receipts, lease)
+    }
+
+    fn note(&self, notes: &[Note]) -> Result<(), BrokerError> {
+        self.write_notes(notes)
+    }
+
+    fn take_over(
+        &self,
+        what: &Overdue<'_>,
+        owner: SupervisorId,
+        limit: usize,
+        lease: Duration,
+    ) -> Result<Vec<Claimed>, BrokerError> {
+        self.take(what, owner, limit, lease)
+    }
+
+    fn revoke(&self, uuid: Uuid, skip_if_running: bool) -> Result<Revocation, BrokerError> {
+        self.revoke_everywhere(uuid, skip_if_running)
+    }
+
+    fn remove(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
+        self.remove_everywhere(uuids)
+    }
+
+    fn retry_dead(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
+        self.revive_everywhere(uuids)
+    }
+
+    fn announce(&self, presence: &Presence) -> Result<(), BrokerError> {
+        self.say_alive(presence)
+    }
+
+    fn leave(&self, id: SupervisorId) -> Result<(), BrokerError> {
+        self.say_gone(id)
+    }
+
+    fn prune(&self, limit: usize) -> Result<usize, BrokerError> {
+        self.forget_the_past(limit)
+    }
+
+    fn bell(&self, listen: Listen<'_>) -> Result<Box<dyn Bell>, BrokerError> {
+        match listen {
+            Listen::Work { owner, selection } => bell::for_work(self, owner, selection),
+            Listen::Jobs(uuids) => bell::for_jobs(self, uuids),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What users do to jobs from outside, and what is forgotten in time.
+
+use redis::Value;
+use uuid::Uuid;
+
+use super::answer::count;
+use super::record::{Record, name};
+use super::script::{PRUNE, REMOVE, REVIVE, REVOKE};
+use super::store::Store;
+use crate::broker::{BrokerError, Revocation};
+use crate::history::with_fresh_budgets;
+use crate::policy::VERDICT_KEPT;
+use crate::time::millis;
+
+impl Store {
+    pub(super) fn revoke_everywhere(
+        &self,
+        uuid: Uuid,
+        skip: bool,
+    ) -> Result<Revocation, BrokerError> {
+        let queues = self.all_queues()?;
+        let answers = self.on_each(&queues, &REVOKE, |call| {
+            call.arg(name(uuid))
+                .arg(if skip { "1" } else { "0" })
+                .number(millis(VERDICT_KEPT));
+        })?;
+        // Of several jobs with one uuid, the answer that matters most.
+        let most = answers.iter().filter_map(|one| count(one).ok()).max();
+        Ok(match most {
+            Some(1) => Revocation::AlreadyEnded,
+            Some(2) => Revocation::Skipped,
+            Some(3) => Revocation::Ended,
+            Some(4) => Revocation::Told,
+            _ => Revocation::Unknown,
+        })
+    }
+
+    pub(super) fn remove_everywhere(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
+        let queues = self.all_queues()?;
+        let answers = self.on_each(&queues, &REMOVE, |call| {
+            for uuid in uuids {
+                call.arg(name(*uuid));
+            }
+        })?;
+        self.sum(&answers)
+    }
+
+    pub(super) fn revive_everywhere(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
+        let mut calls = Vec::new();
+        let queues = self.all_queues()?;
+        for (queue, uuid, found) in self.find(&queues, uuids)? {
+            let record = Record::new(&found.record).map_err(|trouble| self.say(&trouble))?;
+            if record.state() == b'D' {
+                let mut call = self.script(&REVIVE, queue);
+                call.arg(name(uuid))
+                    .arg(record.key())
+                    .arg(with_fresh_budgets(record.history().to_vec()));
+                calls.push(call);
+            }
+        }
+        let answers = self.lines.run(&calls)?;
+        self.sum(&answers)
+    }
+
+    pub(super) fn forget_the_past(&self, limit: usize) -> Result<usize, BrokerError> {
+        let mut forgotten = 0;
+        for queue in self.all_queues()? {
+            if forgotten == limit {
+                return Ok(forgotten);
+            }
+            let mut call = self.script(&PRUNE, &queue);
+            call.number(u64::try_from(limit - forgotten).unwrap_or(u64::MAX));
+            forgotten += self.sum(&[self.on_one(call)?])?;
+        }
+        if forgotten < limit {
+            forgotten += self.forget_the_dead(limit - forgotten)?;
+        }
+        Ok(forgotten)
+    }
+
+    fn sum(&self, answers: &[Value]) -> Result<usize, BrokerError> {
+        let mut sum = 0;
+        for answer in answers {
+            let one = count(answer).map_err(|trouble| self.say(&trouble))?;
+            sum += usize::try_from(one).unwrap_or(usize::MAX);
+        }
+        Ok(sum)
+    }
+}

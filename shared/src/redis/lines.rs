@@ -1,0 +1,118 @@
+//! Connections for the next call. Each call has one to itself; one that failed is not used again.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use redis::Value;
+
+use super::address::Address;
+use super::call::Call;
+use super::line::Line;
+use super::trouble::Trouble;
+use crate::broker::BrokerError;
+use crate::name::QueueName;
+use crate::time::Now;
+
+/// Connections kept for the next caller; more are made when more call at once.
+const KEPT: usize = 8;
+
+/// A connection that was idle for so long may have been closed by the server, or by what lies
+/// between; it is asked before it is used.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// Connections of one kind to one store.
+#[derive(Debug)]
+pub(super) struct Lines {
+    pub(super) address: Address,
+    pub(super) place: String,
+    idle: Mutex<Vec<(Line, Instant)>>,
+    /// Queues that this process has told the store of, since it connected last.
+    told: Mutex<HashSet<QueueName>>,
+}
+
+impl Lines {
+    pub(super) fn new(address: Address) -> Self {
+        Self {
+            place: address.show(),
+            address,
+            idle: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// Runs all of it in one round trip; once.
+    pub(super) fn run(&self, calls: &[Call]) -> Result<Vec<Value>, BrokerError> {
+        self.attempt(calls)
+            .map_err(|trouble| trouble.translate(&self.place))
+    }
+
+    /// Runs what may be run twice: a second time if the connection breaks.
+    pub(super) fn run_again(&self, calls: &[Call]) -> Result<Vec<Value>, BrokerError> {
+        match self.attempt(calls) {
+            Err(Trouble::Broken(_)) => self.run(calls),
+            done => done.map_err(|trouble| trouble.translate(&self.place)),
+        }
+    }
+
+    fn attempt(&self, calls: &[Call]) -> Result<Vec<Value>, Trouble> {
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut line = self.take()?;
+        let done = line.run(calls);
+        if matches!(done, Ok(_) | Err(Trouble::Answer(_))) {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < KEPT {
+                idle.push((line, Now::read().mono));
+            }
+        } else {
+            // The others are no better if the server is gone.
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
+        }
+        done
+    }
+
+    fn take(&self) -> Result<Line, Trouble> {
+        loop {
+            let kept = self
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop();
+            let Some((mut line, since)) = kept else {
+                break;
+            };
+            let is_fresh = Now::read().mono.saturating_duration_since(since) < FRESH;
+            if is_fresh || line.run(&[Call::plain(&[b"PING"])]).is_ok() {
+                return Ok(line);
+            }
+        }
+        // The store may be another now, or empty: it is told again of all queues.
+        self.told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        Line::open(&self.address)
+    }
+
+    /// Those of `queues` that the store has not been told of.
+    pub(super) fn untold<'a>(
+        &self,
+        queues: impl Iterator<Item = &'a QueueName>,
+    ) -> Vec<&'a QueueName> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.filter(|queue| !told.contains(*queue)).collect()
+    }
+
+    /// Remembers that the store has been told of them.
+    pub(super) fn have_told(&self, queues: &[&QueueName]) {
+        if !queues.is_empty() {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.extend(queues.iter().copied().cloned());
+        }
+    }
+}

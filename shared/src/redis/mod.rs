@@ -1,0 +1,78 @@
+//! The store for many machines: Redis 7 or Valkey.
+//!
+//! Every move is one script, and every key of a queue begins with the same tag,
+//! `{namespace|queue}`, so that in a cluster a queue lies in one slot and a script touches one
+//! slot. The server's clock is the only one. No time to live removes a job that has not ended.
+//!
+//! | key | what |
+//! |---|---|
+//! | `T seq` | the last number given to a job of the queue: order, and the receipts' mark |
+//! | `T m:uuid` | the message, with the record the job began with |
+//! | `T s:uuid` | the record, from the first claim on |
+//! | `T o:uuid` | the result |
+//! | `T r:task` | ready jobs, by priority, then age; `T t` names the tasks that have some |
+//! | `T d` | delayed jobs, by when they are ready |
+//! | `T x` | waiting jobs that expire, by when; `T p` those of them passed over by a claim |
+//! | `T l` | leases, by their end |
+//! | `T v:owner` | leases of a supervisor that were revoked |
+//! | `T e:S`, `e:D`, `e:O` | succeeded, dead, dropped jobs, by when they are forgotten |
+//! | `T u` | results that are forgotten before their jobs, by when |
+//! | `T b:task` | the doorbell, one element at the most |
+//! | `T a`, `T z` | which supervisors know which tasks, and since when nobody knows one |
+//! | `T w` | somebody waits for jobs to change |
+//! | `N queues`, `N tasks`, `N fleet`, `N s:owner` | of the namespace, `N` = `{namespace|}` |
+
+mod address;
+mod answer;
+mod bell;
+mod broker;
+mod call;
+mod door;
+mod ear;
+mod ended;
+mod line;
+mod lines;
+mod overdue;
+mod read;
+mod record;
+mod script;
+mod store;
+mod submit;
+mod trouble;
+mod turn;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::{Backend, Options};
+use crate::broker::BrokerError;
+use crate::time::Timestamp;
+use store::Store;
+
+/// Stands in for the server's clock: the time of day, and the time that leases are counted by.
+pub type Time = Arc<dyn Fn() -> (Timestamp, Duration) + Send + Sync>;
+
+/// Opens the store at `url`.
+///
+/// # Errors
+/// [`BrokerError::Refused`] with a way out if the URL makes no sense or the server cannot be used,
+/// [`BrokerError::Away`] if it does not answer.
+pub fn open(url: &str, options: &Options) -> Result<Backend, BrokerError> {
+    backend(url, options, None)
+}
+
+/// [`open`] with another clock than the server's, for tests.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with_clock(url: &str, options: &Options, time: Time) -> Result<Backend, BrokerError> {
+    backend(url, options, Some(time))
+}
+
+fn backend(url: &str, options: &Options, time: Option<Time>) -> Result<Backend, BrokerError> {
+    let store = Arc::new(Store::open(url, options.namespace.clone(), time)?);
+    Ok(Backend {
+        broker: Arc::clone(&store) as _,
+        catalog: store,
+    })
+}

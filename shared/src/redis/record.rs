@@ -1,0 +1,229 @@
+//! What scripts keep about a job, read and written. The layout is told in `scripts/begin.lua`.
+
+use std::fmt::Write;
+
+use uuid::Uuid;
+
+use super::trouble::Trouble;
+use crate::broker::Submission;
+use crate::name::TaskName;
+use crate::outcome::Cause;
+use crate::time::Timestamp;
+
+/// A time that is none.
+pub(super) const NONE: &str = "------------";
+
+/// Where the priority and the task begin, counted from 0.
+const LANE: usize = 175;
+
+/// Bytes of a token.
+const TOKEN: usize = 16;
+
+/// One job's record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record<'a> {
+    bytes: &'a [u8],
+    newline: usize,
+    progress: usize,
+}
+
+impl<'a> Record<'a> {
+    /// Checks that `bytes` hold one.
+    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, Trouble> {
+        let newline = newline(bytes).ok_or_else(nonsense)?;
+        let progress = hex(&bytes[167..175]).ok_or_else(nonsense)?;
+        let progress = usize::try_from(progress).map_err(|_| nonsense())?;
+        let whole = bytes[..LANE].is_ascii() && bytes.len() > newline + progress;
+        whole
+            .then_some(Self {
+                bytes,
+                newline,
+                progress,
+            })
+            .ok_or_else(nonsense)
+    }
+
+    pub(super) const fn state(&self) -> u8 {
+        self.bytes[0]
+    }
+
+    pub(super) fn is_revoked(&self) -> bool {
+        self.bytes[1] == b'1'
+    }
+
+    pub(super) fn fence(&self) -> Result<u64, Trouble> {
+        hex(&self.bytes[2..16]).ok_or_else(nonsense)
+    }
+
+    /// The number that its queue gave it; never given twice.
+    pub(super) fn seq(&self) -> Result<i64, Trouble> {
+        let seq = hex(&self.bytes[16..30]).ok_or_else(nonsense)?;
+        i64::try_from(seq).map_err(|_| nonsense())
+    }
+
+    /// Fence and seq as scripts compare them.
+    pub(super) fn key(&self) -> &'a [u8] {
+        &self.bytes[2..30]
+    }
+
+    pub(super) fn submitted_at(&self) -> Timestamp {
+        self.time(30).unwrap_or_default()
+    }
+
+    pub(super) fn ready_at(&self) -> Timestamp {
+        self.time(42).unwrap_or_default()
+    }
+
+    pub(super) fn started_at(&self) -> Option<Timestamp> {
+        self.time(78)
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        hex(&self.bytes[90..98]).and_then(|pid| u32::try_from(pid).ok())
+    }
+
+    pub(super) fn finished_at(&self) -> Option<Timestamp> {
+        self.time(98)
+    }
+
+    /// The supervisor that holds it.
+    pub(super) fn owner(&self) -> Option<&'a str> {
+        let owner = std::str::from_utf8(&self.bytes[134..166]).ok()?;
+        (!owner.starts_with('-')).then_some(owner)
+    }
+
+    pub(super) fn cause(&self) -> Option<Cause> {
+        let letter = self.bytes[166];
+        Cause::ALL
+            .into_iter()
+            .find(|cause| letter_of(*cause) == char::from(letter))
+    }
+
+    pub(super) fn priority(&self) -> Result<u32, Trouble> {
+        let priority = self.lane()?.0.parse();
+        priority.map_err(|_| nonsense())
+    }
+
+    pub(super) fn task(&self) -> Result<TaskName, Trouble> {
+        TaskName::new(self.lane()?.1).map_err(|_| nonsense())
+    }
+
+    fn lane(&self) -> Result<(&'a str, &'a str), Trouble> {
+        let lane = std::str::from_utf8(&self.bytes[LANE..self.newline]).ok();
+        lane.and_then(|lane| lane.split_once(':'))
+            .ok_or_else(nonsense)
+    }
+
+    pub(super) fn progress(&self) -> Option<&'a [u8]> {
+        let start = self.newline + 1;
+        (self.progress > 0).then(|| &self.bytes[start..start + self.progress])
+    }
+
+    pub(super) fn history(&self) -> &'a [u8] {
+        &self.bytes[self.newline + 1 + self.progress..]
+    }
+
+    fn time(&self, from: usize) -> Option<Timestamp> {
+        hex(&self.bytes[from..from + 12]).map(Timestamp::from_millis)
+    }
+}
+
+/// Header and payload of a stored message.
+pub(super) fn message(bytes: &[u8]) -> Result<(&[u8], &[u8]), Trouble> {
+    let after = newline(bytes).ok_or_else(nonsense)? + 1 + TOKEN;
+    let length = bytes.get(after..after + 8).and_then(hex);
+    let length = length.and_then(|length| usize::try_from(length).ok());
+    let body = bytes.get(after + 8..).ok_or_else(nonsense)?;
+    length
+        .and_then(|length| body.split_at_checked(length))
+        .ok_or_else(nonsense)
+}
+
+/// What of a new job's message does not depend on the store: the record from its ttl on, the
+/// token by which a resend is known, and the message.
+pub(super) fn fresh(submission: &Submission<'_>, token: u64) -> Vec<u8> {
+    let message = submission.message;
+    let header = serde_json::to_vec(&message.header)
+        .expect("a header holds only text, numbers and checked JSON");
+    let mut out = String::with_capacity(400);
+    out.push_str(&time(message.header.ttl_ms.map(Timestamp::from_millis)));
+    out.push_str(&time(message.header.expires_at));
+    // Never started, no process, no end.
+    out.push_str(NONE);
+    out.push_str("--------");
+    out.push_str(NONE);
+    out.push_str(NONE);
+    out.push_str(NONE);
+    out.push_str("--------------------------------");
+    out.push_str("-00000000");
+    let (priority, task) = (message.priority, &message.task);
+    write!(out, "{priority}:{task}\n{token:016x}{:08x}", header.len())
+        .expect("a text takes everything");
+    let mut out = out.into_bytes();
+    out.extend_from_slice(&header);
+    out.extend_from_slice(&message.payload);
+    out
+}
+
+/// A time as records have it.
+pub(super) fn time(time: Option<Timestamp>) -> String {
+    time.map_or_else(
+        || NONE.into(),
+        |time| format!("{:012x}", time.min(Timestamp::MAX).as_millis()),
+    )
+}
+
+/// Fence and seq as scripts compare them.
+pub(super) fn key(fence: u64, mark: i64) -> String {
+    format!("{fence:014x}{mark:014x}")
+}
+
+/// A cause as records have it.
+pub(super) const fn letter_of(cause: Cause) -> char {
+    match cause {
+        Cause::Error => 'a',
+        Cause::Timeout => 'b',
+        Cause::Crash => 'c',
+        Cause::OutOfMemory => 'd',
+        Cause::Limit => 'e',
+        // The scripts write this one too.
+        Cause::Revoked => 'f',
+        Cause::Expired => 'g',
+        Cause::Protocol => 'h',
+        Cause::UnknownTask => 'i',
+        Cause::Sandbox => 'j',
+        Cause::Lost => 'k',
+    }
+}
+
+/// A uuid as keys have it.
+pub(super) fn name(uuid: Uuid) -> String {
+    uuid.simple().to_string()
+}
+
+/// The uuid that a line, or what follows one, is about, and its seq.
+pub(super) fn line(text: &[u8]) -> Result<(i64, Uuid), Trouble> {
+    let seq = text.get(..14).and_then(hex);
+    let seq = seq.and_then(|seq| i64::try_from(seq).ok());
+    let uuid = text
+        .get(14..46)
+        .and_then(|uuid| Uuid::try_parse_ascii(uuid).ok());
+    seq.zip(uuid).ok_or_else(nonsense)
+}
+
+/// A number in hexadecimal digits.
+pub(super) fn hex(digits: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(digits).ok()?;
+    u64::from_str_radix(text, 16).ok()
+}
+
+fn newline(bytes: &[u8]) -> Option<usize> {
+    let lane = bytes.get(LANE..)?;
+    lane.iter()
+        .position(|byte| *byte == b'\n')
+        .map(|at| LANE + at)
+}
+
+pub(super) fn nonsense() -> Trouble {
+    Trouble::Nonsense("a job's record makes no sense".into())
+}

@@ -1,0 +1,57 @@
+//! The scripts: one for each move, named by the digest of its text, so that two releases can run
+//! side by side.
+
+use std::sync::OnceLock;
+
+/// One script.
+#[derive(Debug)]
+pub(super) struct Script {
+    /// Its text.
+    pub(super) source: &'static str,
+    digest: OnceLock<String>,
+}
+
+impl Script {
+    const fn new(source: &'static str) -> Self {
+        Self {
+            source,
+            digest: OnceLock::new(),
+        }
+    }
+
+    /// What the server knows it by once it has seen it.
+    pub(super) fn digest(&self) -> &str {
+        self.digest
+            .get_or_init(|| redis::Script::new(self.source).get_hash().into())
+    }
+}
+
+macro_rules! scripts {
+    ($($name:ident = $($file:literal)*;)*) => {
+        $(pub(super) static $name: Script = Script::new(concat!(
+            include_str!("scripts/begin.lua"),
+            $(include_str!(concat!("scripts/", $file, ".lua"))),*
+        ));)*
+    };
+}
+
+scripts! {
+    SUBMIT = "submit";
+    CLAIM = "lease" "claim";
+    SETTLE = "settle";
+    RENEW = "renew";
+    NOTE = "note";
+    OVERDUE = "overdue";
+    TAKE_OVER = "lease" "take_over";
+    REVOKE = "revoke";
+    REMOVE = "remove";
+    REVIVE = "revive";
+    PRUNE = "prune";
+    READ = "read";
+    RESULT = "result";
+    COUNTS = "counts";
+    LIST = "list";
+    ANNOUNCE = "announce";
+    LEAVE = "leave";
+    FLEET = "fleet";
+}

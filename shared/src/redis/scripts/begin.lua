@@ -1,0 +1,140 @@
+-- What every script begins with.
+-- KEYS[1]: `T seq`, for the slot alone. ARGV[1]: T, "{namespace|queue}", which all keys of a queue
+-- begin with. ARGV[2]: the time as "wall lease" in ms; empty for the server's own clock.
+--
+-- A record, by byte: 1 state (R waits, L leased, S succeeded, D dead, O dropped), 2 revoked (0/1),
+-- 3 fence, 17 seq, 31 submitted, 43 ready, 55 ttl, 67 expires, 79 started, 91 pid, 99 finished,
+-- 111 purge, 123 result until, 135 owner, 167 cause, 168 bytes of progress, 176 "priority:task\n",
+-- then progress, then history. Numbers are hexadecimal; dashes stand for none.
+-- A record lies in `T s:uuid`; before the first claim only at the head of the message `T m:uuid`.
+-- A line is seq .. uuid; a place is seq .. uuid .. "priority:task": what waits is named by these.
+local T, call, sub = ARGV[1], redis.call, string.sub
+local NONE, NOBODY = '------------', '--------------------------------'
+local now, boot
+if ARGV[2] == '' then
+  local t = call('TIME')
+  now = t[1] * 1000 + math.floor(t[2] / 1000)
+  boot = now
+else
+  local wall, lease = string.match(ARGV[2], '^(%d+) (%d+)$')
+  now, boot = tonumber(wall), tonumber(lease)
+end
+
+local function hex(n) return string.format('%012x', n) end
+local function num(text) return tonumber(text, 16) end
+
+local function pristine(message)
+  return sub(message, 1, string.find(message, '\n', 176, true))
+end
+
+-- The record of a job; false if nobody knows it.
+local function record(uuid)
+  local rec = call('GET', T .. 's:' .. uuid)
+  if rec then return rec end
+  local head = call('GETRANGE', T .. 'm:' .. uuid, 0, 399)
+  return head ~= '' and pristine(head)
+end
+
+local function lane(rec)
+  return sub(rec, 176, string.find(rec, '\n', 176, true) - 1)
+end
+
+-- The priority and the task of a place, or of a lane if `from` is 1.
+local function split(place, from)
+  local colon = string.find(place, ':', from or 47, true)
+  return sub(place, from or 47, colon - 1), sub(place, colon + 1)
+end
+
+-- When a job that is ready at `ready` has waited too long; nil if never.
+local function deadline(rec, ready)
+  local both = sub(rec, 55, 78)
+  if both == NONE .. NONE then return nil end
+  local ttl, expires = sub(both, 1, 12), sub(both, 13)
+  local by
+  if ttl ~= NONE then by = math.min(ready + num(ttl), 253402300799000) end
+  if expires ~= NONE then
+    expires = num(expires)
+    if not by or expires < by then by = expires end
+  end
+  return by
+end
+
+-- ZADD, ZREM, MGET and the like with as many arguments as there are.
+local function each(command, key, list)
+  for i = 1, #list, 2000 do
+    call(command, key, unpack(list, i, math.min(i + 1999, #list)))
+  end
+end
+
+local function ring(task)
+  local bell = T .. 'b:' .. task
+  if call('EXISTS', bell) == 0 then call('RPUSH', bell, 1) end
+end
+
+-- Makes places ready: `lists` maps a task to {priority, place, ...}.
+local function make_ready(lists)
+  for task, list in pairs(lists) do
+    each('ZADD', T .. 'r:' .. task, list)
+    call('SADD', T .. 't', task)
+  end
+end
+
+local function append(lists, task, priority, place)
+  local list = lists[task]
+  if not list then list = {}; lists[task] = list end
+  list[#list + 1] = priority
+  list[#list + 1] = place
+end
+
+-- Takes a job that waits out of all that it may wait in.
+local function unwait(place)
+  local _, task = split(place)
+  local key = T .. 'r:' .. task
+  if call('ZREM', key, place) == 1 and call('EXISTS', key) == 0 then
+    call('SREM', T .. 't', task)
+    call('DEL', T .. 'b:' .. task)
+  end
+  call('ZREM', T .. 'd', place)
+  call('ZREM', T .. 'p', place)
+  call('ZREM', T .. 'x', place)
+end
+
+-- Forgets an ended job, unless its uuid has been taken by a later one.
+local function forget(line)
+  local uuid = sub(line, 15, 46)
+  if call('GETRANGE', T .. 'm:' .. uuid, 16, 29) == sub(line, 1, 14) then
+    call('DEL', T .. 'm:' .. uuid, T .. 's:' .. uuid, T .. 'o:' .. uuid)
+  end
+  for _, state in ipairs({'S', 'D', 'O'}) do call('ZREM', T .. 'e:' .. state, line) end
+  call('ZREM', T .. 'u', line)
+end
+
+-- Tells clients that wait which jobs have changed.
+local function tell(uuids)
+  if #uuids > 0 and call('EXISTS', T .. 'w') == 1 then
+    call('PUBLISH', sub(T, 1, string.find(T, '|', 1, true)) .. '}jobs', table.concat(uuids))
+  end
+end
+
+-- Writes the end of a job. `kept` is when it is forgotten, NONE for never.
+local function finish(rec, state, at, kept, till, cause, history)
+  local stop = string.find(rec, '\n', 176, true) + num(sub(rec, 168, 175))
+  local ended = state .. sub(rec, 2, 98) .. at .. kept .. till .. NOBODY .. cause
+    .. sub(rec, 168, stop) .. history
+  return ended, kept ~= NONE and math.max(num(kept) - now, 0) + 60000
+end
+
+local function keep(uuid, rec, life)
+  if life then
+    call('SET', T .. 's:' .. uuid, rec, 'PX', life)
+    call('PEXPIRE', T .. 'm:' .. uuid, life)
+  else
+    call('SET', T .. 's:' .. uuid, rec)
+  end
+end
+
+-- A record that waits again, from `ready` on.
+local function waiting(rec, fence, ready, expires, history)
+  return 'R0' .. fence .. sub(rec, 17, 42) .. hex(ready) .. sub(rec, 55, 66) .. expires .. NONE
+    .. '--------' .. NONE .. NONE .. NONE .. NOBODY .. '-00000000' .. lane(rec) .. '\n' .. history
+end

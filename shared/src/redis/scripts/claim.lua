@@ -1,0 +1,116 @@
+-- Leases ready jobs, first those of the lowest priority number, then the oldest.
+-- KEYS  1 routing
+-- ARGV  3 room, 4 lease (ms), 5 owner, 6.. tasks the owner knows
+-- RETURNS  {uuid, record, message, ...}, ms to the next delayed job (-1: none), 1 if more are ready,
+--          lines and fences of the owner's leases that were revoked
+local room, lease, owner = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+
+-- At most this many delayed jobs become ready in one call, so that none of them is long.
+local head = call('ZRANGE', T .. 'd', 0, 0, 'WITHSCORES')
+if head[1] and tonumber(head[2]) <= now then
+  local due = call('ZRANGEBYSCORE', T .. 'd', '-inf', now, 'LIMIT', 0, 128)
+  call('ZREM', T .. 'd', unpack(due))
+  local lists = {}
+  for _, place in ipairs(due) do
+    local priority, task = split(place)
+    append(lists, task, priority, place)
+  end
+  make_ready(lists)
+  head = call('ZRANGE', T .. 'd', 0, 0, 'WITHSCORES')
+end
+
+local wanted = {}
+if #ARGV <= 7 then
+  for i = 6, #ARGV do wanted[#wanted + 1] = ARGV[i] end
+else
+  local known = {}
+  for i = 6, #ARGV do known[ARGV[i]] = true end
+  for _, task in ipairs(call('SMEMBERS', T .. 't')) do
+    if known[task] then wanted[#wanted + 1] = task end
+  end
+end
+
+-- Work on jobs whose time is over is bounded too.
+local budget = 4 * room + 64
+local has_deadlines = call('EXISTS', T .. 'x') == 1
+
+local function drained(task)
+  call('SREM', T .. 't', task)
+  call('DEL', T .. 'b:' .. task)
+end
+
+-- The first job of a task that is not over its time.
+local function first(task)
+  local key = T .. 'r:' .. task
+  while true do
+    local z = call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    if not z[1] then return nil end
+    local by = has_deadlines and call('ZSCORE', T .. 'x', z[1])
+    if not by or tonumber(by) > now or budget <= 0 then return z[1], tonumber(z[2]) end
+    budget = budget - 1
+    call('ZREM', key, z[1])
+    call('ZADD', T .. 'p', by, z[1])
+    if call('EXISTS', key) == 0 then drained(task) end
+  end
+end
+
+local till = boot + lease
+local more = 0
+if #wanted == 1 then
+  local task = wanted[1]
+  local key = T .. 'r:' .. task
+  while #given < 3 * room and budget > 0 do
+    local asked = math.min(room - #given / 3, budget, 1000)
+    local z = call('ZPOPMIN', key, asked)
+    if #z == 0 then break end
+    local list = {}
+    for i = 1, #z, 2 do list[#list + 1] = z[i] end
+    budget = budget - #list
+    take(list, owner, till, true)
+    if #list < asked then
+      drained(task)
+      break
+    end
+  end
+  if has_deadlines then
+    if first(task) then more = 1 end
+  else
+    more = call('EXISTS', key)
+  end
+  if more == 0 and #given > 0 and call('EXISTS', key) == 0 then drained(task) end
+  if more == 1 then ring(task) end
+elseif #wanted > 0 then
+  local heads = {}
+  for _, task in ipairs(wanted) do
+    local place, priority = first(task)
+    if place then heads[#heads + 1] = {task, place, priority} end
+  end
+  local list = {}
+  while #list < room and #heads > 0 do
+    local best = 1
+    for k = 2, #heads do
+      local a, b = heads[k], heads[best]
+      if a[3] < b[3] or (a[3] == b[3] and a[2] < b[2]) then best = k end
+    end
+    local one = heads[best]
+    list[#list + 1] = one[2]
+    call('ZREM', T .. 'r:' .. one[1], one[2])
+    one[2], one[3] = first(one[1])
+    if not one[2] then
+      drained(one[1])
+      table.remove(heads, best)
+    end
+  end
+  take(list, owner, till, true)
+  for _, one in ipairs(heads) do
+    more = 1
+    ring(one[1])
+  end
+end
+write_leases()
+local next_due = -1
+if head[1] then
+  next_due = tonumber(head[2]) - now
+  if next_due <= 0 then next_due = 0; more = 1 end
+end
+return {given, next_due, more, call('SMEMBERS', T .. 'v:' .. owner)}

@@ -1,0 +1,57 @@
+-- Leases jobs to ARGV's `owner` until `till`. Used by claim and take_over.
+local given, leases = {}, {}
+
+-- Takes places or lines; fills `given` with uuid, record, message by turns. With `skip`, one whose
+-- time is over is parked instead.
+local function take(list, owner, till, skip)
+  local keys = {}
+  for i = 1, #list do
+    local uuid = sub(list[i], 15, 46)
+    keys[2 * i - 1] = T .. 'm:' .. uuid
+    keys[2 * i] = T .. 's:' .. uuid
+  end
+  for from = 1, #keys, 2000 do
+    local values = call('MGET', unpack(keys, from, math.min(from + 1999, #keys)))
+    for k = 1, #values, 2 do
+      local place = list[(from + k) / 2]
+      local message = values[k]
+      -- A place whose message is gone is nobody's; it has been taken out already.
+      if message then
+        local uuid = sub(place, 15, 46)
+        local rec = values[k + 1] or pristine(message)
+        local by = deadline(rec, num(sub(rec, 43, 54)))
+        if skip and by and by <= now then
+          call('ZADD', T .. 'p', by, place)
+        else
+          if by and skip then call('ZREM', T .. 'x', place) end
+          local fence = string.format('%014x', num(sub(rec, 3, 16)) + 1)
+          local tail
+          local progress = num(sub(rec, 168, 175))
+          if progress == 0 then
+            tail = sub(rec, 176)
+          else
+            local stop = string.find(rec, '\n', 176, true)
+            tail = sub(rec, 176, stop) .. sub(rec, stop + 1 + progress)
+          end
+          local leased = 'L' .. sub(rec, 2, 2) .. fence .. sub(rec, 17, 78) .. NONE .. '--------'
+            .. sub(rec, 99, 134) .. owner .. sub(rec, 167, 167) .. '00000000' .. tail
+          call('SET', T .. 's:' .. uuid, leased)
+          local line = sub(place, 1, 46)
+          leases[#leases + 1] = till
+          leases[#leases + 1] = line
+          given[#given + 1] = uuid
+          given[#given + 1] = leased
+          given[#given + 1] = message
+          if sub(rec, 2, 2) == '1' then
+            call('SREM', T .. 'v:' .. sub(rec, 135, 166), line .. sub(rec, 3, 16))
+            call('SADD', T .. 'v:' .. owner, line .. fence)
+          end
+        end
+      end
+    end
+  end
+end
+
+local function write_leases()
+  each('ZADD', T .. 'l', leases)
+end

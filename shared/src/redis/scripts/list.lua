@@ -1,0 +1,21 @@
+-- Names jobs, about the newest of each state.
+-- KEYS  1 routing
+-- ARGV  3 at most of each, 4 states (letters of records, W for delayed)
+-- RETURNS  lines, in no order
+local out, last = {}, tonumber(ARGV[3]) - 1
+local function add(key)
+  for _, place in ipairs(call('ZREVRANGE', key, 0, last)) do out[#out + 1] = sub(place, 1, 46) end
+end
+for state in string.gmatch(ARGV[4], '.') do
+  if state == 'R' then
+    for _, task in ipairs(call('SMEMBERS', T .. 't')) do add(T .. 'r:' .. task) end
+    add(T .. 'p')
+  elseif state == 'W' then
+    add(T .. 'd')
+  elseif state == 'L' then
+    add(T .. 'l')
+  else
+    add(T .. 'e:' .. state)
+  end
+end
+return out

@@ -1,0 +1,92 @@
+-- Ends attempts, each under its fence.
+-- KEYS  1 routing
+-- ARGV  3.. per attempt: uuid, seq, fence, kind (S succeed with a result, s without, T retry,
+--       R release, D bury, O drop), ended at, result until, purge at (also if it turns out to be
+--       revoked), ready at (ms; of a retry), cause, history, result
+-- RETURNS  per attempt 1 applied, 2 the job was revoked and has ended so, 0 stale: nothing written
+local n = (#ARGV - 2) / 11
+local keys, recs = {}, {}
+for i = 1, n do keys[i] = T .. 's:' .. ARGV[3 + (i - 1) * 11] end
+for from = 1, n, 2000 do
+  local some = call('MGET', unpack(keys, from, math.min(from + 1999, n)))
+  for i = 1, #some do recs[from + i - 1] = some[i] end
+end
+local out, gone, changed, seen = {}, {}, {}, {}
+local lists, delayed, ending, ended = {}, {}, {}, {S = {}, D = {}, O = {}}
+for i = 1, n do
+  local b = 2 + (i - 1) * 11
+  local uuid, seq, fence, kind = ARGV[b + 1], ARGV[b + 2], ARGV[b + 3], ARGV[b + 4]
+  local rec = recs[i]
+  if seen[uuid] or not rec or sub(rec, 1, 1) ~= 'L' or sub(rec, 3, 30) ~= fence .. seq then
+    out[i] = 0
+  else
+    seen[uuid] = true
+    local line = seq .. uuid
+    gone[#gone + 1] = line
+    changed[#changed + 1] = uuid
+    local history = ARGV[b + 10]
+    local is_revoked = sub(rec, 2, 2) == '1'
+    out[i] = is_revoked and 2 or 1
+    if is_revoked or (kind ~= 'T' and kind ~= 'R') then
+      local state, till, cause = string.upper(kind), ARGV[b + 6], ARGV[b + 9]
+      if is_revoked then
+        state, till, cause = 'O', NONE, 'f'
+        call('SREM', T .. 'v:' .. sub(rec, 135, 166), line .. fence)
+      end
+      local kept = ARGV[b + 7]
+      local new, life = finish(rec, state, ARGV[b + 5], kept, till, cause, history)
+      keep(uuid, new, life)
+      local list = ended[state]
+      list[#list + 1] = kept == NONE and '+inf' or num(kept)
+      list[#list + 1] = line
+      if kind == 'S' and not is_revoked then
+        if till ~= NONE then
+          call('ZADD', T .. 'u', num(till), line)
+          life = math.max(num(till) - now, 0) + 60000
+        end
+        if life then
+          call('SET', T .. 'o:' .. uuid, ARGV[b + 11], 'PX', life)
+        else
+          call('SET', T .. 'o:' .. uuid, ARGV[b + 11])
+        end
+      end
+    else
+      local ready = kind == 'T' and tonumber(ARGV[b + 8]) or now
+      if ready < now then ready = now end
+      local new = waiting(rec, fence, ready, sub(rec, 67, 78), history)
+      call('SET', T .. 's:' .. uuid, new)
+      local way = lane(rec)
+      local place = line .. way
+      local priority, task = split(way, 1)
+      if ready > now then
+        delayed[#delayed + 1] = ready
+        delayed[#delayed + 1] = place
+      else
+        append(lists, task, priority, place)
+      end
+      local by = deadline(new, ready)
+      if by then
+        ending[#ending + 1] = by
+        ending[#ending + 1] = place
+      end
+    end
+  end
+end
+each('ZREM', T .. 'l', gone)
+each('ZADD', T .. 'd', delayed)
+each('ZADD', T .. 'x', ending)
+for state, list in pairs(ended) do
+  if #list > 0 then
+    local key = T .. 'e:' .. state
+    each('ZADD', key, list)
+    -- What the server has forgotten by itself leaves the index as fast as others come.
+    if ARGV[2] == '' then
+      local old = call('ZRANGEBYSCORE', key, '-inf', now - 120000, 'LIMIT', 0, #list)
+      each('ZREM', key, old)
+    end
+  end
+end
+make_ready(lists)
+for task in pairs(lists) do ring(task) end
+tell(changed)
+return out

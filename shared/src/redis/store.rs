@@ -1,0 +1,190 @@
+//! The opened store: what all moves share.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redis::Value;
+
+use super::Time;
+use super::address::Address;
+use super::answer::{bytes, list};
+use super::call::Call;
+use super::ear::Ear;
+use super::lines::Lines;
+use super::script::Script;
+use super::trouble::Trouble;
+use crate::broker::BrokerError;
+use crate::name::{Namespace, QueueName};
+use crate::time::millis;
+
+/// The oldest server whose scripts and commands do what is asked here.
+const OLDEST: u32 = 7;
+
+/// The layout of the keys that this version knows.
+const LAYOUT: &str = "1";
+
+/// One opened store.
+pub(super) struct Store {
+    /// For everything but renewals.
+    pub(super) lines: Arc<Lines>,
+    /// For renewals, which wait for nothing else.
+    pub(super) pulse: Lines,
+    pub(super) namespace: Namespace,
+    /// Hears what becomes of jobs; made for the first client that waits.
+    pub(super) jobs: Mutex<Option<Arc<Ear>>>,
+    time: Option<Time>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.lines.place).finish()
+    }
+}
+
+impl Store {
+    pub(super) fn open(
+        url: &str,
+        namespace: Namespace,
+        time: Option<Time>,
+    ) -> Result<Self, BrokerError> {
+        let address = Address::parse(url)?;
+        let store = Self {
+            pulse: Lines::new(address.clone()),
+            lines: Arc::new(Lines::new(address)),
+            namespace,
+            jobs: Mutex::default(),
+            time,
+        };
+        store.check()?;
+        Ok(store)
+    }
+
+    /// Refuses a server, or a layout, that this version cannot use.
+    fn check(&self) -> Result<(), BrokerError> {
+        let layout = format!("{}layout", self.common_tag());
+        let calls = [
+            Call::plain(&[b"INFO", b"server"]),
+            Call::plain(&[b"SET", layout.as_bytes(), LAYOUT.as_bytes(), b"NX"]),
+            Call::plain(&[b"GET", layout.as_bytes()]),
+        ];
+        let answers = self.lines.run_again(&calls)?;
+        let mut answers = answers.into_iter();
+        let place = &self.lines.place;
+        let refused = |reason: String, way_out: &str| {
+            Err(BrokerError::Refused {
+                reason: format!("{place}: {reason}"),
+                way_out: way_out.into(),
+            })
+        };
+        let info = answers.next().map(bytes).and_then(Result::ok);
+        let info = String::from_utf8_lossy(&info.unwrap_or_default()).into_owned();
+        if let Some(version) = info
+            .lines()
+            .find_map(|line| line.strip_prefix("redis_version:"))
+        {
+            let major = version.split('.').next().and_then(|n| n.parse().ok());
+            if major.is_some_and(|major: u32| major < OLDEST) {
+                return refused(
+                    format!("the server has version {}", version.trim()),
+                    "use Redis 7 or Valkey",
+                );
+            }
+        }
+        let found = answers.nth(1).map(bytes).and_then(Result::ok);
+        let found = String::from_utf8_lossy(&found.unwrap_or_default()).into_owned();
+        if found != LAYOUT {
+            return refused(
+                format!("the keys of this namespace have layout `{found}`, this version knows 1"),
+                "use the newer release that wrote them, or another --namespace",
+            );
+        }
+        Ok(())
+    }
+
+    /// What all keys of a queue begin with. No name holds `|` or braces.
+    pub(super) fn tag(&self, queue: &QueueName) -> String {
+        format!("{{{}|{queue}}}", self.namespace)
+    }
+
+    /// What the keys begin with that belong to no queue.
+    pub(super) fn common_tag(&self) -> String {
+        format!("{{{}|}}", self.namespace)
+    }
+
+    /// The time as scripts take it: nothing, for the server's own.
+    pub(super) fn clock(&self) -> String {
+        self.time.as_ref().map_or_else(String::new, |time| {
+            let (wall, lease) = time();
+            format!("{} {}", wall.as_millis(), millis(lease))
+        })
+    }
+
+    /// A script for a queue.
+    pub(super) fn script(&self, script: &'static Script, queue: &QueueName) -> Call {
+        Call::script(script, &self.tag(queue), &self.clock())
+    }
+
+    /// All queues of the namespace, by name.
+    pub(super) fn all_queues(&self) -> Result<Vec<QueueName>, BrokerError> {
+        all_queues(&self.lines, &self.common_tag())
+    }
+
+    /// What tells the store of these queues, if it has not been told.
+    pub(super) fn tell_of(&self, queues: &[&QueueName]) -> Option<Call> {
+        if queues.is_empty() {
+            return None;
+        }
+        let mut call = Call::plain(&[b"SADD", format!("{}queues", self.common_tag()).as_bytes()]);
+        for queue in queues {
+            call.arg(queue.as_str());
+        }
+        Some(call)
+    }
+
+    /// Runs one script on each of these queues, in one round trip.
+    pub(super) fn on_each(
+        &self,
+        queues: &[QueueName],
+        script: &'static Script,
+        with: impl Fn(&mut Call),
+    ) -> Result<Vec<Value>, BrokerError> {
+        let call = |queue| {
+            let mut call = self.script(script, queue);
+            with(&mut call);
+            call
+        };
+        let calls: Vec<_> = queues.iter().map(call).collect();
+        self.lines.run_again(&calls)
+    }
+
+    /// Runs one script on one queue.
+    pub(super) fn on_one(&self, call: Call) -> Result<Value, BrokerError> {
+        let mut answers = self.lines.run(&[call])?;
+        Ok(answers.swap_remove(0))
+    }
+
+    pub(super) fn say(&self, trouble: &Trouble) -> BrokerError {
+        trouble.translate(&self.lines.place)
+    }
+
+    pub(super) fn ear(&self) -> MutexGuard<'_, Option<Arc<Ear>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All queues of the namespace whose own keys begin with `tag`, by name.
+pub(super) fn all_queues(lines: &Lines, tag: &str) -> Result<Vec<QueueName>, BrokerError> {
+    let say = |trouble: &Trouble| trouble.translate(&lines.place);
+    let key = format!("{tag}queues");
+    let mut answers = lines.run_again(&[Call::plain(&[b"SMEMBERS", key.as_bytes()])])?;
+    let names = list(answers.swap_remove(0)).map_err(|trouble| say(&trouble))?;
+    let mut queues = Vec::with_capacity(names.len());
+    for name in names {
+        let name = bytes(name).map_err(|trouble| say(&trouble))?;
+        let name = String::from_utf8(name).ok();
+        // A name that this version does not allow is a later one's.
+        queues.extend(name.and_then(|name| QueueName::new(&name).ok()));
+    }
+    queues.sort();
+    Ok(queues)
+}

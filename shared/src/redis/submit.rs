@@ -1,0 +1,76 @@
+//! Stores new jobs.
+
+use uuid::Uuid;
+
+use super::answer::{list, number};
+use super::record::{fresh, name};
+use super::script::SUBMIT;
+use super::store::Store;
+use crate::broker::{BrokerError, Submission, Submitted};
+use crate::fault;
+use crate::name::QueueName;
+
+/// Times that a batch is sent whose answer did not come.
+const SENDS: usize = 3;
+
+impl Store {
+    pub(super) fn store_all(
+        &self,
+        batch: &[Submission<'_>],
+    ) -> Result<Vec<Submitted>, BrokerError> {
+        let mut queues: Vec<(&QueueName, Vec<usize>)> = Vec::new();
+        for (index, submission) in batch.iter().enumerate() {
+            match queues.iter_mut().find(|(queue, _)| *queue == submission.queue) {
+                Some((_, places)) => places.push(index),
+                None => queues.push((submission.queue, vec![index])),
+            }
+        }
+        // Whoever finds its own token has stored the job before its answer was lost.
+        let token = Uuid::new_v4().as_u64_pair().1;
+        let mut calls = Vec::with_capacity(queues.len() + 1);
+        for (queue, places) in &queues {
+            let mut call = self.script(&SUBMIT, queue);
+            for &place in places {
+                let submission = &batch[place];
+                let message = submission.message;
+                let index = u64::try_from(place).unwrap_or(u64::MAX);
+                call.arg(name(message.uuid))
+                    .number(message.priority.into())
+                    .arg(message.task.as_str())
+                    .arg(
+                        message
+                            .ready_at
+                            .map_or_else(String::new, |at| at.as_millis().to_string()),
+                    )
+                    .arg(message.header.ttl_ms.map_or("", |_| "1"))
+                    .arg(message.header.expires_at.map_or("", |_| "1"))
+                    .arg(fresh(submission, token.wrapping_add(index)));
+            }
+            calls.push(call);
+        }
+        // First: a job lies in no queue that nobody can find.
+        let untold = self.lines.untold(queues.iter().map(|(queue, _)| *queue));
+        let told = usize::from(!untold.is_empty());
+        calls.splice(..0, self.tell_of(&untold));
+        fault::point("submit");
+        let mut answers = self.lines.run(&calls);
+        for _ in 1..SENDS {
+            if matches!(answers, Err(BrokerError::Away { .. })) {
+                answers = self.lines.run(&calls);
+            }
+        }
+        let answers = answers?;
+        self.lines.have_told(&untold);
+        let mut became = vec![Submitted::Duplicate; batch.len()];
+        for ((_, places), answer) in queues.iter().zip(answers.into_iter().skip(told)) {
+            let answer = list(answer).map_err(|trouble| self.say(&trouble))?;
+            for (&place, one) in places.iter().zip(answer) {
+                if number(&one).map_err(|trouble| self.say(&trouble))? == 1 {
+                    became[place] = Submitted::Created;
+                }
+            }
+        }
+        Ok(became)
+    }
+}
+

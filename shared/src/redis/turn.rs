@@ -1,0 +1,279 @@
+//! Ends attempts and gives ready jobs to supervisors, in one round trip where it can.
+
+use std::time::Duration;
+
+use redis::Value;
+use uuid::Uuid;
+
+use super::answer::{Items, bytes, list, number};
+use super::call::Call;
+use super::record::{NONE, Record, hex, key, letter_of, line, message, name, nonsense, time};
+use super::script::{CLAIM, NOTE, RENEW, SETTLE};
+use super::store::Store;
+use super::trouble::Trouble;
+use crate::broker::{
+    BrokerError, Claim, Claimed, Note, Receipt, Renewal, Settled, Settlement, Turned,
+};
+use crate::fault;
+use crate::name::QueueName;
+use crate::outcome::Cause;
+use crate::policy::VERDICT_KEPT;
+use crate::retry::Move;
+use crate::time::{Timestamp, millis};
+
+/// What lies in one queue, with its places among all.
+type ByQueue<'a> = Vec<(&'a QueueName, Vec<usize>)>;
+
+/// What a claim from one queue brought.
+struct Brought {
+    claimed: Vec<Claimed>,
+    next_due: Option<Duration>,
+    more: bool,
+    revoked: Vec<Receipt>,
+}
+
+impl Store {
+    pub(super) fn settle_and_claim(
+        &self,
+        settlements: &[Settlement],
+        claim: Option<Claim<'_>>,
+    ) -> Result<Turned, BrokerError> {
+        let by_queue = by_queue(settlements.iter().map(|one| &one.receipt.queue));
+        let mut calls: Vec<Call> = by_queue
+            .iter()
+            .map(|(queue, places)| self.settle_call(queue, places, settlements))
+            .collect();
+        let queues = claim.map_or(&[][..], |claim| &claim.selection.queues);
+        // The later queues are only looked at; what they have is taken if there is room left.
+        for (index, queue) in queues.iter().enumerate() {
+            let claim = claim.expect("there are queues only with a claim");
+            let room = if index == 0 { claim.room } else { 0 };
+            calls.push(self.claim_call(&claim, queue, room));
+        }
+        if !settlements.is_empty() {
+            fault::point("settle");
+        }
+        let mut answers = self.lines.run(&calls)?.into_iter();
+        let mut turned = Turned {
+            settled: vec![Settled::Stale; settlements.len()],
+            ..Turned::default()
+        };
+        for (_, places) in &by_queue {
+            let answer = answers.next().unwrap_or_default();
+            let settled = list(answer).map_err(|trouble| self.say(&trouble))?;
+            for (&place, one) in places.iter().zip(settled) {
+                turned.settled[place] = match one {
+                    Value::Int(1) => Settled::Applied,
+                    Value::Int(2) => Settled::Revoked,
+                    _ => Settled::Stale,
+                };
+            }
+        }
+        if !settlements.is_empty() {
+            fault::point("settled");
+        }
+        let Some(claim) = claim else {
+            return Ok(turned);
+        };
+        for (index, (queue, answer)) in queues.iter().zip(answers).enumerate() {
+            let brought = brought(answer, queue).map_err(|trouble| self.say(&trouble))?;
+            let left = claim.room - turned.claimed.len();
+            if index > 0 && left > 0 && brought.more {
+                let answer = self.on_one(self.claim_call(&claim, queue, left));
+                match answer.and_then(|a| self::brought(a, queue).map_err(|t| self.say(&t))) {
+                    Ok(brought) => merge(&mut turned, brought),
+                    // What the first queues gave is held already.
+                    Err(_) if !turned.claimed.is_empty() => turned.more = true,
+                    Err(error) => return Err(error),
+                }
+            } else {
+                merge(&mut turned, brought);
+            }
+        }
+        if !turned.claimed.is_empty() {
+            fault::point("claim");
+            fault::point("claimed");
+        }
+        Ok(turned)
+    }
+
+    fn claim_call(&self, claim: &Claim<'_>, queue: &QueueName, room: usize) -> Call {
+        let mut call = self.script(&CLAIM, queue);
+        call.number(u64::try_from(room).unwrap_or(u64::MAX))
+            .number(millis(claim.lease).min(Timestamp::MAX.as_millis()))
+            .arg(name(claim.owner.0));
+        for task in &claim.selection.tasks {
+            call.arg(task.as_str());
+        }
+        call
+    }
+
+    fn settle_call(&self, queue: &QueueName, places: &[usize], all: &[Settlement]) -> Call {
+        let mut call = self.script(&SETTLE, queue);
+        for &place in places {
+            let settlement = &all[place];
+            let receipt = &settlement.receipt;
+            let mut kind = "R";
+            let (mut till, mut ready) = (NONE.to_owned(), String::new());
+            let mut kept = Some(settlement.at.plus(VERDICT_KEPT));
+            let (mut cause, mut kept_result): (Option<Cause>, &[u8]) = (None, &[]);
+            match &settlement.next {
+                Move::Succeed {
+                    result,
+                    result_until,
+                    purge_at,
+                } => {
+                    kind = if result.is_some() { "S" } else { "s" };
+                    kept_result = result.as_deref().unwrap_or_default();
+                    // A result that is forgotten with its job needs no time of its own.
+                    let until =
+                        result_until.filter(|until| purge_at.is_none_or(|purge| *until < purge));
+                    till = time(until);
+                    kept = *purge_at;
+                }
+                Move::Retry { at } => {
+                    kind = "T";
+                    ready = at.min(&Timestamp::MAX).as_millis().to_string();
+                }
+                Move::Release => {}
+                Move::Bury { cause: c, purge_at } => {
+                    (kind, cause, kept) = ("D", Some(*c), *purge_at);
+                }
+                Move::Drop { cause: c, purge_at } => {
+                    (kind, cause, kept) = ("O", Some(*c), *purge_at);
+                }
+            }
+            call.arg(name(receipt.uuid))
+                .arg(format!("{:014x}", receipt.mark))
+                .arg(format!("{:014x}", receipt.fence))
+                .arg(kind)
+                .arg(time(Some(settlement.at)))
+                .arg(till)
+                .arg(time(kept))
+                .arg(ready)
+                .arg(cause.map_or('-', letter_of).to_string())
+                .arg(&settlement.history)
+                .arg(kept_result);
+        }
+        call
+    }
+
+    pub(super) fn extend(
+        &self,
+        receipts: &[Receipt],
+        lease: Duration,
+    ) -> Result<Vec<Renewal>, BrokerError> {
+        let by_queue = by_queue(receipts.iter().map(|receipt| &receipt.queue));
+        let call = |(queue, places): &(&QueueName, Vec<usize>)| {
+            let mut call = self.script(&RENEW, queue);
+            call.number(millis(lease));
+            for &place in places {
+                let receipt = &receipts[place];
+                call.arg(name(receipt.uuid))
+                    .arg(key(receipt.fence, receipt.mark));
+            }
+            call
+        };
+        let calls: Vec<_> = by_queue.iter().map(call).collect();
+        let answers = self.pulse.run_again(&calls)?;
+        let mut renewals = vec![Renewal::Lost; receipts.len()];
+        for ((_, places), answer) in by_queue.iter().zip(answers) {
+            let held = list(answer).map_err(|trouble| self.say(&trouble))?;
+            for (&place, one) in places.iter().zip(held) {
+                renewals[place] = match one {
+                    Value::Int(1) => Renewal::Held,
+                    Value::Int(2) => Renewal::Revoked,
+                    _ => Renewal::Lost,
+                };
+            }
+        }
+        Ok(renewals)
+    }
+
+    pub(super) fn write_notes(&self, notes: &[Note]) -> Result<(), BrokerError> {
+        let by_queue = by_queue(notes.iter().map(|note| &note.receipt.queue));
+        let call = |(queue, places): &(&QueueName, Vec<usize>)| {
+            let mut call = self.script(&NOTE, queue);
+            for &place in places {
+                let note = &notes[place];
+                call.arg(name(note.receipt.uuid))
+                    .arg(key(note.receipt.fence, note.receipt.mark))
+                    .arg(time(Some(note.started_at)))
+                    .arg(format!("{:08x}", note.pid))
+                    .arg(if note.progress.is_some() { "1" } else { "0" })
+                    .arg(note.progress.as_deref().unwrap_or_default());
+            }
+            call
+        };
+        let calls: Vec<_> = by_queue.iter().map(call).collect();
+        self.lines.run_again(&calls).map(drop)
+    }
+}
+
+/// Groups by queue, in the order in which queues appear.
+fn by_queue<'a>(queues: impl Iterator<Item = &'a QueueName>) -> ByQueue<'a> {
+    let mut groups: ByQueue<'a> = Vec::new();
+    for (place, queue) in queues.enumerate() {
+        match groups.iter_mut().find(|(known, _)| *known == queue) {
+            Some((_, places)) => places.push(place),
+            None => groups.push((queue, vec![place])),
+        }
+    }
+    groups
+}
+
+fn merge(turned: &mut Turned, brought: Brought) {
+    turned.claimed.extend(brought.claimed);
+    turned.revoked.extend(brought.revoked);
+    turned.more |= brought.more;
+    turned.next_due = turned.next_due.into_iter().chain(brought.next_due).min();
+}
+
+fn brought(answer: Value, queue: &QueueName) -> Result<Brought, Trouble> {
+    let mut items = Items::of(answer)?;
+    let claimed = claimed(items.next()?, queue)?;
+    let due = number(&items.next()?)?;
+    let more = number(&items.next()?)? == 1;
+    let mut revoked = Vec::new();
+    for one in list(items.next()?)? {
+        let one = bytes(one)?;
+        let (mark, uuid) = line(&one)?;
+        let fence = one.get(46..60).and_then(hex).ok_or_else(nonsense)?;
+        revoked.push(receipt(uuid, fence, mark, queue));
+    }
+    Ok(Brought {
+        claimed,
+        next_due: u64::try_from(due).ok().map(Duration::from_millis),
+        more,
+        revoked,
+    })
+}
+
+/// Jobs from uuids, records and messages by turns.
+pub(super) fn claimed(answer: Value, queue: &QueueName) -> Result<Vec<Claimed>, Trouble> {
+    let mut items = Items::of(answer)?;
+    let mut jobs = Vec::with_capacity(items.len() / 3);
+    while items.len() > 0 {
+        let uuid = Uuid::try_parse_ascii(&bytes(items.next()?)?).map_err(|_| nonsense())?;
+        let (record, stored) = (bytes(items.next()?)?, bytes(items.next()?)?);
+        let (header, payload) = message(&stored)?;
+        let record = Record::new(&record)?;
+        jobs.push(Claimed {
+            receipt: receipt(uuid, record.fence()?, record.seq()?, queue),
+            task: record.task()?,
+            header: header.to_vec(),
+            payload: payload.to_vec(),
+            history: record.history().to_vec(),
+        });
+    }
+    Ok(jobs)
+}
+
+fn receipt(uuid: Uuid, fence: u64, mark: i64, queue: &QueueName) -> Receipt {
+    Receipt {
+        uuid,
+        fence,
+        mark,
+        queue: queue.clone(),
+    }
+}

@@ -1,0 +1,105 @@
+//! Real Redis servers for tests: without a trace on disk, gone with the thread that started them.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::until;
+
+/// A server that is not there by then does not come.
+const START_WITHIN: Duration = Duration::from_secs(30);
+
+/// Programs that will do, the usual one first.
+const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
+
+/// A running server; killed when it is dropped, and when the thread that started it ends.
+#[derive(Debug)]
+pub struct RedisServer {
+    child: Child,
+    port: u16,
+}
+
+/// The one server of this process. Scenes keep apart by their namespaces.
+pub fn shared() -> &'static RedisServer {
+    static SHARED: OnceLock<RedisServer> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let (give, take) = std::sync::mpsc::sync_channel(0);
+        // The kernel kills the server when this thread ends: with the process, not with a test.
+        std::thread::spawn(move || {
+            give.send(RedisServer::start(&[])).unwrap();
+            loop {
+                std::thread::park();
+            }
+        });
+        take.recv().expect("a server was started")
+    })
+}
+
+impl RedisServer {
+    /// Starts one, with more arguments than the usual ones, and waits until it answers.
+    ///
+    /// # Panics
+    /// If there is none to be had.
+    #[must_use]
+    pub fn start(arguments: &[&str]) -> Self {
+        let program = PROGRAMS
+            .into_iter()
+            .find(|program| Path::new("/usr/bin").join(program).is_file())
+            .expect("neither redis-server nor valkey-server is installed");
+        until("a Redis server", START_WITHIN, || {
+            let port = free_port();
+            let mut command = Command::new(program);
+            command
+                .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"])
+                .args(["--port", &port.to_string()])
+                .args(arguments)
+                .current_dir("/")
+                .stdin(Stdio::null())
+                .stdout(Stdio::null());
+            let child = crate::namespace::spawn_bound(&mut command).expect("the server starts");
+            let mut server = Self { child, port };
+            // If somebody else was faster at the port, this one ends and another is tried.
+            until("its answer", START_WITHIN, || {
+                let has_ended = server.child.try_wait().expect("our child").is_some();
+                (has_ended || server.answers()).then_some(!has_ended)
+            })
+            .then_some(server)
+        })
+    }
+
+    /// Whether it is this server that answers at the port.
+    fn answers(&self) -> bool {
+        let ask = || -> std::io::Result<String> {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+            stream.set_read_timeout(Some(START_WITHIN))?;
+            stream.write_all(b"INFO server\r\nQUIT\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        let own = format!("process_id:{}\r", self.child.id());
+        ask().is_ok_and(|text| text.contains(&own))
+    }
+
+    /// Its URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("it is bound").port()
+}
