@@ -165,7 +165,7 @@ pub struct Turned {
     pub settled: Vec<Settled>,
     /// Jobs claimed, in the order in which they are to be run.
     pub claimed: Vec<Claimed>,
-    /// Leases of the claimant that a user has revoked.
+    /// Leases of the claimant that a user has revoked, at least those in the queues asked for.
     pub revoked: Vec<Receipt>,
     /// Until the next delayed job is ready, if there is one.
     pub next_due: Option<Duration>,

@@ -10,7 +10,7 @@ use bulkhead_shared::catalog::State;
 use bulkhead_shared::outcome::Cause;
 use bulkhead_shared::retry::Move;
 use bulkhead_shared::sqlite::Clock;
-use bulkhead_shared::{Message, Timestamp, Uuid};
+use bulkhead_shared::{Message, QueueName, Timestamp, Uuid};
 use bulkhead_tests::{Kind, LEASE, Scene, TestClock, queue, settlement, task};
 use model::{Brought, Job, Model};
 use proptest::prelude::*;
@@ -246,12 +246,17 @@ impl Pair {
             next_due,
         };
         assert_eq!(got, brought);
+        // A store may tell of those in other queues too.
+        let of_these = |queue: &QueueName| selection.queues.contains(queue);
+        let in_these = |receipt: &&Receipt| of_these(&receipt.queue);
         let mut told: Vec<_> = turned
             .revoked
             .iter()
+            .filter(in_these)
             .map(|receipt| (receipt.uuid, receipt.fence))
             .collect();
-        let is_told = |job: &&Job| job.state == State::Leased && job.is_revoked;
+        let is_told =
+            |job: &&Job| job.state == State::Leased && job.is_revoked && of_these(&job.queue);
         let mut revoked: Vec<_> = self
             .model
             .jobs
