@@ -71,7 +71,10 @@ impl Options {
 /// # Errors
 /// [`BrokerError::Refused`] for a URL that no backend knows or a store that may not be used.
 pub fn open(options: &Options) -> Result<Backend, BrokerError> {
-    #[cfg_attr(not(feature = "sqlite"), expect(unused_variables, reason = "a path is SQLite's"))]
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(unused_variables, reason = "a path is SQLite's")
+    )]
     let (scheme, rest) = options.url.split_once(':').unwrap_or((&options.url, ""));
     match scheme {
         #[cfg(feature = "sqlite")]

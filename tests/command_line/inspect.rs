@@ -371,6 +371,7 @@ fn wait_for_jobs(place: &Place, count: usize) {
     let mut bell = backend.broker.bell(Listen::Jobs(&[])).unwrap();
     let all = bulkhead_shared::catalog::Filter::default();
     while backend.catalog.list(&all, count).unwrap().len() < count {
-        bell.wait(Heed::Everything, None, Duration::from_millis(100)).unwrap();
+        bell.wait(Heed::Everything, None, Duration::from_millis(100))
+            .unwrap();
     }
 }

@@ -12,6 +12,7 @@ mod fallbacks;
 mod hostile;
 mod output;
 mod parts;
+mod redis;
 mod retries;
 mod signals;
 mod two_supervisors;

@@ -39,6 +39,8 @@ pub struct Place {
     owner: Option<u32>,
     /// The program `supervisor`, where this owner can reach it.
     supervisor: PathBuf,
+    /// Where the store is, if it is not the file in this directory.
+    elsewhere: Option<String>,
 }
 
 impl Default for Place {
@@ -62,7 +64,16 @@ impl Place {
             dir,
             owner: None,
             supervisor,
+            elsewhere: None,
         }
+    }
+
+    /// An empty directory; the store is the one at `url`.
+    #[must_use]
+    pub fn with_store(url: &str) -> Self {
+        let mut place = Self::new();
+        place.elsewhere = Some(url.into());
+        place
     }
 
     /// An empty directory of the ordinary user `uid`, as which all its commands run. Needs root.
@@ -108,7 +119,8 @@ impl Place {
     /// The store's URL.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("sqlite:{}", self.store().display())
+        let file = || format!("sqlite:{}", self.store().display());
+        self.elsewhere.clone().unwrap_or_else(file)
     }
 
     /// Writes a file inside of it.

@@ -72,16 +72,42 @@ impl RedisServer {
 
     /// Whether it is this server that answers at the port.
     fn answers(&self) -> bool {
-        let ask = || -> std::io::Result<String> {
-            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-            stream.set_read_timeout(Some(START_WITHIN))?;
-            stream.write_all(b"INFO server\r\nQUIT\r\n")?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text)?;
-            Ok(text)
-        };
         let own = format!("process_id:{}\r", self.child.id());
-        ask().is_ok_and(|text| text.contains(&own))
+        let said = self.ask("INFO server");
+        said.is_ok_and(|text| text.contains(&own))
+    }
+
+    fn ask(&self, line: &str) -> std::io::Result<String> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        stream.set_read_timeout(Some(START_WITHIN))?;
+        write!(stream, "{line}\r\nQUIT\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    /// Runs a command, written as a line, and returns the first line of the answer.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub fn command(&self, line: &str) -> String {
+        let text = self.text(line);
+        text.lines().next().unwrap_or_default().into()
+    }
+
+    /// Runs a command, written as a line, and returns the whole answer.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    #[must_use]
+    pub fn text(&self, line: &str) -> String {
+        self.ask(line).expect("the server answers")
+    }
+
+    /// Its port on this machine.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its URL.

@@ -1,6 +1,6 @@
 //! A store of its own for one test.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ pub struct Scene {
     pub store: Backend,
     /// Its only supervisor.
     pub me: SupervisorId,
+    url: String,
     dir: tempfile::TempDir,
 }
 
@@ -43,11 +44,18 @@ impl Scene {
     /// An empty store.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
+        Self::on(kind, &url_of(kind))
+    }
+
+    /// An empty store on the server at `url`, if its kind has servers.
+    #[must_use]
+    pub fn on(kind: Kind, url: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(TestClock::new());
-        let store = open(kind, &dir.path().join("s.db"), &clock, "bulkhead");
+        let store = open(kind, &dir.path().join("s.db"), url, &clock, "bulkhead");
         Self {
             kind,
+            url: url.into(),
             clock,
             store,
             me: supervisor(),
@@ -67,7 +75,7 @@ impl Scene {
         match self.kind {
             Kind::SqliteMemory => self.store.clone(),
             Kind::SqliteFile | Kind::Redis => {
-                open(self.kind, &self.path(), &self.clock, "bulkhead")
+                open(self.kind, &self.path(), &self.url, &self.clock, "bulkhead")
             }
         }
     }
@@ -75,7 +83,7 @@ impl Scene {
     /// Another installation in the same store, where stores can be shared.
     #[must_use]
     pub fn namespace(&self, name: &str) -> Backend {
-        open(self.kind, &self.path(), &self.clock, name)
+        open(self.kind, &self.path(), &self.url, &self.clock, name)
     }
 
     /// Its broker.
@@ -178,11 +186,19 @@ impl Scene {
     }
 }
 
-fn open(kind: Kind, path: &std::path::Path, clock: &Arc<TestClock>, namespace: &str) -> Backend {
+/// Where the servers of a kind are; nowhere for those that are files.
+fn url_of(kind: Kind) -> String {
+    match kind {
+        Kind::SqliteFile | Kind::SqliteMemory => String::new(),
+        Kind::Redis => redis_server::shared().url(),
+    }
+}
+
+fn open(kind: Kind, path: &Path, url: &str, clock: &Arc<TestClock>, namespace: &str) -> Backend {
     let path = match kind {
         Kind::SqliteFile => path.to_str().unwrap(),
         Kind::SqliteMemory => ":memory:",
-        Kind::Redis => return open_redis(path, clock, namespace),
+        Kind::Redis => return open_redis(path, url, clock, namespace),
     };
     let options = Options {
         namespace: Namespace::new(namespace).unwrap(),
@@ -193,14 +209,13 @@ fn open(kind: Kind, path: &std::path::Path, clock: &Arc<TestClock>, namespace: &
 
 /// The scenes of a process share a server; each has namespaces of its own, from the name of its
 /// directory, of which there is only one.
-fn open_redis(path: &std::path::Path, clock: &Arc<TestClock>, namespace: &str) -> Backend {
+fn open_redis(path: &Path, url: &str, clock: &Arc<TestClock>, namespace: &str) -> Backend {
     let scene = path.parent().and_then(|dir| dir.file_name()).unwrap();
     let namespace = format!("{}/{namespace}", scene.to_str().unwrap());
-    let url = redis_server::shared().url();
     let options = Options {
         namespace: Namespace::new(&namespace).unwrap(),
-        ..Options::new(&url)
+        ..Options::new(url)
     };
     let clock = Arc::clone(clock);
-    redis::open_with_clock(&url, &options, Arc::new(move || clock.forward())).unwrap()
+    redis::open_with_clock(url, &options, Arc::new(move || clock.forward())).unwrap()
 }

@@ -432,7 +432,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(24))]
+    #![proptest_config(cases(60))]
     #[test]
     fn a_store_on_a_redis_server_does_what_the_model_does(steps in proptest::collection::vec(step(), 1..120)) {
         agree(Kind::Redis, steps);

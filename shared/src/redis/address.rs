@@ -170,10 +170,7 @@ mod tests {
                 "redis+sentinel://u:sesame@a:1,b:2/main/4",
                 "redis+sentinel://a:1,b:2/main",
             ),
-            (
-                "redis+cluster://:sesame@a:1,b:2",
-                "redis+cluster://a:1,b:2",
-            ),
+            ("redis+cluster://:sesame@a:1,b:2", "redis+cluster://a:1,b:2"),
         ] {
             let address = Address::parse(url).unwrap();
             assert_eq!(address.show(), shown);

@@ -13,9 +13,7 @@ use super::ear::{Ear, Listener};
 use super::lines::Lines;
 use super::record::name;
 use super::store::{Store, all_queues};
-use crate::broker::{
-    Bell, BrokerError, Heed, Interrupt, Selection, SupervisorId, Wake,
-};
+use crate::broker::{Bell, BrokerError, Heed, Interrupt, Selection, SupervisorId, Wake};
 use crate::time::Now;
 use crate::wake::wait;
 
@@ -61,7 +59,9 @@ pub(super) fn for_work(
     let keys = |queue| {
         let tag = store.tag(queue);
         let tasks = selection.tasks.iter();
-        tasks.map(|task| format!("{tag}b:{task}")).collect::<Vec<_>>()
+        tasks
+            .map(|task| format!("{tag}b:{task}"))
+            .collect::<Vec<_>>()
     };
     let mut waits: Vec<Vec<String>> = selection.queues.iter().map(keys).collect();
     if !matches!(lines.address, Address::Cluster(_)) {
@@ -174,7 +174,9 @@ fn until(
     use std::os::fd::AsFd;
     let end = Now::read().mono.checked_add(at_most);
     loop {
-        let left = end.map_or(at_most, |end| end.saturating_duration_since(Now::read().mono));
+        let left = end.map_or(at_most, |end| {
+            end.saturating_duration_since(Now::read().mono)
+        });
         match wait(Some(bell.as_fd()), interrupt, left)? {
             Wake::Bell => {
                 bell.clear();

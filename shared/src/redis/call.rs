@@ -8,6 +8,8 @@ use super::script::Script;
 #[derive(Debug)]
 pub(super) struct Call {
     script: Option<&'static Script>,
+    /// What the keys of a script begin with.
+    tag: String,
     /// Arguments as the wire has them; of a script, those after its digest and count of keys.
     words: Vec<u8>,
     count: usize,
@@ -27,6 +29,7 @@ impl Call {
     pub(super) fn script(script: &'static Script, tag: &str, clock: &str) -> Self {
         let mut call = Self {
             script: Some(script),
+            tag: tag.into(),
             words: Vec::with_capacity(256),
             count: 0,
         };
@@ -38,6 +41,7 @@ impl Call {
     pub(super) fn plain(words: &[&[u8]]) -> Self {
         let mut call = Self {
             script: None,
+            tag: String::new(),
             words: Vec::new(),
             count: 0,
         };
@@ -62,6 +66,11 @@ impl Call {
     /// Its script, if it is one.
     pub(super) const fn runs(&self) -> Option<&'static Script> {
         self.script
+    }
+
+    /// What the keys of a script begin with; empty for others.
+    pub(super) fn tag(&self) -> &str {
+        &self.tag
     }
 
     /// Appends it to what is sent.

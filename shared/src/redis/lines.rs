@@ -8,6 +8,7 @@ use redis::Value;
 
 use super::address::Address;
 use super::call::Call;
+use super::foreign;
 use super::line::Line;
 use super::trouble::Trouble;
 use crate::broker::BrokerError;
@@ -60,8 +61,17 @@ impl Lines {
             return Ok(Vec::new());
         }
         let mut line = self.take()?;
-        let done = line.run(calls);
-        if matches!(done, Ok(_) | Err(Trouble::Answer(_))) {
+        let mut done = line.run(calls);
+        if let Err(Trouble::Answer(error)) = &done
+            && error.code() == Some("WRONGTYPE")
+        {
+            let mut tags = calls.iter().map(Call::tag).filter(|tag| !tag.is_empty());
+            done = Err(Trouble::Foreign(foreign::find(
+                &mut line,
+                tags.next().unwrap_or_default(),
+            )));
+        }
+        if matches!(done, Ok(_) | Err(Trouble::Answer(_) | Trouble::Foreign(_))) {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             if idle.len() < KEPT {
                 idle.push((line, Now::read().mono));

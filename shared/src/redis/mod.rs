@@ -30,6 +30,7 @@ mod call;
 mod door;
 mod ear;
 mod ended;
+mod foreign;
 mod line;
 mod lines;
 mod overdue;

@@ -88,10 +88,13 @@ impl Store {
         let call = |owner: &&str| Call::plain(&[b"GET", format!("{tag}s:{owner}").as_bytes()]);
         let calls: Vec<_> = owners.iter().map(call).collect();
         let answers = self.lines.run_again(&calls)?;
-        let known = owners.into_iter().zip(answers).filter_map(|(owner, about)| {
-            let about: About = serde_json::from_slice(&bytes(about).ok()?).ok()?;
-            Some((owner.to_owned(), about.host))
-        });
+        let known = owners
+            .into_iter()
+            .zip(answers)
+            .filter_map(|(owner, about)| {
+                let about: About = serde_json::from_slice(&bytes(about).ok()?).ok()?;
+                Some((owner.to_owned(), about.host))
+            });
         Ok(known.collect())
     }
 
@@ -144,11 +147,7 @@ impl Store {
         Ok(lines.into_iter().map(|(_, uuid)| uuid).collect())
     }
 
-    fn counts(
-        &self,
-        queues: &[QueueName],
-        oldest: &str,
-    ) -> Result<Vec<QueueCounts>, BrokerError> {
+    fn counts(&self, queues: &[QueueName], oldest: &str) -> Result<Vec<QueueCounts>, BrokerError> {
         let answers = self.on_each(queues, &COUNTS, |call| {
             call.arg(oldest);
         })?;
@@ -200,12 +199,19 @@ impl Catalog for Store {
         for queue in queues {
             let queue = [queue];
             let mut left = limit;
-            for some in self.newest(&queue[0], &letters, depth)?.chunks(READ_AT_ONCE) {
+            for some in self
+                .newest(&queue[0], &letters, depth)?
+                .chunks(READ_AT_ONCE)
+            {
                 if left == 0 {
                     break;
                 }
                 // Not more than are asked for, where each of them will do.
-                let some = if is_narrow { some } else { &some[..some.len().min(left)] };
+                let some = if is_narrow {
+                    some
+                } else {
+                    &some[..some.len().min(left)]
+                };
                 let mut found = self.rows(self.find(&queue, some)?)?;
                 found.retain(|row| is_wanted(filter, row));
                 found.truncate(left);
@@ -254,7 +260,9 @@ impl Catalog for Store {
 
     fn unfinished(&self, queues: &[QueueName]) -> Result<u64, BrokerError> {
         let counts = self.counts(queues, "0")?;
-        let unfinished = counts.iter().map(|one| one.ready + one.delayed + one.leased);
+        let unfinished = counts
+            .iter()
+            .map(|one| one.ready + one.delayed + one.leased);
         Ok(unfinished.sum())
     }
 

@@ -20,7 +20,10 @@ impl Store {
     ) -> Result<Vec<Submitted>, BrokerError> {
         let mut queues: Vec<(&QueueName, Vec<usize>)> = Vec::new();
         for (index, submission) in batch.iter().enumerate() {
-            match queues.iter_mut().find(|(queue, _)| *queue == submission.queue) {
+            match queues
+                .iter_mut()
+                .find(|(queue, _)| *queue == submission.queue)
+            {
                 Some((_, places)) => places.push(index),
                 None => queues.push((submission.queue, vec![index])),
             }
@@ -73,4 +76,3 @@ impl Store {
         Ok(became)
     }
 }
-

@@ -13,6 +13,8 @@ pub(super) enum Trouble {
     Answer(RedisError),
     /// Nobody is there.
     Away(String),
+    /// Other programs have keys where ours should be.
+    Foreign(String),
     /// An answer makes no sense.
     Nonsense(String),
 }
@@ -41,6 +43,12 @@ impl Trouble {
                     reason: format!("{place}: {reason}"),
                 };
             }
+            Self::Foreign(which) => {
+                return BrokerError::Refused {
+                    reason: format!("{place}: keys of another program are in the way: {which}"),
+                    way_out: "name another --namespace; they were left as they are".into(),
+                };
+            }
             Self::Nonsense(reason) => {
                 return BrokerError::Damaged {
                     reason: format!("{place}: {reason}"),
@@ -61,11 +69,9 @@ impl Trouble {
                 refused("put the user and the password into the URL: redis://user:password@host")
             }
             Some("NOPERM") => refused("let this user run scripts, lists, channels and all keys"),
-            Some("WRONGTYPE") => {
-                refused("these keys belong to another program; name another --namespace")
+            Some("CROSSSLOT" | "MOVED" | "ASK") => {
+                refused("write the URL of a cluster as redis+cluster://")
             }
-            Some("CROSSSLOT") => refused("write the URL of a cluster as redis+cluster://"),
-            Some("MOVED" | "ASK") => refused("write the URL of a cluster as redis+cluster://"),
             Some("ERR") if detail.contains("DB index") => {
                 refused("name a database that the server has, such as /0")
             }

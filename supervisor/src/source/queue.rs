@@ -278,7 +278,10 @@ impl Thread {
             };
             let listen = Listen::Work {
                 owner: self.setting.owner,
-                selection: self.serving.as_ref().map_or(&nothing, |(selection, _)| selection),
+                selection: self
+                    .serving
+                    .as_ref()
+                    .map_or(&nothing, |(selection, _)| selection),
             };
             *bell = Some(self.setting.broker.bell(listen)?);
             self.serves_anew = false;

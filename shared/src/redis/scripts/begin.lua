@@ -21,6 +21,8 @@ else
 end
 
 local function hex(n) return string.format('%012x', n) end
+-- As an argument: the server writes other numbers as fractions, which takes its time.
+local function int(n) return string.format('%d', n) end
 local function num(text) return tonumber(text, 16) end
 
 local function pristine(message)
@@ -121,7 +123,7 @@ local function finish(rec, state, at, kept, till, cause, history)
   local stop = string.find(rec, '\n', 176, true) + num(sub(rec, 168, 175))
   local ended = state .. sub(rec, 2, 98) .. at .. kept .. till .. NOBODY .. cause
     .. sub(rec, 168, stop) .. history
-  return ended, kept ~= NONE and math.max(num(kept) - now, 0) + 60000
+  return ended, kept ~= NONE and int(math.max(num(kept) - now, 0) + 60000)
 end
 
 local function keep(uuid, rec, life)

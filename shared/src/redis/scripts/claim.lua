@@ -54,7 +54,7 @@ local function first(task)
   end
 end
 
-local till = boot + lease
+local till = int(boot + lease)
 local more = 0
 if #wanted == 1 then
   local task = wanted[1]

@@ -2,7 +2,7 @@
 -- KEYS  1 routing
 -- ARGV  3 lease (ms), 4.. per lease: uuid, fence .. seq
 -- RETURNS  per lease 1 held, 2 held and revoked, 0 lost
-local till = boot + tonumber(ARGV[3])
+local till = int(boot + tonumber(ARGV[3]))
 local out, leases = {}, {}
 for i = 4, #ARGV, 2 do
   local uuid = ARGV[i]

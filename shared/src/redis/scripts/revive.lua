@@ -17,7 +17,7 @@ call('ZREM', T .. 'u', line)
 local way = lane(rec)
 local priority, task = split(way, 1)
 local by = deadline(new, now)
-if by then call('ZADD', T .. 'x', by, line .. way) end
+if by then call('ZADD', T .. 'x', int(by), line .. way) end
 make_ready({[task] = {priority, line .. way}})
 ring(task)
 tell({uuid})

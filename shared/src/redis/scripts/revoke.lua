@@ -22,6 +22,6 @@ local stop = string.find(rec, '\n', 176, true) + num(sub(rec, 168, 175))
 local kept = hex(now + tonumber(ARGV[5]))
 local new, life = finish(rec, 'O', hex(now), kept, NONE, 'f', sub(rec, stop + 1))
 keep(uuid, new, life)
-call('ZADD', T .. 'e:O', num(kept), line)
+call('ZADD', T .. 'e:O', int(num(kept)), line)
 tell({uuid})
 return 3

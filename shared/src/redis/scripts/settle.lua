@@ -37,12 +37,12 @@ for i = 1, n do
       local new, life = finish(rec, state, ARGV[b + 5], kept, till, cause, history)
       keep(uuid, new, life)
       local list = ended[state]
-      list[#list + 1] = kept == NONE and '+inf' or num(kept)
+      list[#list + 1] = kept == NONE and '+inf' or int(num(kept))
       list[#list + 1] = line
       if kind == 'S' and not is_revoked then
         if till ~= NONE then
-          call('ZADD', T .. 'u', num(till), line)
-          life = math.max(num(till) - now, 0) + 60000
+          call('ZADD', T .. 'u', int(num(till)), line)
+          life = int(math.max(num(till) - now, 0) + 60000)
         end
         if life then
           call('SET', T .. 'o:' .. uuid, ARGV[b + 11], 'PX', life)
@@ -59,14 +59,14 @@ for i = 1, n do
       local place = line .. way
       local priority, task = split(way, 1)
       if ready > now then
-        delayed[#delayed + 1] = ready
+        delayed[#delayed + 1] = int(ready)
         delayed[#delayed + 1] = place
       else
         append(lists, task, priority, place)
       end
       local by = deadline(new, ready)
       if by then
-        ending[#ending + 1] = by
+        ending[#ending + 1] = int(by)
         ending[#ending + 1] = place
       end
     end

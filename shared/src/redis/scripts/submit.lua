@@ -39,13 +39,13 @@ for i = 1, n do
     out[i] = 1
     local place = seq .. uuid .. priority .. ':' .. task
     if ready > now then
-      delayed[#delayed + 1] = ready
+      delayed[#delayed + 1] = int(ready)
       delayed[#delayed + 1] = place
     else
       append(ready_lists, task, priority, place)
     end
     if ARGV[b + 5] ~= '' or ARGV[b + 6] ~= '' then
-      ending[#ending + 1] = deadline(message, ready)
+      ending[#ending + 1] = int(deadline(message, ready))
       ending[#ending + 1] = place
     end
   end

@@ -76,6 +76,6 @@ end
 if what ~= 'l' then
   for _, place in ipairs(list) do unwait(place) end
 end
-take(list, owner, boot + lease, false)
+take(list, owner, int(boot + lease), false)
 write_leases()
 return given

@@ -1,0 +1,6 @@
+//! What befalls a Redis server, its connections and its keys, and what the store makes of it.
+#![allow(clippy::unwrap_used, reason = "all of this is tests")]
+
+mod connections;
+mod growth;
+mod refusals;
