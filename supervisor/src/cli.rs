@@ -63,7 +63,7 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Store")]
 pub(crate) struct StoreArgs {
-    /// Use the store at URL: `sqlite:PATH` (default `sqlite:bulkhead.db`).
+    /// Use the store at URL: `sqlite:PATH` (default `sqlite:bulkhead.db`) or `redis://HOST:PORT/0`.
     ///
     /// A URL with a password is refused here, because every process of the machine can read it:
     /// put it into the environment variable BULKHEAD_STORE or into a file for --store-file.

@@ -24,7 +24,7 @@ fn tasks_return_crash_and_meet_their_deadlines_on_a_redis_server() {
     let mut supervisor = Supervisor::start(&place, &["--processes", "2"]);
     let sum = place.submit(&["add", "--args", "[2, 3]"]);
     assert_eq!(place.returned(&sum), json!(5));
-    let crash = place.submit(&["crash", "--args", "[11]", "--max-retries", "0"]);
+    let crash = place.submit(&["crash", "--args", "[\"SEGV\"]", "--max-retries", "0"]);
     let status = place.ended(&crash);
     assert_eq!(
         (&status["status"], &status["cause"]),
@@ -33,7 +33,7 @@ fn tasks_return_crash_and_meet_their_deadlines_on_a_redis_server() {
     let late = [
         "sleep",
         "--args",
-        "[60000]",
+        "[60]",
         "--timeout",
         "200ms",
         "--max-retries",
@@ -44,7 +44,7 @@ fn tasks_return_crash_and_meet_their_deadlines_on_a_redis_server() {
         (&status["status"], &status["cause"]),
         (&json!("FAILED"), &json!("timeout"))
     );
-    let endless = place.submit(&["sleep", "--args", "[60000]", "--timeout", "5m"]);
+    let endless = place.submit(&["sleep", "--args", "[60]", "--timeout", "5m"]);
     let running = place.running(&endless);
     assert!(!running["host"].is_null(), "{running:#}");
     let _ = place.run(&["revoke", &endless]).succeeds();

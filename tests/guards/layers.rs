@@ -3,8 +3,8 @@
 use crate::sources::{Source, rust};
 
 /// Modules of the shared crate that only a store's users see.
-const STORE: [&str; 7] = [
-    "backend", "broker", "catalog", "client", "fault", "sqlite", "status",
+const STORE: [&str; 8] = [
+    "backend", "broker", "catalog", "client", "fault", "redis", "sqlite", "status",
 ];
 
 fn manifest(crate_name: &str) -> Source {
@@ -91,6 +91,43 @@ fn sources_name_only_the_layer_below() {
         assert_eq!(wrong_uses(&[Source::made_up(path, text)]).len(), 1);
     }
     assert_eq!(wrong_uses(&rust()), [""; 0]);
+}
+
+/// What stores say in scripts: each keeps to the keys of one queue, and says what it takes.
+fn loose_scripts(files: &[Source]) -> Vec<String> {
+    let scripts = files.iter().filter(|file| file.path.ends_with(".lua"));
+    let mut offences = Vec::new();
+    for file in scripts {
+        let text = file.text.as_str();
+        let is_part = text.contains("What every script begins with") || text.contains("Used by");
+        for word in ["-- KEYS", "-- ARGV", "-- RETURNS"] {
+            if !is_part && !text.contains(word) {
+                offences.push(format!("{} does not say its {word}", file.path));
+            }
+        }
+        // Every key begins with the tag of the queue.
+        for (index, line) in text.lines().enumerate() {
+            let mut calls = line.split("call('").skip(1);
+            let is_bare = |call: &str| {
+                let arguments = call.split_once('\'').map(|(_, arguments)| arguments);
+                arguments.is_some_and(|arguments| arguments.starts_with(", '"))
+            };
+            if calls.any(is_bare) {
+                offences.push(format!("{}:{} names a bare key", file.path, index + 1));
+            }
+        }
+    }
+    offences
+}
+
+#[test]
+fn scripts_keep_to_one_queue_and_say_what_they_take() {
+    let bad = "-- KEYS\n-- ARGV\n-- RETURNS\ncall('GET', 'x')\n";
+    let bad = Source::made_up("shared/src/redis/scripts/a.lua", bad);
+    assert_eq!(loose_scripts(&[bad]).len(), 1);
+    let bad = Source::made_up("shared/src/redis/scripts/a.lua", "return 1\n");
+    assert_eq!(loose_scripts(&[bad]).len(), 3);
+    assert_eq!(loose_scripts(&crate::sources::all()), [""; 0]);
 }
 
 /// What a pure module has no business with.
