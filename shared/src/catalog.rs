@@ -155,7 +155,7 @@ pub trait Catalog: Send + Sync + fmt::Debug {
     /// [`BrokerError`].
     fn unfinished(&self, queues: &[QueueName]) -> Result<u64, BrokerError>;
 
-    /// All tasks that supervisors have registered.
+    /// All tasks that supervisors have registered; those of the last second may be missing.
     ///
     /// # Errors
     /// [`BrokerError`].

@@ -71,7 +71,8 @@ impl Lines {
                 tags.next().unwrap_or_default(),
             )));
         }
-        if matches!(done, Ok(_) | Err(Trouble::Answer(_) | Trouble::Foreign(_))) {
+        // Also a server that says no is left: it may be a replica now, or know the password no more.
+        if matches!(done, Ok(_) | Err(Trouble::Foreign(_))) {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             if idle.len() < KEPT {
                 idle.push((line, Now::read().mono));

@@ -108,6 +108,7 @@ impl Store {
         calls.push(call);
         self.lines.run_again(&calls)?;
         self.lines.have_told(&untold);
+        *self.specs() = None;
         Ok(())
     }
 

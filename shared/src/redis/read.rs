@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use redis::Value;
 use uuid::Uuid;
@@ -17,11 +18,15 @@ use crate::broker::BrokerError;
 use crate::catalog::{Catalog, Filter, JobRow, KeptResult, QueueCounts, State};
 use crate::name::QueueName;
 use crate::task::TaskSpec;
-use crate::time::Timestamp;
+use crate::time::{Now, Timestamp};
 
 /// Jobs of each state and queue that a listing looks at, at least and at the most: it is meant
 /// for people, and what is older than ten thousand others is not found by looking around.
 const LOOKED_AT: (usize, usize) = (1000, 10_000);
+
+/// Registrations that others make are seen so much later at the most: a producer that asks with
+/// every message need not ask the server each time.
+const SPECS_HOLD: Duration = Duration::from_secs(1);
 
 /// Jobs read in one call.
 const READ_AT_ONCE: usize = 500;
@@ -267,6 +272,12 @@ impl Catalog for Store {
     }
 
     fn tasks(&self) -> Result<Vec<TaskSpec>, BrokerError> {
+        let now = Now::read().mono;
+        if let Some((read, specs)) = &*self.specs()
+            && now.saturating_duration_since(*read) < SPECS_HOLD
+        {
+            return Ok(specs.clone());
+        }
         let key = format!("{}tasks", self.common_tag());
         let mut answers = self
             .lines
@@ -276,6 +287,7 @@ impl Catalog for Store {
         let read = |spec: Value| serde_json::from_slice(&bytes(spec).ok()?).ok();
         let mut specs: Vec<TaskSpec> = specs.into_iter().filter_map(read).collect();
         specs.sort_by(|a, b| a.name.cmp(&b.name));
+        *self.specs() = Some((now, specs.clone()));
         Ok(specs)
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use redis::Value;
 
@@ -15,6 +16,7 @@ use super::script::Script;
 use super::trouble::Trouble;
 use crate::broker::BrokerError;
 use crate::name::{Namespace, QueueName};
+use crate::task::TaskSpec;
 use crate::time::millis;
 
 /// The oldest server whose scripts and commands do what is asked here.
@@ -32,6 +34,8 @@ pub(super) struct Store {
     pub(super) namespace: Namespace,
     /// Hears what becomes of jobs; made for the first client that waits.
     pub(super) jobs: Mutex<Option<Arc<Ear>>>,
+    /// Registrations and when they were read: producers ask for them with every message.
+    pub(super) specs: Mutex<Option<(Instant, Vec<TaskSpec>)>>,
     time: Option<Time>,
 }
 
@@ -53,6 +57,7 @@ impl Store {
             lines: Arc::new(Lines::new(address)),
             namespace,
             jobs: Mutex::default(),
+            specs: Mutex::default(),
             time,
         };
         store.check()?;
@@ -161,6 +166,10 @@ impl Store {
     pub(super) fn on_one(&self, call: Call) -> Result<Value, BrokerError> {
         let mut answers = self.lines.run(&[call])?;
         Ok(answers.swap_remove(0))
+    }
+
+    pub(super) fn specs(&self) -> MutexGuard<'_, Option<(Instant, Vec<TaskSpec>)>> {
+        self.specs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn say(&self, trouble: &Trouble) -> BrokerError {

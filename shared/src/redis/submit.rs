@@ -11,7 +11,7 @@ use crate::fault;
 use crate::name::QueueName;
 
 /// Times that a batch is sent whose answer did not come.
-const SENDS: usize = 3;
+const SENDS: usize = 2;
 
 impl Store {
     pub(super) fn store_all(
