@@ -1,10 +1,11 @@
-//! Real Redis servers for tests: without a trace on disk, gone with the thread that started them.
+//! Real Redis servers for tests: without a trace on disk, gone with those who use them.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use crate::until;
@@ -15,27 +16,40 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 /// Programs that will do, the usual one first.
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 
-/// A running server; killed when it is dropped, and when the thread that started it ends.
+/// A running server; killed when it is dropped, and when this process ends.
 #[derive(Debug)]
 pub struct RedisServer {
     child: Child,
     port: u16,
+    /// Lets the thread go that the server's life hangs on.
+    _keeper: SyncSender<()>,
 }
 
-/// The one server of this process. Scenes keep apart by their namespaces.
-pub fn shared() -> &'static RedisServer {
-    static SHARED: OnceLock<RedisServer> = OnceLock::new();
-    SHARED.get_or_init(|| {
-        let (give, take) = std::sync::mpsc::sync_channel(0);
-        // The kernel kills the server when this thread ends: with the process, not with a test.
-        std::thread::spawn(move || {
-            give.send(RedisServer::start(&[])).unwrap();
-            loop {
-                std::thread::park();
-            }
-        });
-        take.recv().expect("a server was started")
+/// One server for all that want one at the same time. Scenes keep apart by their namespaces.
+pub fn shared() -> Arc<RedisServer> {
+    static SHARED: Mutex<Weak<RedisServer>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap();
+    shared.upgrade().unwrap_or_else(|| {
+        let server = Arc::new(RedisServer::start(&[]));
+        *shared = Arc::downgrade(&server);
+        server
     })
+}
+
+/// Starts `command` on a thread of its own that lives as long as what is returned: the kernel
+/// kills the server when that thread ends, whichever test started it.
+fn spawn(mut command: Command) -> (Child, SyncSender<()>) {
+    let (give, take) = sync_channel(0);
+    let (keeper, is_kept) = sync_channel::<()>(0);
+    std::thread::spawn(move || {
+        let child = crate::namespace::spawn_bound(&mut command);
+        if give.send(child).is_ok() {
+            // Ends when the other side is dropped; nothing is ever sent.
+            let _ = is_kept.recv();
+        }
+    });
+    let child = take.recv().expect("the thread runs");
+    (child.expect("the server starts"), keeper)
 }
 
 impl RedisServer {
@@ -59,8 +73,12 @@ impl RedisServer {
                 .current_dir("/")
                 .stdin(Stdio::null())
                 .stdout(Stdio::null());
-            let child = crate::namespace::spawn_bound(&mut command).expect("the server starts");
-            let mut server = Self { child, port };
+            let (child, keeper) = spawn(command);
+            let mut server = Self {
+                child,
+                port,
+                _keeper: keeper,
+            };
             // If somebody else was faster at the port, this one ends and another is tried.
             until("its answer", START_WITHIN, || {
                 let has_ended = server.child.try_wait().expect("our child").is_some();

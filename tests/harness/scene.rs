@@ -14,6 +14,7 @@ use bulkhead_shared::message::MessageBuilder;
 use bulkhead_shared::retry::Move;
 use bulkhead_shared::{Message, Namespace, QueueName, Uuid, redis, sqlite};
 
+use crate::redis_server::RedisServer;
 use crate::{Kind, TestClock, queue, redis_server, settlement, supervisor, task};
 
 /// The lease of claims in tests.
@@ -37,6 +38,8 @@ pub struct Scene {
     /// Its only supervisor.
     pub me: SupervisorId,
     url: String,
+    /// Lives as long as the scene.
+    _server: Option<Arc<RedisServer>>,
     dir: tempfile::TempDir,
 }
 
@@ -44,7 +47,17 @@ impl Scene {
     /// An empty store.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
-        Self::on(kind, &url_of(kind))
+        let server = match kind {
+            Kind::SqliteFile | Kind::SqliteMemory => None,
+            Kind::Redis => Some(redis_server::shared()),
+        };
+        let url = server
+            .as_ref()
+            .map_or_else(String::new, |server| server.url());
+        Self {
+            _server: server,
+            ..Self::on(kind, &url)
+        }
     }
 
     /// An empty store on the server at `url`, if its kind has servers.
@@ -56,6 +69,7 @@ impl Scene {
         Self {
             kind,
             url: url.into(),
+            _server: None,
             clock,
             store,
             me: supervisor(),
@@ -183,14 +197,6 @@ impl Scene {
     pub fn state(&self, uuid: Uuid) -> Option<State> {
         let rows = self.store.catalog.jobs_by_id(&[uuid]).unwrap();
         rows[0].as_ref().map(|row| row.state)
-    }
-}
-
-/// Where the servers of a kind are; nowhere for those that are files.
-fn url_of(kind: Kind) -> String {
-    match kind {
-        Kind::SqliteFile | Kind::SqliteMemory => String::new(),
-        Kind::Redis => redis_server::shared().url(),
     }
 }
 
