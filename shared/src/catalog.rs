@@ -5,6 +5,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use crate::broker::BrokerError;
+use crate::fleet::Member;
 use crate::name::{QueueName, TaskName};
 use crate::outcome::Cause;
 use crate::task::TaskSpec;
@@ -163,4 +164,11 @@ pub trait Catalog: Send + Sync + fmt::Debug {
 
     /// Where the store is, for people: an absolute path or an address without secrets.
     fn place(&self) -> String;
+
+    /// The supervisors of the namespace, oldest first: all that live, and the dead until they are
+    /// forgotten. One that has left is listed only while it holds jobs.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    fn fleet(&self) -> Result<Vec<Member>, BrokerError>;
 }

@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Tasks(commands::tasks::TasksArgs),
     #[command(subcommand, after_help = crate::exit::HELP)]
     Dlq(commands::dlq::Dlq),
+    #[command(after_help = crate::exit::HELP)]
+    Fleet(commands::fleet::FleetArgs),
 }
 
 /// Which store, taken by every command.

@@ -4,6 +4,7 @@
 mod bell;
 mod catalog;
 mod dead;
+mod fleet;
 mod keeping;
 mod order;
 mod overdue;

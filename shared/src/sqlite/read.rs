@@ -237,7 +237,7 @@ pub(super) fn tasks(conn: &Connection, namespace: &Namespace) -> rusqlite::Resul
 }
 
 /// A number that is never negative from column `index`.
-fn unsigned(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+pub(super) fn unsigned(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
     let number: i64 = row.get(index)?;
     u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(index, number))
 }

@@ -21,6 +21,7 @@ use crate::broker::{
     Renewal, Revocation, Selection, Settlement, Submission, Submitted, SupervisorId, Turned,
 };
 use crate::catalog::{Catalog, Filter, JobRow, KeptResult, QueueCounts};
+use crate::fleet::Member;
 use crate::name::{Namespace, QueueName};
 use crate::task::TaskSpec;
 
@@ -241,5 +242,14 @@ impl Catalog for Store {
 
     fn place(&self) -> String {
         self.place.to_string()
+    }
+
+    fn fleet(&self) -> Result<Vec<Member>, BrokerError> {
+        // Only the writer can tell who lives: it has the locks.
+        self.writer.call(
+            Urgency::Usual,
+            |ledger| ledger.fleet().map(Some),
+            |ledger| ledger.fleet(),
+        )
     }
 }

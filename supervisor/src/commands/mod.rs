@@ -1,6 +1,7 @@
 //! One file per command. A command reads, decides nothing, and says what it found.
 
 pub(crate) mod dlq;
+pub(crate) mod fleet;
 pub(crate) mod jobs;
 pub(crate) mod queues;
 pub(crate) mod result;
@@ -54,6 +55,7 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandEr
         Command::Queues(args) => queues::run(&args, &client),
         Command::Tasks(args) => tasks::run(&args, &client),
         Command::Dlq(args) => dlq::run(&args, &client),
+        Command::Fleet(args) => fleet::run(&args, &client),
         Command::Run(_) | Command::Submit(_) => unreachable!("handled above"),
     }
 }
