@@ -5,6 +5,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use crate::broker::BrokerError;
+use crate::finding::{Depth, Finding};
 use crate::fleet::Member;
 use crate::name::{QueueName, TaskName};
 use crate::outcome::Cause;
@@ -171,4 +172,10 @@ pub trait Catalog: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`BrokerError`].
     fn fleet(&self) -> Result<Vec<Member>, BrokerError>;
+
+    /// What is well and what is not about the store and where it is; changes no job.
+    ///
+    /// # Errors
+    /// [`BrokerError`] if it cannot be looked at at all.
+    fn examine(&self, depth: Depth) -> Result<Vec<Finding>, BrokerError>;
 }

@@ -32,6 +32,8 @@ pub mod client;
 #[cfg(feature = "store")]
 pub mod fault;
 #[cfg(feature = "store")]
+pub mod finding;
+#[cfg(feature = "store")]
 pub mod fleet;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;

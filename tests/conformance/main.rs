@@ -4,6 +4,7 @@
 mod bell;
 mod catalog;
 mod dead;
+mod examine;
 mod fleet;
 mod keeping;
 mod order;

@@ -3,8 +3,8 @@
 use crate::sources::{Source, rust};
 
 /// Modules of the shared crate that only a store's users see.
-const STORE: [&str; 8] = [
-    "backend", "broker", "catalog", "client", "fault", "fleet", "sqlite", "status",
+const STORE: [&str; 9] = [
+    "backend", "broker", "catalog", "client", "fault", "finding", "fleet", "sqlite", "status",
 ];
 
 fn manifest(crate_name: &str) -> Source {

@@ -45,7 +45,7 @@ const BANNED: [&str; 12] = [
     "events", "cancel", "canceled",
 ];
 
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 16] = [
     &[],
     &["run"],
     &["submit"],
@@ -61,6 +61,7 @@ const COMMANDS: [&[&str]; 15] = [
     &["dlq", "retry"],
     &["dlq", "drop"],
     &["fleet"],
+    &["doctor"],
 ];
 
 fn banned(help: &str) -> Vec<String> {

@@ -8,6 +8,7 @@ mod bell;
 mod claim;
 mod clock;
 mod ended;
+mod examine;
 mod files;
 mod gate;
 mod ledger;
@@ -134,6 +135,7 @@ fn assemble(
     Ok(Store {
         writer: Writer::start(desk)?,
         namespace: options.namespace.clone(),
+        durability: options.durability,
         clock,
         kind,
         place,

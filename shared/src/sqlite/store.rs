@@ -16,11 +16,13 @@ use super::read::{self, Readers};
 use super::submit::Entry;
 use super::trouble::translate;
 use super::writer::{Urgency, Writer};
+use crate::backend::Durability;
 use crate::broker::{
     Bell, Broker, BrokerError, Claim, Claimed, Interrupt, Note, Overdue, Presence, Receipt,
     Renewal, Revocation, Selection, Settlement, Submission, Submitted, SupervisorId, Turned,
 };
 use crate::catalog::{Catalog, Filter, JobRow, KeptResult, QueueCounts};
+use crate::finding::{Depth, Finding};
 use crate::fleet::Member;
 use crate::name::{Namespace, QueueName};
 use crate::task::TaskSpec;
@@ -30,6 +32,7 @@ use crate::task::TaskSpec;
 pub(super) struct Store {
     pub(super) writer: Writer,
     pub(super) namespace: Namespace,
+    pub(super) durability: Durability,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) kind: Kind,
     pub(super) place: Arc<str>,
@@ -49,7 +52,7 @@ pub(super) enum Kind {
 }
 
 impl Store {
-    fn read<T: Send + 'static>(
+    pub(super) fn read<T: Send + 'static>(
         &self,
         mut read: impl FnMut(&Connection, &Namespace, i64) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, BrokerError> {
@@ -251,5 +254,9 @@ impl Catalog for Store {
             |ledger| ledger.fleet().map(Some),
             |ledger| ledger.fleet(),
         )
+    }
+
+    fn examine(&self, depth: Depth) -> Result<Vec<Finding>, BrokerError> {
+        self.findings(depth)
     }
 }

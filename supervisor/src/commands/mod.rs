@@ -1,6 +1,7 @@
 //! One file per command. A command reads, decides nothing, and says what it found.
 
 pub(crate) mod dlq;
+pub(crate) mod doctor;
 pub(crate) mod fleet;
 pub(crate) mod jobs;
 pub(crate) mod queues;
@@ -45,6 +46,9 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandEr
     if let Command::Submit(args) = command {
         return submit::run(args, |missing| open(store, environment, missing));
     }
+    if let Command::Doctor(args) = command {
+        return doctor::run(args, store, environment);
+    }
     // Only `run` and `submit` make a store: a look at a mistyped path leaves nothing behind.
     let client = open(store, environment, Missing::Refuse)?;
     match command {
@@ -56,7 +60,9 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandEr
         Command::Tasks(args) => tasks::run(&args, &client),
         Command::Dlq(args) => dlq::run(&args, &client),
         Command::Fleet(args) => fleet::run(&args, &client),
-        Command::Run(_) | Command::Submit(_) => unreachable!("handled above"),
+        Command::Run(_) | Command::Submit(_) | Command::Doctor(_) => {
+            unreachable!("handled above")
+        }
     }
 }
 
