@@ -101,7 +101,7 @@ fn process_limit() -> (u64, String) {
         }
     }
     let lowest = limits.into_iter().min();
-    lowest.unwrap_or((u64::MAX, "none is known".into()))
+    lowest.unwrap_or_else(|| (u64::MAX, "none is known".into()))
 }
 
 /// The limits of our cgroup and of those above it, in either hierarchy.
