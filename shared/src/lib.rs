@@ -39,6 +39,8 @@ pub mod fleet;
 pub mod sqlite;
 #[cfg(feature = "store")]
 pub mod status;
+#[cfg(feature = "store")]
+pub mod transit;
 
 pub use message::{Message, MessageBuilder, MessageError};
 pub use name::{Namespace, QueueName, TaskName};

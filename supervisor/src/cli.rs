@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Fleet(commands::fleet::FleetArgs),
     #[command(after_help = crate::exit::HELP)]
     Doctor(commands::doctor::DoctorArgs),
+    #[command(after_help = crate::exit::HELP)]
+    Migrate(commands::migrate::MigrateArgs),
 }
 
 /// Which store, taken by every command.

@@ -13,4 +13,5 @@ mod processes;
 mod revoke;
 mod settle;
 mod submit;
+mod transit;
 mod waiting;

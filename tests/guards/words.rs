@@ -45,7 +45,7 @@ const BANNED: [&str; 12] = [
     "events", "cancel", "canceled",
 ];
 
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 17] = [
     &[],
     &["run"],
     &["submit"],
@@ -62,6 +62,7 @@ const COMMANDS: [&[&str]; 16] = [
     &["dlq", "drop"],
     &["fleet"],
     &["doctor"],
+    &["migrate"],
 ];
 
 fn banned(help: &str) -> Vec<String> {

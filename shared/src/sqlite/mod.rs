@@ -19,6 +19,7 @@ mod schema;
 mod settle;
 mod store;
 mod submit;
+mod transit;
 mod trouble;
 mod writer;
 
@@ -69,7 +70,8 @@ pub fn open_with_clock(
     let store = Arc::new(store);
     Ok(Backend {
         broker: Arc::clone(&store) as _,
-        catalog: store,
+        catalog: Arc::clone(&store) as _,
+        transit: store,
     })
 }
 

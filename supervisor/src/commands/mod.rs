@@ -4,6 +4,7 @@ pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod fleet;
 pub(crate) mod jobs;
+pub(crate) mod migrate;
 pub(crate) mod queues;
 pub(crate) mod result;
 pub(crate) mod revoke;
@@ -49,7 +50,10 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandEr
     if let Command::Doctor(args) = command {
         return doctor::run(args, store, environment);
     }
-    // Only `run` and `submit` make a store: a look at a mistyped path leaves nothing behind.
+    if let Command::Migrate(args) = command {
+        return migrate::run(args, store, environment);
+    }
+    // Only `run`, `submit` and `migrate` make a store: a look at a mistyped path leaves nothing behind.
     let client = open(store, environment, Missing::Refuse)?;
     match command {
         Command::Status(args) => status::run(&args, &client),
@@ -60,7 +64,7 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandEr
         Command::Tasks(args) => tasks::run(&args, &client),
         Command::Dlq(args) => dlq::run(&args, &client),
         Command::Fleet(args) => fleet::run(&args, &client),
-        Command::Run(_) | Command::Submit(_) | Command::Doctor(_) => {
+        Command::Run(_) | Command::Submit(_) | Command::Doctor(_) | Command::Migrate(_) => {
             unreachable!("handled above")
         }
     }

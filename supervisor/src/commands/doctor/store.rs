@@ -4,6 +4,7 @@ use bulkhead_shared::Timestamp;
 use bulkhead_shared::backend::{self, Backend, Options};
 use bulkhead_shared::broker::BrokerError;
 use bulkhead_shared::finding::{Depth, Finding, Severity};
+use bulkhead_shared::transit::Underway;
 
 use crate::commands::show;
 
@@ -24,6 +25,7 @@ pub(super) fn examine(options: &Options, depth: Depth) -> (Vec<Finding>, bool) {
     };
     add(backend.catalog.examine(depth));
     add(fleet(&backend));
+    add(underway(&backend));
     (findings, is_away)
 }
 
@@ -46,6 +48,24 @@ fn away(error: BrokerError) -> Finding {
     Finding::ok("store", found)
         .because(Severity::Error, "no job can be submitted, run or ended")
         .way_out(way_out)
+}
+
+/// What an interrupted move has left between two stores.
+fn underway(backend: &Backend) -> Result<Vec<Finding>, BrokerError> {
+    let Underway { leaving, arriving } = backend.transit.underway()?;
+    if leaving + arriving == 0 {
+        return Ok(Vec::new());
+    }
+    let found = format!("jobs that leave: {leaving}, that arrive: {arriving}");
+    Ok(vec![
+        Finding::ok("underway", found)
+            .because(
+                Severity::Warning,
+                "unless a `supervisor migrate` is at work now, one was interrupted, and these \
+                 jobs run nowhere",
+            )
+            .way_out("repeat it, with the same --from and --to: it goes on where it stopped"),
+    ])
 }
 
 /// Whether somebody is there for what waits.
