@@ -84,7 +84,7 @@ fn a_store_that_is_not_there_is_a_finding_and_is_not_made() {
 #[test]
 fn a_file_of_somebody_else_is_a_finding_and_stays_as_it_is() {
     let place = Place::new();
-    place.file(
+    let _ = place.file(
         "store.db",
         "These are my holiday photographs, more than enough of them.",
     );

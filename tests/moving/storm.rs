@@ -135,7 +135,7 @@ fn a_storm_of_kills_loses_nothing_and_doubles_nothing() {
     drop(store);
 
     let pages = u64::try_from(jobs / 500).unwrap();
-    let mut dice = Dice(0x5EED_0F_3E);
+    let mut dice = Dice(0x5EED_0F3E);
     let mut deaths = 0;
     for round in 0..ROUNDS {
         let some = 1 + dice.below(pages / 12);
