@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use bulkhead_shared::Timestamp;
 use bulkhead_shared::finding::{Finding, Severity};
@@ -20,6 +21,9 @@ const LEAST_KERNEL: (u32, u32) = (5, 4);
 
 /// A wall clock before this is not set: the day this was written.
 const CLOCK_SET: Timestamp = Timestamp::from_millis(1_750_000_000_000);
+
+/// A process 1 that reaps at all does so within this.
+const REAPED_WITHIN: Duration = Duration::from_millis(500);
 
 pub(super) fn examine(config: &RunConfig, host: &Host, plan: &Plan) -> Vec<Finding> {
     let mut findings = vec![kernel(), isolation(plan)];
@@ -254,9 +258,15 @@ fn first_process() -> Finding {
     let name = fs::read_to_string("/proc/1/comm").unwrap_or_default();
     let name = name.trim();
     let dead = zombies_of_the_first();
-    // What is dead in both looks is not about to be reaped.
-    let left = zombies_of_the_first();
-    let left = left.iter().filter(|pid| dead.contains(pid)).count();
+    let left = if dead.is_empty() {
+        0
+    } else {
+        // What is dead in both looks is not just about to be reaped. It never comes, so this
+        // waits; a time-out is what is wanted.
+        let _ = crossbeam::channel::never::<()>().recv_timeout(REAPED_WITHIN);
+        let left = zombies_of_the_first();
+        left.iter().filter(|pid| dead.contains(pid)).count()
+    };
     let finding = Finding::ok(
         "pid-1",
         format!("`{name}`, dead processes it has not reaped: {left}"),
