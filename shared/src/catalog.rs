@@ -173,7 +173,8 @@ pub trait Catalog: Send + Sync + fmt::Debug {
     /// [`BrokerError`].
     fn fleet(&self) -> Result<Vec<Member>, BrokerError>;
 
-    /// What is well and what is not about the store and where it is; changes no job.
+    /// What is well and what is not about the store and where it is, each check once; changes no
+    /// job. What is not well says why it matters, and from a warning on what to do.
     ///
     /// # Errors
     /// [`BrokerError`] if it cannot be looked at at all.

@@ -30,6 +30,7 @@ use stores::Stores;
 ///
 /// It may be interrupted at any moment, also by kill -9 or a power cut: repeat the same command,
 /// and it goes on where it stopped. Until then the jobs that are on their way run nowhere.
+/// Whatever --durability says, a write survives a power cut here where the store can do that.
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {
     /// Move the jobs out of the store at URL.
