@@ -31,10 +31,16 @@ pub mod catalog;
 pub mod client;
 #[cfg(feature = "store")]
 pub mod fault;
+#[cfg(feature = "store")]
+pub mod finding;
+#[cfg(feature = "store")]
+pub mod fleet;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(feature = "store")]
 pub mod status;
+#[cfg(feature = "store")]
+pub mod transit;
 
 pub use message::{Message, MessageBuilder, MessageError};
 pub use name::{Namespace, QueueName, TaskName};

@@ -3,8 +3,9 @@
 use crate::sources::{Source, rust};
 
 /// Modules of the shared crate that only a store's users see.
-const STORE: [&str; 7] = [
-    "backend", "broker", "catalog", "client", "fault", "sqlite", "status",
+const STORE: [&str; 10] = [
+    "backend", "broker", "catalog", "client", "fault", "finding", "fleet", "sqlite", "status",
+    "transit",
 ];
 
 fn manifest(crate_name: &str) -> Source {
