@@ -73,6 +73,7 @@ pub fn run(tasks: Vec<Task>) -> ExitCode {
         Command::Help => printed(help(&registry, &mut io::stdout().lock())),
         Command::Zygote => zygote::main(&registry),
         Command::Task { jobs } => {
+            runtime::prepare();
             let code = runtime::serve(&registry, jobs);
             ExitCode::from(u8::try_from(code).unwrap_or(1))
         }

@@ -44,6 +44,17 @@ enum ServeError {
     Cut,
 }
 
+/// What comes before [`serve`], once in a zygote or in a program that is a task process itself.
+/// What a process only reads it shares with its zygote; each page that it writes to is copied.
+pub(crate) fn prepare() {
+    process::route_backtraces();
+    panics::record();
+    // For what the first call of each leaves behind.
+    let _ = panics::catch(|| Ok(Vec::new()));
+    process::flush_output();
+    process::gather_free_memory();
+}
+
 /// Serves jobs from descriptor 3 to descriptor 4 until the pipe ends or `jobs` are done (0: no
 /// limit), and returns the code to exit with. Call it once in a process.
 pub(crate) fn serve(registry: &Registry, jobs: u32) -> i32 {
@@ -54,8 +65,6 @@ pub(crate) fn serve(registry: &Registry, jobs: u32) -> i32 {
             return EXIT_USAGE;
         }
     };
-    process::route_backtraces();
-    panics::record();
     let meter = match jobs {
         1 => Meter::of_one_job(),
         _ => Meter::of_many_jobs(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::broker::{Broker, BrokerError};
 use crate::catalog::Catalog;
 use crate::name::Namespace;
+use crate::transit::Transit;
 
 /// The store used where none is named.
 pub const DEFAULT_URL: &str = "sqlite:bulkhead.db";
@@ -16,6 +17,8 @@ pub struct Backend {
     pub broker: Arc<dyn Broker>,
     /// Reads jobs.
     pub catalog: Arc<dyn Catalog>,
+    /// Moves jobs to and from other stores.
+    pub transit: Arc<dyn Transit>,
 }
 
 /// Whether a store may be made where none is.

@@ -242,6 +242,12 @@ pub struct Presence {
     pub selection: Selection,
     /// Its tasks and their defaults.
     pub tasks: Vec<TaskSpec>,
+    /// Its release.
+    pub version: String,
+    /// Jobs it can run at once; 0 for a command that only moves jobs.
+    pub slots: u32,
+    /// Since when it runs.
+    pub started_at: Timestamp,
 }
 
 /// Why a wait ended.

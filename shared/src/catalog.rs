@@ -5,6 +5,8 @@ use std::fmt;
 use uuid::Uuid;
 
 use crate::broker::BrokerError;
+use crate::finding::{Depth, Finding};
+use crate::fleet::Member;
 use crate::name::{QueueName, TaskName};
 use crate::outcome::Cause;
 use crate::task::TaskSpec;
@@ -163,4 +165,18 @@ pub trait Catalog: Send + Sync + fmt::Debug {
 
     /// Where the store is, for people: an absolute path or an address without secrets.
     fn place(&self) -> String;
+
+    /// The supervisors of the namespace, oldest first: all that live, and the dead until they are
+    /// forgotten. One that has left is listed only while it holds jobs.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    fn fleet(&self) -> Result<Vec<Member>, BrokerError>;
+
+    /// What is well and what is not about the store and where it is, each check once; changes no
+    /// job. What is not well says why it matters, and from a warning on what to do.
+    ///
+    /// # Errors
+    /// [`BrokerError`] if it cannot be looked at at all.
+    fn examine(&self, depth: Depth) -> Result<Vec<Finding>, BrokerError>;
 }

@@ -4,8 +4,8 @@
 //! Lengths are checked before anything is allocated, and every decode has a limit: without one,
 //! ten hostile bytes that claim a terabyte abort the process.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::message::PAYLOAD_LIMIT;
 
@@ -75,9 +75,15 @@ pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
 /// fit. Allocates nothing for messages of plain numbers: for signal handlers.
 pub fn encode_into(message: &impl Serialize, buffer: &mut [u8]) -> Option<usize> {
     let (prefix, body) = buffer.split_first_chunk_mut::<PREFIX>()?;
-    let len = bincode::serde::encode_into_slice(message, body, config()).ok()?;
+    let len = body_into(message, body)?;
     *prefix = u32::try_from(len).ok()?.to_le_bytes();
     Some(PREFIX + len)
+}
+
+/// [`body`] at the start of `buffer`, and its length; `None` if it does not fit. Allocates as
+/// little as [`encode_into`].
+pub fn body_into(message: &impl Serialize, buffer: &mut [u8]) -> Option<usize> {
+    bincode::serde::encode_into_slice(message, buffer, config()).ok()
 }
 
 /// The message in a frame body; every byte must have been used.
@@ -85,8 +91,16 @@ pub fn encode_into(message: &impl Serialize, buffer: &mut [u8]) -> Option<usize>
 /// # Errors
 /// [`FrameError::Malformed`].
 pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, FrameError> {
+    decode_borrowed(body)
+}
+
+/// [`decode`] for messages that may keep a part of `body`.
+///
+/// # Errors
+/// [`FrameError::Malformed`].
+pub fn decode_borrowed<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, FrameError> {
     let malformed = |reason: String| FrameError::Malformed { reason };
-    let (message, used) = bincode::serde::decode_from_slice(body, config())
+    let (message, used) = bincode::serde::borrow_decode_from_slice(body, config())
         .map_err(|error| malformed(error.to_string()))?;
     if used != body.len() {
         return Err(malformed(format!(

@@ -181,25 +181,27 @@ pub struct InitReport {
 
 /// What a zygote is told, over its socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ToZygote {
+pub enum ToZygote<'a> {
     /// What all its tasks have in common; the first message.
     Setup(Setup),
     /// Start a task process. Descriptors, in order: job pipe (read), result pipe (write), stdout,
     /// stderr, then the cgroup directory, or the init's report pipe, as the containment asks.
-    Fork(Fork),
+    #[serde(borrow)]
+    Fork(Fork<'a>),
     /// End; the tasks started so far live on. (When the socket closes without it, they are killed.)
     Retire,
 }
 
 /// One task process to be started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fork {
+pub struct Fork<'a> {
     /// Echoed in the answer.
     pub generation: u64,
     /// The user it runs as, if it changes.
     pub uid: Option<u32>,
-    /// Its private directory, to be created; `HOME` and `TMPDIR`.
-    pub home: Option<String>,
+    /// Its private directory; `HOME` and `TMPDIR`.
+    #[serde(borrow)]
+    pub home: Option<&'a str>,
     /// RLIMIT_DATA in bytes, if limited: the most that any of its jobs may have.
     pub memory: Option<u64>,
     /// Jobs it may run; 0 is no limit.

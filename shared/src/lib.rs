@@ -31,12 +31,18 @@ pub mod catalog;
 pub mod client;
 #[cfg(feature = "store")]
 pub mod fault;
+#[cfg(feature = "store")]
+pub mod finding;
+#[cfg(feature = "store")]
+pub mod fleet;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(feature = "store")]
 pub mod status;
+#[cfg(feature = "store")]
+pub mod transit;
 
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 mod wake;

@@ -10,7 +10,7 @@ use bulkhead_shared::name::{Namespace, QueueName, TaskName};
 use bulkhead_shared::units::{Size, duration};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
 
@@ -57,6 +57,12 @@ pub(crate) enum Command {
     Tasks(commands::tasks::TasksArgs),
     #[command(subcommand, after_help = crate::exit::HELP)]
     Dlq(commands::dlq::Dlq),
+    #[command(after_help = crate::exit::HELP)]
+    Fleet(commands::fleet::FleetArgs),
+    #[command(after_help = crate::exit::HELP)]
+    Doctor(commands::doctor::DoctorArgs),
+    #[command(after_help = crate::exit::HELP)]
+    Migrate(commands::migrate::MigrateArgs),
 }
 
 /// Which store, taken by every command.
@@ -315,6 +321,14 @@ fn unknown_after(text: &str) -> Result<Limit<Duration>, String> {
     duration(text)
         .map(Limit::At)
         .map_err(|e| format!("{e}, or `never`"))
+}
+
+impl RunArgs {
+    /// What they are when nothing is typed.
+    pub(crate) fn usual() -> Result<Self, clap::Error> {
+        let run = Self::augment_args(clap::Command::new("run"));
+        Self::from_arg_matches(&run.try_get_matches_from(["run"])?)
+    }
 }
 
 /// Refuses options of `run` in front of `command`, where they would be ignored.

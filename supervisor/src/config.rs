@@ -66,6 +66,9 @@ pub(crate) struct RunConfig {
 
 /// The variable that names the store.
 const STORE_VARIABLE: &str = "BULKHEAD_STORE";
+/// The variables that name the stores of a move.
+pub(crate) const FROM_VARIABLE: &str = "BULKHEAD_FROM";
+pub(crate) const TO_VARIABLE: &str = "BULKHEAD_TO";
 /// The variable that names the namespace.
 const NAMESPACE_VARIABLE: &str = "BULKHEAD_NAMESPACE";
 /// The variable that makes probes say no.
@@ -76,9 +79,18 @@ const WITHOUT_VARIABLE: &str = "BULKHEAD_WITHOUT";
 #[non_exhaustive]
 pub(crate) enum ConfigError {
     #[error(
-        "--store has a password in it, and every process of this machine can read arguments (put the URL into the environment variable BULKHEAD_STORE, or into a file of mode 0600 and name that with --store-file)"
+        "{option} has a password in it, and every process of this machine can read arguments (put the URL into the environment variable {variable}, or into a file of mode 0600 and name that with {option}-file)"
     )]
-    PasswordInArgument,
+    PasswordInArgument {
+        option: &'static str,
+        variable: &'static str,
+    },
+    #[error("`migrate` takes no --store (name the source with --from and the target with --to)")]
+    StoreOfMove,
+    #[error(
+        "`migrate` needs a source and a target (write --from URL --to URL; here {variable} is not set either)"
+    )]
+    NoStoreOfMove { variable: &'static str },
     #[error("cannot read the store's URL from `{}` (its first line must be the URL)", path.display())]
     StoreFile {
         path: PathBuf,
@@ -118,6 +130,11 @@ impl Environment {
         found.map(|(_, value)| value.as_os_str())
     }
 
+    /// The fault to inject, for tests.
+    pub(crate) fn fault(&self) -> Result<Option<&str>, ConfigError> {
+        self.text(bulkhead_shared::fault::VARIABLE)
+    }
+
     /// A variable's value as text; an empty one counts as not set.
     fn text(&self, variable: &'static str) -> Result<Option<&str>, ConfigError> {
         let value = self.find(OsStr::new(variable)).filter(|v| !v.is_empty());
@@ -140,7 +157,7 @@ impl RunConfig {
                 .and_then(NonZeroU16::new)
                 .unwrap_or(NonZeroU16::MAX)
         };
-        let fault = environment.text(bulkhead_shared::fault::VARIABLE)?;
+        let fault = environment.fault()?;
         Ok(Self {
             processes: run.processes.unwrap_or_else(cpus),
             child: program_path(run.child)?,
@@ -174,15 +191,8 @@ pub(crate) fn store_options(
     environment: &Environment,
     missing: Missing,
 ) -> Result<backend::Options, ConfigError> {
-    let url = match (args.store, args.store_file) {
-        (Some(url), _) if has_password(&url) => return Err(ConfigError::PasswordInArgument),
-        (Some(url), _) => url,
-        (None, Some(path)) => url_in_file(path)?,
-        (None, None) => environment
-            .text(STORE_VARIABLE)?
-            .unwrap_or(backend::DEFAULT_URL)
-            .into(),
-    };
+    let url = url_of(args.store, args.store_file, STORE_VARIABLE, environment)?;
+    let url = url.unwrap_or_else(|| backend::DEFAULT_URL.into());
     let of_environment = || {
         let name = environment.text(NAMESPACE_VARIABLE)?.map(Namespace::new);
         let namespace = name.transpose().map_err(ConfigError::Namespace)?;
@@ -194,6 +204,28 @@ pub(crate) fn store_options(
         missing,
         durability: args.durability.into(),
         group_access: args.store_group,
+    })
+}
+
+/// The URL that was typed, or that is in a file, or in the environment; in this order.
+pub(crate) fn url_of(
+    typed: Option<String>,
+    file: Option<PathBuf>,
+    variable: &'static str,
+    environment: &Environment,
+) -> Result<Option<String>, ConfigError> {
+    Ok(match (typed, file) {
+        (Some(url), _) if has_password(&url) => {
+            let option = match variable {
+                FROM_VARIABLE => "--from",
+                TO_VARIABLE => "--to",
+                _ => "--store",
+            };
+            return Err(ConfigError::PasswordInArgument { option, variable });
+        }
+        (Some(url), _) => Some(url),
+        (None, Some(path)) => Some(url_in_file(path)?),
+        (None, None) => environment.text(variable)?.map(Into::into),
     })
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bulkhead_shared::backend::{self, Backend};
 use bulkhead_shared::broker::{BrokerError, Presence, Selection, SupervisorId};
 use bulkhead_shared::policy::Defaults;
-use bulkhead_shared::{Uuid, fault};
+use bulkhead_shared::{Timestamp, Uuid, fault};
 use tracing::{debug, info, warn};
 
 use crate::config::{RunConfig, Sandbox, TaskUser};
@@ -232,6 +232,9 @@ fn run_on(
         pid,
         selection,
         tasks: Vec::new(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        slots: u32::from(config.processes.get()),
+        started_at: Timestamp::now(),
     };
     let upkeep = Upkeep {
         broker: Arc::clone(&backend.broker),

@@ -22,6 +22,10 @@ pub(crate) enum Exit {
     NotEnded = 6,
     /// The supervisor was stopped and gave jobs back.
     Released = 7,
+    /// `doctor` found nothing worse than a warning.
+    FoundWarning = 8,
+    /// `doctor` found an error.
+    FoundError = 9,
     /// The supervisor could not do its work: no fault of the caller's or of a task's.
     Internal = 70,
     /// The wait was longer than allowed.
@@ -45,6 +49,8 @@ Exit codes:
     5  refused (known uuid, full store, left alone as asked)
     6  the job has not ended yet
     7  stopped, with jobs given back
+    8  the worst finding is a warning (doctor)
+    9  the worst finding is an error (doctor)
    70  internal error
   124  waited too long";
 
@@ -63,6 +69,8 @@ mod tests {
             Exit::Refused,
             Exit::NotEnded,
             Exit::Released,
+            Exit::FoundWarning,
+            Exit::FoundError,
             Exit::Internal,
             Exit::WaitedTooLong,
         ] {

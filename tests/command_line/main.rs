@@ -5,6 +5,8 @@
     reason = "a test fails at once; there is nobody to return an error to"
 )]
 
+mod doctor;
+mod fleet;
 mod inspect;
 mod submit;
 mod usage;

@@ -8,7 +8,8 @@ const NOBODY: &str = "00000000-0000-7000-8000-000000000000";
 fn help_goes_to_standard_output_and_names_the_exit_codes() {
     let place = Place::new();
     for command in [
-        "", "run", "submit", "status", "result", "revoke", "jobs", "dlq",
+        "", "run", "submit", "status", "result", "revoke", "jobs", "dlq", "fleet", "doctor",
+        "migrate",
     ] {
         let arguments: Vec<_> = [command, "--help"]
             .into_iter()
@@ -92,9 +93,9 @@ fn wrong_usage_ends_with_code_2_and_a_way_out_and_leaves_no_store() {
 }
 
 #[test]
-fn only_run_and_submit_make_a_store() {
+fn looking_at_jobs_makes_no_store() {
     let place = Place::new();
-    let commands: [&[&str]; 7] = [
+    let commands: [&[&str]; 8] = [
         &["status", NOBODY],
         &["result", NOBODY],
         &["revoke", NOBODY],
@@ -102,6 +103,7 @@ fn only_run_and_submit_make_a_store() {
         &["queues"],
         &["tasks"],
         &["dlq", "ls"],
+        &["fleet"],
     ];
     for arguments in commands {
         let _ = place

@@ -4,6 +4,8 @@
 mod bell;
 mod catalog;
 mod dead;
+mod examine;
+mod fleet;
 mod keeping;
 mod order;
 mod overdue;
@@ -11,4 +13,5 @@ mod processes;
 mod revoke;
 mod settle;
 mod submit;
+mod transit;
 mod waiting;

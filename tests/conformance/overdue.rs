@@ -4,7 +4,9 @@ use bulkhead_shared::broker::{Overdue, Presence, Selection, SupervisorId};
 use bulkhead_shared::catalog::State;
 use bulkhead_shared::task::TaskSpec;
 use bulkhead_shared::{Message, QueueName};
-use bulkhead_tests::{LEASE, Scene, for_each_backend, job, queue, secs, supervisor, task, uuids};
+use bulkhead_tests::{
+    LEASE, Scene, TestClock, for_each_backend, job, queue, secs, supervisor, task, uuids,
+};
 
 fn announce(scene: &Scene, id: SupervisorId, tasks: &[&str], queues: &[&str]) {
     let tasks: Vec<_> = tasks.iter().map(|name| task(name)).collect();
@@ -17,6 +19,9 @@ fn announce(scene: &Scene, id: SupervisorId, tasks: &[&str], queues: &[&str]) {
             tasks: tasks.clone(),
         },
         tasks: tasks.into_iter().map(TaskSpec::new).collect(),
+        version: "1".into(),
+        slots: 1,
+        started_at: TestClock::START,
     };
     scene.broker().announce(&presence).unwrap();
 }

@@ -1,9 +1,9 @@
 //! Several handles and several processes at one store.
 
 use bulkhead_shared::backend::{Options, open};
-use bulkhead_shared::broker::{Claim, Overdue, Selection, Submission};
+use bulkhead_shared::broker::{Claim, Overdue, Presence, Selection, Submission};
 use bulkhead_shared::catalog::Filter;
-use bulkhead_shared::{Message, sqlite};
+use bulkhead_shared::{Message, Timestamp, sqlite};
 use bulkhead_tests::{
     Helper, LEASE, TestClock, for_each_backend, job, queue, role, supervisor, task, uuids,
 };
@@ -173,4 +173,53 @@ fn twenty_processes_that_make_and_use_a_store_at_once_lose_nothing() {
         2000
     );
     assert_eq!(store.catalog.unfinished(&[queue("default")]).unwrap(), 2000);
+}
+
+/// Announces itself at the store in the argument and waits for its death.
+#[test]
+fn part_announces_itself_and_is_killed() {
+    let Some(path) = role("announce") else { return };
+    let store = open(&Options::new(&format!("sqlite:{path}"))).unwrap();
+    let presence = Presence {
+        id: supervisor(),
+        host: "here".into(),
+        pid: std::process::id(),
+        selection: Selection {
+            queues: vec![queue("default")],
+            tasks: vec![task("add")],
+        },
+        tasks: Vec::new(),
+        version: "1".into(),
+        slots: 1,
+        started_at: Timestamp::now(),
+    };
+    store.broker.announce(&presence).unwrap();
+    #[expect(clippy::print_stdout, reason = "a helper speaks to its test")]
+    {
+        println!("announced {}", presence.id);
+    }
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+}
+
+#[test]
+fn a_fleet_knows_at_once_that_a_supervisor_was_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.db");
+    let path = path.to_str().unwrap();
+    let store = open(&Options::new(&format!("sqlite:{path}"))).unwrap();
+    let part = "processes::part_announces_itself_and_is_killed";
+    let mut helper = Helper::start(part, "announce", path);
+    let id = helper.hear("announced");
+    let alive = || {
+        let fleet = store.catalog.fleet().unwrap();
+        assert_eq!(fleet.len(), 1);
+        assert_eq!(fleet[0].id.to_string(), id);
+        fleet[0].is_alive
+    };
+    assert!(alive());
+    helper.kill();
+    assert!(!alive());
+    store.broker.prune(100).unwrap();
+    assert_eq!(store.catalog.fleet().unwrap(), []);
 }

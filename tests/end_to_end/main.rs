@@ -10,6 +10,7 @@ mod deadlines;
 mod draining;
 mod fallbacks;
 mod hostile;
+mod moving;
 mod output;
 mod parts;
 mod redis;

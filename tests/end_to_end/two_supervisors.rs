@@ -35,6 +35,25 @@ fn a_job_behind_an_endless_one_starts_on_the_idle_supervisor() {
 }
 
 #[test]
+fn a_fleet_is_seen_at_work_and_is_gone_when_it_has_drained() {
+    let place = Place::new();
+    let held = submit(&place, &[once("hold", json!([place.path("go")]))]).remove(0);
+    let mut supervisor = start(&place, &["--queues", "default,mail"]);
+    let _ = place.running(&held);
+    let fleet = place.run(&["fleet", "--json"]).succeeds().json();
+    let member = &fleet[0];
+    assert_eq!((&member["slots"], &member["held"]), (&json!(1), &json!(1)));
+    assert_eq!(member["alive"], json!(true));
+    assert_eq!(member["queues"], json!(["default", "mail"]));
+    assert!(member["version"].is_string() && member["started_at"].is_string());
+    fs::write(place.path("go"), "").unwrap();
+    assert_eq!(Verdict::of(&place.ended(&held)), Verdict::succeeded());
+    assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+    let fleet = place.run(&["fleet", "--json"]).succeeds().json();
+    assert_eq!(fleet, json!([]));
+}
+
+#[test]
 fn jobs_of_a_supervisor_that_drains_are_left_to_the_other() {
     let place = Place::new();
     let held = submit(&place, &[once("hold", json!([place.path("go")]))]).remove(0);

@@ -3,8 +3,9 @@
 use crate::sources::{Source, rust};
 
 /// Modules of the shared crate that only a store's users see.
-const STORE: [&str; 8] = [
-    "backend", "broker", "catalog", "client", "fault", "redis", "sqlite", "status",
+const STORE: [&str; 11] = [
+    "backend", "broker", "catalog", "client", "fault", "finding", "fleet", "redis", "sqlite",
+    "status", "transit",
 ];
 
 fn manifest(crate_name: &str) -> Source {

@@ -45,7 +45,7 @@ const BANNED: [&str; 12] = [
     "events", "cancel", "canceled",
 ];
 
-const COMMANDS: [&[&str]; 14] = [
+const COMMANDS: [&[&str]; 17] = [
     &[],
     &["run"],
     &["submit"],
@@ -60,6 +60,9 @@ const COMMANDS: [&[&str]; 14] = [
     &["dlq", "show"],
     &["dlq", "retry"],
     &["dlq", "drop"],
+    &["fleet"],
+    &["doctor"],
+    &["migrate"],
 ];
 
 fn banned(help: &str) -> Vec<String> {

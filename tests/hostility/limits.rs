@@ -5,9 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use bulkhead_shared::broker::BrokerError;
-use bulkhead_tests::{Helper, role};
+use bulkhead_tests::{Helper, enlarge, role, small_disk};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 
 use crate::parts::{claim, place, refusal, store, submit};
@@ -19,29 +18,6 @@ fn play(test: &str, part: &str, argument: &Path) {
 
 fn is_root() -> bool {
     Uid::effective().is_root()
-}
-
-/// Puts a file system of `size` on `dir` that nobody else sees.
-fn small_disk(dir: &Path, size: &str) {
-    if !is_root() {
-        let (uid, gid) = (Uid::current(), Gid::current());
-        unshare(CloneFlags::CLONE_NEWUSER).unwrap();
-        fs::write("/proc/self/setgroups", "deny").unwrap();
-        fs::write("/proc/self/uid_map", format!("0 {uid} 1")).unwrap();
-        fs::write("/proc/self/gid_map", format!("0 {gid} 1")).unwrap();
-    }
-    unshare(CloneFlags::CLONE_NEWNS).unwrap();
-    let none: Option<&str> = None;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
-    let options = format!("size={size},mode=0700");
-    mount(
-        Some("tmpfs"),
-        dir,
-        Some("tmpfs"),
-        MsFlags::empty(),
-        Some(options.as_str()),
-    )
-    .unwrap();
 }
 
 #[test]
@@ -64,9 +40,7 @@ fn part_fills_the_disk() {
         "{error}"
     );
     // Space comes back: everything that was acknowledged is there, and work goes on.
-    let none: Option<&str> = None;
-    let more = Some("size=64m,mode=0700");
-    mount(none, dir, none, MsFlags::MS_REMOUNT, more).unwrap();
+    enlarge(dir, "64m");
     submit(&store, 10_000).unwrap();
     assert_eq!(claim(&store, 2000).unwrap().claimed.len(), stored + 1);
 }

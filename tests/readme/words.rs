@@ -19,7 +19,8 @@ fn options(text: &str) -> BTreeSet<String> {
 fn known() -> BTreeSet<String> {
     let place = Place::new();
     let mut known = BTreeSet::from(["--help".into(), "--version".into()]);
-    let commands = "run submit status result revoke jobs queues tasks dlq-ls dlq-show dlq-retry";
+    let commands = "run submit status result revoke jobs queues tasks dlq-ls dlq-show dlq-retry \
+                    fleet doctor migrate";
     for command in commands.split(' ') {
         let mut arguments: Vec<_> = command.split('-').collect();
         arguments.push("--help");

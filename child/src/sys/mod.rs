@@ -5,12 +5,14 @@ mod exec;
 mod limits;
 mod privilege;
 mod reap;
+mod socket;
 
 pub(crate) use clone::{Forked, How, spawn_sibling, tid_address};
 pub(crate) use exec::{leave, replace};
 pub(crate) use limits::{close_all_but, close_from, lower_limit, place};
 pub(crate) use privilege::{drop_capabilities, restrict_self};
 pub(crate) use reap::{Reaped, reap_any, wait_for_signal};
+pub(crate) use socket::{Received, receive, send};
 
 use std::io;
 

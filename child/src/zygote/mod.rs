@@ -5,12 +5,13 @@
 //! Holds no secret: every task process is a copy of it.
 
 mod control;
+mod home;
 mod init;
 mod prepare;
 mod task;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 
 use bulkhead_shared::codec;
@@ -18,9 +19,13 @@ use bulkhead_shared::frame::{self, FromZygote, ToZygote};
 use serde_bytes::ByteBuf;
 
 use crate::registry::Registry;
-use crate::sys::{self, Forked};
+use crate::runtime;
+use crate::sys::{self, Forked, Received};
 use control::Control;
 use prepare::Prepared;
+
+/// Largest request for a fork: some numbers and a path.
+const REQUEST: usize = 1 << 10;
 
 /// What was being done when something failed.
 #[derive(Debug)]
@@ -77,24 +82,36 @@ fn serve(control: &Control, registry: &Registry) -> Result<(), Failed> {
             .say(&FromZygote::Task(ByteBuf::from(json)))
             .step("describe a task")?;
     }
-    let Some((ToZygote::Setup(setup), descriptors)) = control.hear().step("hear the setup")? else {
+    let Some(prepared) = set_up(control)? else {
         return Ok(());
     };
-    let prepared = Prepared::apply(setup, descriptors)?;
+    runtime::prepare();
     control.say(&FromZygote::Ready).step("say ready")?;
+    let mut packet = [0; REQUEST];
     loop {
-        match control.hear() {
-            Ok(Some((ToZygote::Fork(fork), descriptors))) => {
+        let mut received = Received::default();
+        match control.hear(&mut packet, &mut received) {
+            Ok(Some(ToZygote::Fork(fork))) => {
                 // What the supervisor asked for before it died can still be read, not answered.
-                if answer(control, registry, &prepared, fork, descriptors).is_err() {
+                if answer(control, registry, &prepared, &fork, received).is_err() {
                     return prepared.kill_everything().step("kill the tasks");
                 }
             }
-            Ok(Some((ToZygote::Setup(_), _))) => {}
-            Ok(Some((ToZygote::Retire, _))) => return Ok(()),
+            Ok(Some(ToZygote::Setup(_))) => {}
+            Ok(Some(ToZygote::Retire)) => return Ok(()),
             // The supervisor has closed its end, or has died: its tasks must not outlive it.
             Ok(None) | Err(_) => return prepared.kill_everything().step("kill the tasks"),
         }
+    }
+}
+
+/// Hears the first message and does what it says; `None` if there is none.
+fn set_up(control: &Control) -> Result<Option<Prepared>, Failed> {
+    let (mut packet, mut received) = (vec![0; control::PACKET], Received::default());
+    let message = control.hear(&mut packet, &mut received);
+    match message.step("hear the setup")? {
+        Some(ToZygote::Setup(setup)) => Prepared::apply(setup, received).map(Some),
+        _ => Ok(None),
     }
 }
 
@@ -102,24 +119,25 @@ fn answer(
     control: &Control,
     registry: &Registry,
     prepared: &Prepared,
-    fork: frame::Fork,
-    descriptors: Vec<OwnedFd>,
+    fork: &frame::Fork<'_>,
+    received: Received,
 ) -> io::Result<()> {
     let generation = fork.generation;
-    let Some(given) = task::Given::sort(descriptors, prepared) else {
-        let errno = libc::EBADF;
-        return control.say(&FromZygote::ForkFailed { generation, errno });
+    let failed = |errno| FromZygote::ForkFailed { generation, errno };
+    let Some(given) = task::Given::sort(received, prepared) else {
+        return control.answer(&failed(libc::EBADF), None);
     };
+    if fork.home.is_some() {
+        home::reserve();
+    }
     match sys::spawn_sibling(prepared.how(given.cgroup())) {
-        Ok(Forked::Task) => task::become_task(registry, prepared, &fork, given),
+        Ok(Forked::Task) => task::become_task(registry, prepared, fork, given),
         Ok(Forked::Zygote(pid, pidfd)) => {
             drop(given);
-            control.say_with(&FromZygote::Forked { generation, pid }, &pidfd)
+            let forked = FromZygote::Forked { generation, pid };
+            control.answer(&forked, Some(pidfd.as_fd()))
         }
-        Err(error) => {
-            let errno = error.raw_os_error().unwrap_or(0);
-            control.say(&FromZygote::ForkFailed { generation, errno })
-        }
+        Err(error) => control.answer(&failed(error.raw_os_error().unwrap_or(0)), None),
     }
 }
 

@@ -11,7 +11,7 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 
 use super::{Failed, Step};
-use crate::sys;
+use crate::sys::{self, Received};
 
 /// Descriptors below this are places in a task; received ones must lie above.
 const PLACES: i32 = 10;
@@ -32,7 +32,7 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    pub(super) fn apply(setup: Setup, descriptors: Vec<OwnedFd>) -> Result<Self, Failed> {
+    pub(super) fn apply(setup: Setup, received: Received) -> Result<Self, Failed> {
         assert_single_threaded().step("check that it has one thread")?;
         super::init::remember_ids();
         let null = open("/dev/null", OFlag::O_RDWR).step("open /dev/null")?;
@@ -61,7 +61,7 @@ impl Prepared {
         if setup.no_new_privileges {
             prctl::set_dumpable(false).step("hide its memory")?;
         }
-        let cgroups = descriptors.into_iter().next();
+        let cgroups = received.into_iter().flatten().next();
         Ok(Self {
             setup,
             null,

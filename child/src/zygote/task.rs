@@ -2,11 +2,9 @@
 //! nothing here returns to the zygote.
 
 use std::ffi::CString;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::DirBuilderExt;
 
 use bulkhead_shared::codec;
 use bulkhead_shared::frame::{self, FromTask};
@@ -17,8 +15,9 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid};
 
 use super::prepare::Prepared;
-use super::{Failed, Step, init};
+use super::{Failed, Step, home, init};
 use crate::registry::Registry;
+use crate::sys::Received;
 use crate::{runtime, sys};
 
 /// The place of the job pipe in a task process.
@@ -47,9 +46,9 @@ pub(super) struct Given {
 
 impl Given {
     /// Gives each descriptor its meaning; `None` if there are too few.
-    pub(super) fn sort(descriptors: Vec<OwnedFd>, prepared: &Prepared) -> Option<Self> {
+    pub(super) fn sort(received: Received, prepared: &Prepared) -> Option<Self> {
         let containment = prepared.setup.containment;
-        let mut rest = descriptors.into_iter();
+        let mut rest = received.into_iter().flatten();
         let (job, result) = (rest.next()?, rest.next()?);
         let (stdout, stderr) = (rest.next()?, rest.next()?);
         let cgroup = match containment {
@@ -80,7 +79,7 @@ impl Given {
 pub(super) fn become_task(
     registry: &Registry,
     prepared: &Prepared,
-    fork: &frame::Fork,
+    fork: &frame::Fork<'_>,
     mut given: Given,
 ) -> ! {
     if let Some(report) = given.report.take() {
@@ -115,7 +114,7 @@ pub(super) fn become_task(
     sys::leave(runtime::serve(registry, fork.jobs))
 }
 
-fn set_up(prepared: &Prepared, fork: &frame::Fork, given: &Given) -> Result<(), Failed> {
+fn set_up(prepared: &Prepared, fork: &frame::Fork<'_>, given: &Given) -> Result<(), Failed> {
     let setup = &prepared.setup;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).step("unblock signals")?;
     // An init of ours has made the session already.
@@ -126,7 +125,7 @@ fn set_up(prepared: &Prepared, fork: &frame::Fork, given: &Given) -> Result<(), 
         join(cgroup).step("join its cgroup")?;
     }
     if let Some(home) = &fork.home {
-        private_directory(home, fork.uid).step("make its private directory")?;
+        home::set(home);
     }
     if let Some(uid) = fork.uid {
         become_user(uid).step("change its user")?;
@@ -181,22 +180,6 @@ fn join(cgroup: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-fn private_directory(path: &str, uid: Option<u32>) -> io::Result<()> {
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        // The slot's last process has left it as good as new.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => made?,
-    }
-    if uid.is_some() {
-        std::os::unix::fs::lchown(path, uid, uid)?;
-    }
-    // SAFETY: this process has one thread, so nobody reads the environment meanwhile.
-    unsafe { std::env::set_var("HOME", path) };
-    // SAFETY: as above.
-    unsafe { std::env::set_var("TMPDIR", path) };
-    Ok(())
-}
-
 fn become_user(uid: u32) -> nix::Result<()> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
     setgroups(&[])?;
@@ -204,7 +187,7 @@ fn become_user(uid: u32) -> nix::Result<()> {
     setresuid(user, user, user)
 }
 
-fn exec(fork: &frame::Fork) -> io::Error {
+fn exec(fork: &frame::Fork<'_>) -> io::Error {
     let args = [
         c"child".into(),
         c"__task".into(),

@@ -6,7 +6,7 @@ use super::call::Call;
 use super::line::Line;
 
 /// Keys of a queue, or of the namespace, and the type that each has if it is ours.
-const TYPES: [(&str, &str); 18] = [
+const TYPES: [(&str, &str); 21] = [
     ("seq", "string"),
     ("w", "string"),
     ("d", "zset"),
@@ -14,6 +14,9 @@ const TYPES: [(&str, &str); 18] = [
     ("p", "zset"),
     ("l", "zset"),
     ("u", "zset"),
+    ("g", "zset"),
+    ("h", "zset"),
+    ("i", "zset"),
     ("e:S", "zset"),
     ("e:D", "zset"),
     ("e:O", "zset"),
@@ -27,19 +30,49 @@ const TYPES: [(&str, &str); 18] = [
     ("b", "none"),
 ];
 
-/// The first key below `tag` whose type is not ours; else what such keys begin with.
-pub(super) fn find(line: &mut Line, tag: &str) -> String {
+/// The same for what the keys of jobs, tasks and supervisors begin with.
+const FAMILIES: [(&str, &str); 6] = [
+    ("m:", "string"),
+    ("s:", "string"),
+    ("o:", "string"),
+    ("r:", "zset"),
+    ("b:", "list"),
+    ("v:", "set"),
+];
+
+/// What asks for the types of the keys below `tag`.
+pub(super) fn types_of(tag: &str) -> Vec<Call> {
     let call =
         |(name, _): &(&str, &str)| Call::plain(&[b"TYPE", format!("{tag}{name}").as_bytes()]);
-    let calls: Vec<_> = TYPES.iter().map(call).collect();
-    let found = line.run(&calls).unwrap_or_default();
-    for ((name, ours), found) in TYPES.iter().zip(found) {
-        if let Value::SimpleString(found) = found
-            && found != *ours
-            && found != "none"
-        {
-            return format!("`{tag}{name}` is a {found}");
-        }
+    TYPES.iter().map(call).collect()
+}
+
+/// The first key below `tag` whose type is not ours, by the answers to [`types_of`].
+pub(super) fn first(tag: &str, answers: &[Value]) -> Option<String> {
+    TYPES.iter().zip(answers).find_map(|((name, ours), found)| {
+        let Value::SimpleString(found) = found else {
+            return None;
+        };
+        let is_foreign = found != *ours && found != "none";
+        is_foreign.then(|| format!("`{tag}{name}` is a {found}"))
+    })
+}
+
+/// Says so if a key of the namespace is none of ours, by its name or its type.
+pub(super) fn strange(key: &str, found: &str) -> Option<String> {
+    let (_, name) = key.split_once('}').unwrap_or(("", key));
+    let exact = TYPES.iter().find(|(known, _)| *known == name);
+    let family = || FAMILIES.iter().find(|(start, _)| name.starts_with(start));
+    match exact.or_else(family) {
+        // It may have gone since it was seen.
+        Some((_, ours)) if found == *ours || found == "none" => None,
+        Some(_) => Some(format!("`{key}` is a {found}")),
+        None => Some(format!("`{key}` is no key of ours")),
     }
-    format!("a key below `{tag}` has another type")
+}
+
+/// The first key below `tag` whose type is not ours; else what such keys begin with.
+pub(super) fn find(line: &mut Line, tag: &str) -> String {
+    let found = line.run(&types_of(tag)).unwrap_or_default();
+    first(tag, &found).unwrap_or_else(|| format!("a key below `{tag}` has another type"))
 }

@@ -19,6 +19,8 @@
 //! | `T u` | results that are forgotten before their jobs, by when |
 //! | `T b:task` | the doorbell, one element at the most |
 //! | `T a`, `T z` | which supervisors know which tasks, and since when nobody knows one |
+//! | `T g`, `T i` | jobs on their way to another store, and those that arrive from one |
+//! | `T h` | lines of jobs that are to go, for an hour |
 //! | `T w` | somebody waits for jobs to change |
 //! | `N queues`, `N tasks`, `N fleet`, `N s:owner` | of the namespace, `N` = `{namespace|}` |
 
@@ -30,15 +32,19 @@ mod call;
 mod door;
 mod ear;
 mod ended;
+mod examine;
+mod facts;
 mod foreign;
 mod line;
 mod lines;
 mod overdue;
+mod presence;
 mod read;
 mod record;
 mod script;
 mod store;
 mod submit;
+mod transit;
 mod trouble;
 mod turn;
 
@@ -71,9 +77,10 @@ pub fn open_with_clock(url: &str, options: &Options, time: Time) -> Result<Backe
 }
 
 fn backend(url: &str, options: &Options, time: Option<Time>) -> Result<Backend, BrokerError> {
-    let store = Arc::new(Store::open(url, options.namespace.clone(), time)?);
+    let store = Arc::new(Store::open(url, options, time)?);
     Ok(Backend {
         broker: Arc::clone(&store) as _,
-        catalog: store,
+        catalog: Arc::clone(&store) as _,
+        transit: store,
     })
 }

@@ -1,30 +1,16 @@
-//! Takes over jobs that nobody else will bring to an end, and says which supervisors live.
+//! Takes over jobs that nobody else will bring to an end.
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::answer::{count, number};
+use super::answer::number;
 use super::call::Call;
 use super::record::name;
-use super::script::{ANNOUNCE, FLEET, LEAVE, OVERDUE, TAKE_OVER};
+use super::script::{OVERDUE, TAKE_OVER};
 use super::store::Store;
 use super::turn::claimed;
-use crate::broker::{BrokerError, Claimed, Overdue, Presence, SupervisorId};
+use crate::broker::{BrokerError, Claimed, Overdue, SupervisorId};
 use crate::name::QueueName;
 use crate::time::millis;
-
-/// A supervisor that has not announced itself for so long does not live: four times the pause
-/// between its announcements.
-const PRESUMED_ALIVE: Duration = Duration::from_secs(20);
-
-/// What a supervisor says about itself to people.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct About {
-    pub(super) host: String,
-    pub(super) pid: u32,
-    queues: Vec<QueueName>,
-}
 
 impl Store {
     pub(super) fn take(
@@ -76,67 +62,4 @@ impl Store {
         queues.retain(|_| looks.next().unwrap_or(false));
         Ok(queues)
     }
-
-    pub(super) fn say_alive(&self, presence: &Presence) -> Result<(), BrokerError> {
-        let queues = &presence.selection.queues;
-        let untold = self.lines.untold(queues.iter());
-        let mut calls: Vec<Call> = self.tell_of(&untold).into_iter().collect();
-        let mut tasks = String::new();
-        for task in &presence.selection.tasks {
-            tasks.push_str(task.as_str());
-            tasks.push('\n');
-        }
-        let id = name(presence.id.0);
-        for queue in queues {
-            let mut call = self.script(&ANNOUNCE, queue);
-            call.arg(&id).number(millis(PRESUMED_ALIVE)).arg(&tasks);
-            calls.push(call);
-        }
-        let about = About {
-            host: presence.host.clone(),
-            pid: presence.pid,
-            queues: queues.clone(),
-        };
-        let mut call = self.fleet();
-        call.arg("s")
-            .arg(&id)
-            .number(millis(PRESUMED_ALIVE))
-            .arg(json(&about));
-        for task in &presence.tasks {
-            call.arg(task.name.as_str()).arg(json(task));
-        }
-        calls.push(call);
-        self.lines.run_again(&calls)?;
-        self.lines.have_told(&untold);
-        *self.specs() = None;
-        Ok(())
-    }
-
-    pub(super) fn say_gone(&self, id: SupervisorId) -> Result<(), BrokerError> {
-        let queues = self.all_queues()?;
-        let id = name(id.0);
-        self.on_each(&queues, &LEAVE, |call| {
-            call.arg(&id);
-        })?;
-        let mut call = self.fleet();
-        call.arg("g").arg(&id);
-        self.lines.run_again(&[call]).map(drop)
-    }
-
-    /// Forgets supervisors that live no more.
-    pub(super) fn forget_the_dead(&self, limit: usize) -> Result<usize, BrokerError> {
-        let mut call = self.fleet();
-        call.arg("p")
-            .number(u64::try_from(limit).unwrap_or(u64::MAX).min(1000));
-        let forgotten = count(&self.on_one(call)?).map_err(|trouble| self.say(&trouble))?;
-        Ok(usize::try_from(forgotten).unwrap_or(usize::MAX))
-    }
-
-    fn fleet(&self) -> Call {
-        Call::script(&FLEET, &self.common_tag(), &self.clock())
-    }
-}
-
-fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("names, numbers and lists can always be written as JSON")
 }

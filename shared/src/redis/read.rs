@@ -9,13 +9,15 @@ use uuid::Uuid;
 
 use super::answer::{Items, bytes, count, list, number};
 use super::call::Call;
-use super::overdue::About;
+use super::presence::About;
 use super::record::{Record, line, name};
 use super::script::{COUNTS, LIST, READ, RESULT};
 use super::store::Store;
 use super::trouble::Trouble;
 use crate::broker::BrokerError;
 use crate::catalog::{Catalog, Filter, JobRow, KeptResult, QueueCounts, State};
+use crate::finding::{Depth, Finding};
+use crate::fleet::Member;
 use crate::name::QueueName;
 use crate::task::TaskSpec;
 use crate::time::{Now, Timestamp};
@@ -294,6 +296,14 @@ impl Catalog for Store {
     fn place(&self) -> String {
         self.lines.place.clone()
     }
+
+    fn fleet(&self) -> Result<Vec<Member>, BrokerError> {
+        self.members()
+    }
+
+    fn examine(&self, depth: Depth) -> Result<Vec<Finding>, BrokerError> {
+        self.findings(depth)
+    }
 }
 
 fn found(job: Value) -> Result<Found, Trouble> {
@@ -308,15 +318,7 @@ fn found(job: Value) -> Result<Found, Trouble> {
 
 fn row(queue: &QueueName, uuid: Uuid, found: Found) -> Result<JobRow, Trouble> {
     let record = Record::new(&found.record)?;
-    let state = match record.state() {
-        b'R' if found.is_delayed => State::Delayed,
-        b'R' => State::Ready,
-        b'L' => State::Leased,
-        b'S' => State::Succeeded,
-        b'D' => State::Dead,
-        b'O' => State::Dropped,
-        _ => return Err(super::record::nonsense()),
-    };
+    let state = record.shown(found.is_delayed)?;
     Ok(JobRow {
         uuid,
         task: record.task()?,

@@ -1,11 +1,13 @@
 //! What scripts keep about a job, read and written. The layout is told in `scripts/begin.lua`.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use uuid::Uuid;
 
 use super::trouble::Trouble;
 use crate::broker::Submission;
+use crate::catalog::State;
 use crate::name::TaskName;
 use crate::outcome::Cause;
 use crate::time::Timestamp;
@@ -47,6 +49,20 @@ impl<'a> Record<'a> {
         self.bytes[0]
     }
 
+    /// Its state as people see it. A job on its way between stores is shown as what it was.
+    pub(super) fn shown(&self, is_delayed: bool) -> Result<State, Trouble> {
+        Ok(match self.state() {
+            b'R' if is_delayed => State::Delayed,
+            b'w' => State::Delayed,
+            b'R' | b'r' => State::Ready,
+            b'L' => State::Leased,
+            b'S' | b's' => State::Succeeded,
+            b'D' | b'd' => State::Dead,
+            b'O' | b'o' => State::Dropped,
+            _ => return Err(nonsense()),
+        })
+    }
+
     pub(super) fn is_revoked(&self) -> bool {
         self.bytes[1] == b'1'
     }
@@ -74,6 +90,14 @@ impl<'a> Record<'a> {
         self.time(42).unwrap_or_default()
     }
 
+    pub(super) fn ttl(&self) -> Option<Duration> {
+        hex(&self.bytes[54..66]).map(Duration::from_millis)
+    }
+
+    pub(super) fn expires_at(&self) -> Option<Timestamp> {
+        self.time(66)
+    }
+
     pub(super) fn started_at(&self) -> Option<Timestamp> {
         self.time(78)
     }
@@ -84,6 +108,16 @@ impl<'a> Record<'a> {
 
     pub(super) fn finished_at(&self) -> Option<Timestamp> {
         self.time(98)
+    }
+
+    /// When it is forgotten.
+    pub(super) fn purge_at(&self) -> Option<Timestamp> {
+        self.time(110)
+    }
+
+    /// When its result is forgotten, if that is before.
+    pub(super) fn result_until(&self) -> Option<Timestamp> {
+        self.time(122)
     }
 
     /// The supervisor that holds it.

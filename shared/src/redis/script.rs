@@ -54,4 +54,10 @@ scripts! {
     ANNOUNCE = "announce";
     LEAVE = "leave";
     FLEET = "fleet";
+    HELD = "held";
+    LINE_UP = "line_up";
+    SEND_OFF = "send_off";
+    RECEIVE = "receive";
+    FORGET_SENT = "forget_sent";
+    ADMIT = "admit";
 }

@@ -14,6 +14,7 @@ use super::ear::Ear;
 use super::lines::Lines;
 use super::script::Script;
 use super::trouble::Trouble;
+use crate::backend::{Missing, Options};
 use crate::broker::BrokerError;
 use crate::name::{Namespace, QueueName};
 use crate::task::TaskSpec;
@@ -48,30 +49,27 @@ impl fmt::Debug for Store {
 impl Store {
     pub(super) fn open(
         url: &str,
-        namespace: Namespace,
+        options: &Options,
         time: Option<Time>,
     ) -> Result<Self, BrokerError> {
         let address = Address::parse(url)?;
         let store = Self {
             pulse: Lines::new(address.clone()),
             lines: Arc::new(Lines::new(address)),
-            namespace,
+            namespace: options.namespace.clone(),
             jobs: Mutex::default(),
             specs: Mutex::default(),
             time,
         };
-        store.check()?;
+        store.check(options.missing)?;
         Ok(store)
     }
 
     /// Refuses a server, or a layout, that this version cannot use.
-    fn check(&self) -> Result<(), BrokerError> {
+    fn check(&self, missing: Missing) -> Result<(), BrokerError> {
         let layout = format!("{}layout", self.common_tag());
-        let calls = [
-            Call::plain(&[b"INFO", b"server"]),
-            Call::plain(&[b"SET", layout.as_bytes(), LAYOUT.as_bytes(), b"NX"]),
-            Call::plain(&[b"GET", layout.as_bytes()]),
-        ];
+        let look = || Call::plain(&[b"GET", layout.as_bytes()]);
+        let calls = [Call::plain(&[b"INFO", b"server"]), look()];
         let answers = self.lines.run_again(&calls)?;
         let mut answers = answers.into_iter();
         let place = &self.lines.place;
@@ -95,7 +93,18 @@ impl Store {
                 );
             }
         }
-        let found = answers.nth(1).map(bytes).and_then(Result::ok);
+        let mut found = answers.next().unwrap_or_default();
+        if found == Value::Nil {
+            // Who only looks leaves nothing behind: a namespace without a layout is empty.
+            if missing == Missing::Refuse {
+                return Ok(());
+            }
+            // Of several that make it at once the first decides.
+            let make = Call::plain(&[b"SET", layout.as_bytes(), LAYOUT.as_bytes(), b"NX"]);
+            let mut answers = self.lines.run_again(&[make, look()])?;
+            found = answers.pop().unwrap_or_default();
+        }
+        let found = bytes(found).ok();
         let found = String::from_utf8_lossy(&found.unwrap_or_default()).into_owned();
         if found != LAYOUT {
             return refused(

@@ -22,7 +22,7 @@ use crate::retry::Move;
 use crate::time::{Timestamp, millis};
 
 /// What lies in one queue, with its places among all.
-type ByQueue<'a> = Vec<(&'a QueueName, Vec<usize>)>;
+pub(super) type ByQueue<'a> = Vec<(&'a QueueName, Vec<usize>)>;
 
 /// What a claim from one queue brought.
 struct Brought {
@@ -211,7 +211,7 @@ impl Store {
 }
 
 /// Groups by queue, in the order in which queues appear.
-fn by_queue<'a>(queues: impl Iterator<Item = &'a QueueName>) -> ByQueue<'a> {
+pub(super) fn by_queue<'a>(queues: impl Iterator<Item = &'a QueueName>) -> ByQueue<'a> {
     let mut groups: ByQueue<'a> = Vec::new();
     for (place, queue) in queues.enumerate() {
         match groups.iter_mut().find(|(known, _)| *known == queue) {

@@ -32,6 +32,16 @@ impl Ledger {
                     self.execute(sql, (id, now, purge))?;
                     Revocation::Ended
                 }
+                // On its way from or to another store: its end travels instead.
+                10 | 11 | 20 | 21 => {
+                    let sql = "UPDATE job SET state = state / 10 * 10 + 5, cause = 'revoked',
+                        fence = fence + 1, finished_at = ?2, purge_at = ?3, deadline = NULL
+                        WHERE id = ?1";
+                    let now = self.now.wall;
+                    let purge = now.saturating_add(stored_length(VERDICT_KEPT));
+                    self.execute(sql, (id, now, purge))?;
+                    Revocation::Ended
+                }
                 2 if skip => Revocation::Skipped,
                 2 => {
                     self.execute("UPDATE job SET revoked = 1 WHERE id = ?1", [id])?;
@@ -51,7 +61,7 @@ impl Ledger {
         let mut removed = 0;
         for uuid in uuids {
             for (id, state, _) in self.ours(*uuid)? {
-                if state != 2 {
+                if state < 10 && state != 2 {
                     self.forget(id)?;
                     removed += 1;
                 }

@@ -185,7 +185,7 @@ impl Files {
         file.set_permissions(fs::Permissions::from_mode(self.mode()))
     }
 
-    fn unusable(&self, path: &Path, error: &io::Error) -> BrokerError {
+    pub(super) fn unusable(&self, path: &Path, error: &io::Error) -> BrokerError {
         let reason = format!("cannot open `{}`: {error}", path.display());
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

@@ -8,6 +8,7 @@ mod bell;
 mod claim;
 mod clock;
 mod ended;
+mod examine;
 mod files;
 mod gate;
 mod ledger;
@@ -18,6 +19,7 @@ mod schema;
 mod settle;
 mod store;
 mod submit;
+mod transit;
 mod trouble;
 mod writer;
 
@@ -68,7 +70,8 @@ pub fn open_with_clock(
     let store = Arc::new(store);
     Ok(Backend {
         broker: Arc::clone(&store) as _,
-        catalog: store,
+        catalog: Arc::clone(&store) as _,
+        transit: store,
     })
 }
 
@@ -134,6 +137,7 @@ fn assemble(
     Ok(Store {
         writer: Writer::start(desk)?,
         namespace: options.namespace.clone(),
+        durability: options.durability,
         clock,
         kind,
         place,

@@ -2,10 +2,15 @@
 
 use std::collections::HashSet;
 
+use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 
+use super::claim::uuid;
+use super::clock::{shown, stored};
 use super::ledger::Ledger;
+use super::read::unsigned;
 use crate::broker::{Presence, Selection, SupervisorId};
+use crate::fleet::Member;
 use crate::name::{QueueName, TaskName};
 
 /// A [`Presence`] as the rows hold it, prepared by the caller's thread.
@@ -16,6 +21,9 @@ pub(super) struct Announcement {
     pid: u32,
     selection: Vec<u8>,
     tasks: Vec<(TaskName, Vec<u8>)>,
+    version: String,
+    slots: u32,
+    started_at: i64,
 }
 
 /// A [`Selection`] as the rows hold it.
@@ -39,6 +47,9 @@ impl Announcement {
             pid: presence.pid,
             selection: json(&Stored { queues, tasks }),
             tasks: specs.map(|spec| (spec.name.clone(), json(spec))).collect(),
+            version: presence.version.clone(),
+            slots: presence.slots,
+            started_at: stored(presence.started_at),
         }
     }
 }
@@ -47,12 +58,20 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("names, numbers and lists can always be written as JSON")
 }
 
+/// What one supervisor takes. What cannot be read is of a later version: nothing.
+fn read_selection(json: &[u8]) -> Selection {
+    let nothing = Stored {
+        queues: Vec::new(),
+        tasks: Vec::new(),
+    };
+    let Stored { queues, tasks } = serde_json::from_slice(json).unwrap_or(nothing);
+    Selection { queues, tasks }
+}
+
 impl Served {
-    /// Adds what one supervisor serves. What cannot be read is of a later version: nothing.
+    /// Adds what one supervisor serves.
     pub(super) fn add(pairs: &mut HashSet<(QueueName, TaskName)>, selection: &[u8]) {
-        let Ok(Stored { queues, tasks }) = serde_json::from_slice(selection) else {
-            return;
-        };
+        let Selection { queues, tasks } = read_selection(selection);
         for queue in &queues {
             pairs.extend(tasks.iter().map(|task| (queue.clone(), task.clone())));
         }
@@ -65,8 +84,19 @@ impl Served {
 
 impl Ledger {
     pub(super) fn announce(&mut self, presence: &Announcement) -> rusqlite::Result<()> {
+        if !self.describe(presence)? {
+            // Somebody has taken us for dead; we are not, so begin anew.
+            self.alive.release(presence.id);
+            self.describe(presence)?;
+        }
+        self.register(presence)
+    }
+
+    /// Writes a supervisor's row; false if there is none any more.
+    fn describe(&mut self, presence: &Announcement) -> rusqlite::Result<bool> {
         let row = self.owner(presence.id)?;
-        let sql = "UPDATE supervisor SET seen = ?2, host = ?3, pid = ?4, selection = ?5
+        let sql = "UPDATE supervisor SET seen = ?2, host = ?3, pid = ?4, selection = ?5,
+                version = ?6, slots = ?7, since = ?8
             WHERE id = ?1";
         let key = (
             row,
@@ -74,24 +104,41 @@ impl Ledger {
             &presence.host,
             presence.pid,
             &presence.selection,
+            &presence.version,
+            presence.slots,
+            presence.started_at,
         );
-        if self.execute(sql, key)? == 0 {
-            // Somebody has taken us for dead; we are not, so begin anew.
-            self.alive.release(presence.id);
-            self.owner(presence.id)?;
-            return self.announce_again(presence);
-        }
-        self.register(presence)
+        Ok(self.execute(sql, key)? == 1)
     }
 
-    fn announce_again(&mut self, presence: &Announcement) -> rusqlite::Result<()> {
-        let row = self.owner(presence.id)?;
-        let sql = "UPDATE supervisor SET host = ?2, pid = ?3, selection = ?4 WHERE id = ?1";
-        self.execute(
-            sql,
-            (row, &presence.host, presence.pid, &presence.selection),
-        )?;
-        self.register(presence)
+    /// The supervisors of our namespace.
+    pub(super) fn fleet(&self) -> rusqlite::Result<Vec<Member>> {
+        let sql = "SELECT id, uuid, boot, seen, host, pid, selection, version, slots, since,
+                (SELECT count(*) FROM job WHERE state = 2 AND owner = supervisor.id)
+            FROM supervisor WHERE namespace = ?1 ORDER BY id";
+        let member = |row: &Row<'_>| {
+            let is_ours = row.get::<_, [u8; 16]>(2)? == self.boot_id;
+            let selection: Option<Vec<u8>> = row.get(6)?;
+            let has_left = selection.is_none();
+            let member = Member {
+                id: SupervisorId(uuid(row, 1)?),
+                host: row.get(4)?,
+                pid: row.get(5)?,
+                version: row.get(7)?,
+                slots: row.get(8)?,
+                held: Some(unsigned(row, 10)?),
+                selection: read_selection(selection.as_deref().unwrap_or_default()),
+                started_at: row.get::<_, Option<i64>>(9)?.map(shown),
+                seen_at: shown(row.get(3)?),
+                is_alive: is_ours && self.alive.is_alive(row.get(0)?),
+            };
+            Ok((member, has_left))
+        };
+        let all = self.rows(sql, [self.namespace.as_str()], member)?;
+        let listed = |(member, has_left): (Member, bool)| {
+            (!has_left || member.held != Some(0)).then_some(member)
+        };
+        Ok(all.into_iter().filter_map(listed).collect())
     }
 
     fn register(&self, presence: &Announcement) -> rusqlite::Result<()> {

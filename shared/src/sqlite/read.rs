@@ -11,6 +11,7 @@ use super::claim::uuid as uuid_of;
 use super::clock::shown;
 use super::ledger::name;
 use super::schema::configure;
+use super::transit::{ARRIVING, LEAVING};
 use crate::catalog::{Filter, JobRow, KeptResult, QueueCounts, State};
 use crate::name::{Namespace, QueueName, TaskName};
 use crate::outcome::Cause;
@@ -119,7 +120,9 @@ pub(super) fn list(
         let states: Vec<_> = filter
             .states
             .iter()
-            .map(|s| number(*s).to_string())
+            .map(|s| number(*s))
+            .flat_map(|s| [s, s + LEAVING, s + ARRIVING])
+            .map(|s| s.to_string())
             .collect();
         sql.push_str(&format!(" AND state IN ({})", states.join(",")));
     }
@@ -237,7 +240,7 @@ pub(super) fn tasks(conn: &Connection, namespace: &Namespace) -> rusqlite::Resul
 }
 
 /// A number that is never negative from column `index`.
-fn unsigned(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
+pub(super) fn unsigned(row: &Row<'_>, index: usize) -> rusqlite::Result<u64> {
     let number: i64 = row.get(index)?;
     u64::try_from(number).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(index, number))
 }
@@ -270,8 +273,9 @@ fn job(row: &Row<'_>) -> rusqlite::Result<JobRow> {
     })
 }
 
-fn state(number: i64) -> rusqlite::Result<State> {
-    Ok(match number {
+/// A job on its way between stores is shown as what it was.
+pub(super) fn state(number: i64) -> rusqlite::Result<State> {
+    Ok(match number % LEAVING {
         0 => State::Ready,
         1 => State::Delayed,
         2 => State::Leased,
@@ -282,7 +286,7 @@ fn state(number: i64) -> rusqlite::Result<State> {
     })
 }
 
-const fn number(state: State) -> i64 {
+pub(super) const fn number(state: State) -> i64 {
     match state {
         State::Ready => 0,
         State::Delayed => 1,

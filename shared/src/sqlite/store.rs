@@ -16,11 +16,14 @@ use super::read::{self, Readers};
 use super::submit::Entry;
 use super::trouble::translate;
 use super::writer::{Urgency, Writer};
+use crate::backend::Durability;
 use crate::broker::{
     Bell, Broker, BrokerError, Claim, Claimed, Interrupt, Listen, Note, Overdue, Presence, Receipt,
     Renewal, Revocation, Selection, Settlement, Submission, Submitted, SupervisorId, Turned,
 };
 use crate::catalog::{Catalog, Filter, JobRow, KeptResult, QueueCounts};
+use crate::finding::{Depth, Finding};
+use crate::fleet::Member;
 use crate::name::{Namespace, QueueName};
 use crate::task::TaskSpec;
 
@@ -29,6 +32,7 @@ use crate::task::TaskSpec;
 pub(super) struct Store {
     pub(super) writer: Writer,
     pub(super) namespace: Namespace,
+    pub(super) durability: Durability,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) kind: Kind,
     pub(super) place: Arc<str>,
@@ -48,7 +52,7 @@ pub(super) enum Kind {
 }
 
 impl Store {
-    fn read<T: Send + 'static>(
+    pub(super) fn read<T: Send + 'static>(
         &self,
         mut read: impl FnMut(&Connection, &Namespace, i64) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, BrokerError> {
@@ -241,5 +245,18 @@ impl Catalog for Store {
 
     fn place(&self) -> String {
         self.place.to_string()
+    }
+
+    fn fleet(&self) -> Result<Vec<Member>, BrokerError> {
+        // Only the writer can tell who lives: it has the locks.
+        self.writer.call(
+            Urgency::Usual,
+            |ledger| ledger.fleet().map(Some),
+            |ledger| ledger.fleet(),
+        )
+    }
+
+    fn examine(&self, depth: Depth) -> Result<Vec<Finding>, BrokerError> {
+        self.findings(depth)
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// A payload longer than this is kept apart: each move of a job rewrites its row.
-const LARGE: usize = 8 << 10;
+pub(super) const LARGE: usize = 8 << 10;
 
 /// A submission as the row holds it, prepared by the caller's thread.
 #[derive(Debug)]
@@ -65,17 +65,25 @@ impl Ledger {
             return Ok(Submitted::Created);
         }
         // The queue knows the uuid, unless its time to be forgotten has come.
-        let forgotten = self.row(
-            "SELECT id FROM job WHERE uuid = ?1 AND line = ?2 AND state >= 3 AND purge_at <= ?3",
-            (entry.uuid.as_bytes(), line, self.now.wall),
-            |row| row.get(0),
-        )?;
-        let Some(id) = forgotten else {
+        if !self.forget_outdated(entry.uuid, line)? {
             return Ok(Submitted::Duplicate);
-        };
-        self.forget(id)?;
+        }
         self.insert(entry, line, lane)?;
         Ok(Submitted::Created)
+    }
+
+    /// Forgets an ended job whose time has come; whether there was one.
+    pub(super) fn forget_outdated(&self, uuid: Uuid, line: i64) -> rusqlite::Result<bool> {
+        let outdated = self.row(
+            "SELECT id FROM job
+            WHERE uuid = ?1 AND line = ?2 AND state BETWEEN 3 AND 5 AND purge_at <= ?3",
+            (uuid.as_bytes(), line, self.now.wall),
+            |row| row.get(0),
+        )?;
+        if let Some(id) = outdated {
+            self.forget(id)?;
+        }
+        Ok(outdated.is_some())
     }
 
     fn insert(&self, entry: &Entry, line: i64, lane: i64) -> rusqlite::Result<bool> {
@@ -125,7 +133,7 @@ impl Ledger {
 }
 
 /// When a job that is ready at `ready_at` has waited too long.
-fn deadline(ready_at: i64, ttl: Option<i64>, expires_at: Option<i64>) -> Option<i64> {
+pub(super) fn deadline(ready_at: i64, ttl: Option<i64>, expires_at: Option<i64>) -> Option<i64> {
     let waited = ttl.map(|ttl| ready_at.saturating_add(ttl).min(stored(Timestamp::MAX)));
     match (waited, expires_at) {
         (Some(waited), Some(expires)) => Some(waited.min(expires)),

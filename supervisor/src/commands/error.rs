@@ -34,6 +34,19 @@ pub(crate) enum CommandError {
     /// The store could not do its work, or what it holds is not what was asked for.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// It would do harm as things stand.
+    #[error("{0}")]
+    Refused(String),
+    /// A move of jobs was cut short.
+    #[error(
+        "the move stopped after {moved} jobs (repeat the same command and it goes on; nothing is lost, but jobs that are on their way run nowhere until then)"
+    )]
+    Stopped {
+        /// Jobs moved before.
+        moved: u64,
+        #[source]
+        source: Box<Self>,
+    },
     /// The engine stopped.
     #[error("the supervisor cannot go on")]
     Engine(#[from] EngineError),
@@ -57,8 +70,18 @@ impl CommandError {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// The same, of a move that had begun.
+    pub(crate) fn after(self, moved: u64) -> Self {
+        Self::Stopped {
+            moved,
+            source: Box::new(self),
+        }
+    }
+
     fn exit(&self) -> Exit {
         match self {
+            Self::Refused(_) => Exit::Refused,
+            Self::Stopped { source, .. } => source.exit(),
             Self::Usage(error) if !error.use_stderr() => Exit::Done,
             Self::Usage(_) | Self::Config(_) | Self::Input(_) | Self::Read { .. } => Exit::Usage,
             Self::Client(error) => of_client(error),

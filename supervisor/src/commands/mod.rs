@@ -1,7 +1,10 @@
 //! One file per command. A command reads, decides nothing, and says what it found.
 
 pub(crate) mod dlq;
+pub(crate) mod doctor;
+pub(crate) mod fleet;
 pub(crate) mod jobs;
+pub(crate) mod migrate;
 pub(crate) mod queues;
 pub(crate) mod result;
 pub(crate) mod revoke;
@@ -44,7 +47,13 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandEr
     if let Command::Submit(args) = command {
         return submit::run(args, |missing| open(store, environment, missing));
     }
-    // Only `run` and `submit` make a store: a look at a mistyped path leaves nothing behind.
+    if let Command::Doctor(args) = command {
+        return doctor::run(args, store, environment);
+    }
+    if let Command::Migrate(args) = command {
+        return migrate::run(args, store, environment);
+    }
+    // Only `run`, `submit` and `migrate` make a store: a look at a mistyped path leaves nothing behind.
     let client = open(store, environment, Missing::Refuse)?;
     match command {
         Command::Status(args) => status::run(&args, &client),
@@ -54,7 +63,10 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandEr
         Command::Queues(args) => queues::run(&args, &client),
         Command::Tasks(args) => tasks::run(&args, &client),
         Command::Dlq(args) => dlq::run(&args, &client),
-        Command::Run(_) | Command::Submit(_) => unreachable!("handled above"),
+        Command::Fleet(args) => fleet::run(&args, &client),
+        Command::Run(_) | Command::Submit(_) | Command::Doctor(_) | Command::Migrate(_) => {
+            unreachable!("handled above")
+        }
     }
 }
 

@@ -141,6 +141,14 @@ impl Link {
         self.result = None;
     }
 
+    /// Closes one output.
+    pub(crate) fn close_output(&mut self, stream: Stream) {
+        match stream {
+            Stream::Out => self.stdout = None,
+            Stream::Err => self.stderr = None,
+        }
+    }
+
     /// Closes everything that is read, but for the report.
     pub(crate) fn close(&mut self) {
         self.result = None;

@@ -83,7 +83,7 @@ impl Users {
 }
 
 /// The first range that this user namespace maps whole.
-fn range() -> io::Result<(u32, u32)> {
+pub(crate) fn range() -> io::Result<(u32, u32)> {
     let map = fs::read_to_string("/proc/self/uid_map")?;
     let mapped: Vec<(u64, u64)> = map
         .lines()

@@ -214,7 +214,7 @@ impl Zygote {
     /// Asks for a process.
     pub(crate) fn fork(
         &mut self,
-        fork: frame::Fork,
+        fork: frame::Fork<'_>,
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
         let generation = fork.generation;
@@ -223,7 +223,7 @@ impl Zygote {
         Ok(())
     }
 
-    fn send(&self, message: &ToZygote, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    fn send(&self, message: &ToZygote<'_>, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let body = codec::body(message).map_err(io::Error::other)?;
         let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&numbers)];

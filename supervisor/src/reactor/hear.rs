@@ -23,7 +23,13 @@ const LAST_READS: usize = 18;
 const PROGRESS_LIMIT: usize = 64 << 10;
 
 impl Reactor {
-    pub(super) fn hear_process(&mut self, slot: u16, generation: u64, kind: Kind, now: Now) {
+    pub(super) fn hear_process(
+        &mut self,
+        slot: u16,
+        generation: u64,
+        (kind, is_over): (Kind, bool),
+        now: Now,
+    ) {
         let Some(place) = self.places.get_mut(usize::from(slot)) else {
             return;
         };
@@ -40,7 +46,14 @@ impl Reactor {
         {
             return;
         }
+        let close = |reactor: &mut Self, stream| {
+            if let Some(process) = reactor.process(seat) {
+                process.link.close_output(stream);
+            }
+        };
         match kind {
+            Kind::Stdout if is_over => close(self, Stream::Out),
+            Kind::Stderr if is_over => close(self, Stream::Err),
             Kind::Result => self.hear_frames(seat, now),
             Kind::Stdout => self.hear_output(seat, Stream::Out),
             Kind::Stderr => self.hear_output(seat, Stream::Err),

@@ -211,7 +211,9 @@ impl Reactor {
             };
             let now = Now::read();
             for event in &events[..count] {
-                self.handle(event.data(), now);
+                // Closed at the other end, and nothing left to read.
+                let is_over = event.events() == EpollFlags::EPOLLHUP;
+                self.handle(event.data(), is_over, now);
             }
             self.keep_time(Now::read());
         }
@@ -226,7 +228,7 @@ impl Reactor {
         })
     }
 
-    fn handle(&mut self, token: u64, now: Now) {
+    fn handle(&mut self, token: u64, is_over: bool, now: Now) {
         match token {
             WAKE => self.hear_notices(now),
             TIMER => {
@@ -239,7 +241,7 @@ impl Reactor {
             ZYGOTE_OUTPUT => self.hear_zygote_output(),
             token => {
                 if let Some((slot, generation, kind)) = untoken(token) {
-                    self.hear_process(slot, generation, kind, now);
+                    self.hear_process(slot, generation, (kind, is_over), now);
                 }
             }
         }

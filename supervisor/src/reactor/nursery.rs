@@ -34,7 +34,9 @@ const REST_LONGEST: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Spawn {
     pub seat: Seat,
-    pub fork: frame::Fork,
+    /// All but the home.
+    pub fork: frame::Fork<'static>,
+    pub home: Option<String>,
     pub theirs: Theirs,
 }
 

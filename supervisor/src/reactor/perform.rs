@@ -18,7 +18,7 @@ use super::{NOTE_AFTER, Reactor, verdict, watch};
 use crate::job::Job;
 use crate::pool::{Action, End, Force, Input, Seat, Ticket, TicketId};
 use crate::process::link::{self, Link};
-use crate::process::pipes;
+use crate::process::{home, pipes};
 use crate::source::queue::{Order, ended_unrun};
 
 impl Reactor {
@@ -87,10 +87,15 @@ impl Reactor {
             None => self.user,
         };
         let home = self.home(seat.slot);
+        if let Some(Err(error)) = home.as_ref().map(|home| home::give(home, uid)) {
+            warn!(%error, slot = seat.slot, "no private directory for a process (see TMPDIR)");
+            self.give_back_user(uid);
+            return self.tell(now, Input::SpawnFailed(seat));
+        }
         let fork = frame::Fork {
             generation: seat.generation,
             uid,
-            home: home.map(|path| path.to_string_lossy().into_owned()),
+            home: None,
             memory: self.memory,
             jobs: self.tasks_per_process,
         };
@@ -98,7 +103,13 @@ impl Reactor {
         if let Some(place) = self.places.get_mut(usize::from(seat.slot)) {
             place.process = Some(process);
         }
-        self.nursery.waiting.push_back(Spawn { seat, fork, theirs });
+        let home = home.map(|path| path.to_string_lossy().into_owned());
+        self.nursery.waiting.push_back(Spawn {
+            seat,
+            fork,
+            home,
+            theirs,
+        });
         self.ask_zygote(now);
     }
 
@@ -106,12 +117,17 @@ impl Reactor {
     pub(super) fn ask_zygote(&mut self, now: Now) {
         while let Some(Spawn {
             seat,
-            mut fork,
+            fork,
+            home,
             theirs,
         }) = self.nursery.next()
         {
-            // Known only since the zygote has said its tasks.
-            fork.memory = self.memory;
+            let fork = frame::Fork {
+                home: home.as_deref(),
+                // Known only since the zygote has said its tasks.
+                memory: self.memory,
+                ..fork
+            };
             let place = &self.places[usize::from(seat.slot)];
             let cgroup = place.leaf.as_ref().map(|leaf| leaf.as_fd());
             let descriptors = theirs.in_order(cgroup);

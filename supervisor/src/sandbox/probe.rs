@@ -61,7 +61,8 @@ impl Host {
     }
 }
 
-fn landlock_abi() -> i64 {
+/// The version of Landlock; below 1 if it is not there.
+pub(crate) fn landlock_abi() -> i64 {
     const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
     let none = std::ptr::null::<libc::c_void>();
     // SAFETY: with this flag the call takes a null pointer and no size, and returns a number.

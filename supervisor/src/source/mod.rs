@@ -6,7 +6,7 @@ pub(crate) mod queue;
 pub(crate) mod renew;
 mod room;
 
-pub(crate) use decide::Place;
+pub(crate) use decide::{Place, decide};
 pub(crate) use held::Held;
 pub(crate) use room::Room;
 

@@ -3,6 +3,8 @@
 -- begin with. ARGV[2]: the time as "wall lease" in ms; empty for the server's own clock.
 --
 -- A record, by byte: 1 state (R waits, L leased, S succeeded, D dead, O dropped), 2 revoked (0/1),
+-- or > if it is on its way to another store, < if it arrives from one: its state is then one of r
+-- (ready), w (delayed), s, d, o, which nothing else moves;
 -- 3 fence, 17 seq, 31 submitted, 43 ready, 55 ttl, 67 expires, 79 started, 91 pid, 99 finished,
 -- 111 purge, 123 result until, 135 owner, 167 cause, 168 bytes of progress, 176 "priority:task\n",
 -- then progress, then history. Numbers are hexadecimal; dashes stand for none.
@@ -99,6 +101,12 @@ local function unwait(place)
   call('ZREM', T .. 'd', place)
   call('ZREM', T .. 'p', place)
   call('ZREM', T .. 'x', place)
+end
+
+-- Whether a job has ended and is to be forgotten.
+local function is_past(rec)
+  local kept = sub(rec, 111, 122)
+  return kept ~= NONE and num(kept) <= now and string.find('SDO', sub(rec, 1, 1), 1, true)
 end
 
 -- Forgets an ended job, unless its uuid has been taken by a later one.

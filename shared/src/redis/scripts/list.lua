@@ -18,4 +18,11 @@ for state in string.gmatch(ARGV[4], '.') do
     add(T .. 'e:' .. state)
   end
 end
+-- Those on their way to or from other stores, as what they were.
+for _, key in ipairs({T .. 'g', T .. 'i'}) do
+  for _, line in ipairs(call('ZREVRANGE', key, 0, last)) do
+    local state = string.upper(call('GETRANGE', T .. 's:' .. sub(line, 15, 46), 0, 0))
+    if state ~= '' and string.find(ARGV[4], state, 1, true) then out[#out + 1] = line end
+  end
+end
 return out

@@ -21,11 +21,11 @@ for i = 3, #ARGV do
     local state = sub(rec, 1, 1)
     if state == 'R' then
       if call('ZSCORE', T .. 'd', sub(rec, 17, 30) .. uuid .. lane(rec)) then is_delayed = 1 end
-    elseif state == 'S' then
+    elseif state == 'S' or state == 's' then
       local key = T .. 'o:' .. uuid
       local till, kept = sub(rec, 123, 134), sub(rec, 111, 122)
-      local is_past = (till ~= NONE and num(till) <= now) or (kept ~= NONE and num(kept) <= now)
-      if not is_past and call('EXISTS', key) == 1 then result = call('STRLEN', key) end
+      local is_over = (till ~= NONE and num(till) <= now) or (kept ~= NONE and num(kept) <= now)
+      if not is_over and call('EXISTS', key) == 1 then result = call('STRLEN', key) end
     end
     out[#out + 1] = {rec, header, is_delayed, result}
   end

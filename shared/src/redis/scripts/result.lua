@@ -6,8 +6,8 @@ local uuid = ARGV[3]
 local rec = record(uuid)
 if not rec then return false end
 local till, kept = sub(rec, 123, 134), sub(rec, 111, 122)
-local is_past = (till ~= NONE and num(till) <= now) or (kept ~= NONE and num(kept) <= now)
-if sub(rec, 1, 1) ~= 'S' or is_past then return {rec} end
+local is_over = (till ~= NONE and num(till) <= now) or (kept ~= NONE and num(kept) <= now)
+if string.upper(sub(rec, 1, 1)) ~= 'S' or is_over then return {rec} end
 local result = call('GET', T .. 'o:' .. uuid)
 if not result then return {rec} end
 if ARGV[4] == '1' then

@@ -24,8 +24,7 @@ for i = 1, n do
   local created = call('SET', key, message, 'NX')
   if not created then
     local known = call('GET', T .. 's:' .. uuid)
-    local kept = known and sub(known, 111, 122) or NONE
-    if kept ~= NONE and num(kept) <= now then
+    if known and is_past(known) then
       forget(sub(known, 17, 30) .. uuid)
       created = call('SET', key, message)
     else
