@@ -99,7 +99,7 @@ fn round(client: &Client, kept: bool) -> anyhow::Result<f64> {
     Ok(rate(TURNS * BATCH, time))
 }
 
-fn success(claimed: Claimed) -> Settlement {
+pub(crate) fn success(claimed: Claimed) -> Settlement {
     let at = Timestamp::now();
     let until = Some(at.plus(Duration::from_secs(7 * 24 * 3600)));
     Settlement {

@@ -11,6 +11,7 @@ mod latency;
 mod limit;
 mod measure;
 mod memory;
+mod redis;
 mod report;
 mod rounds;
 mod stage;
@@ -78,6 +79,10 @@ pub(crate) enum Section {
     Memory,
     /// Claims in a long queue.
     Claims,
+    /// Submits and turns against a bare client (Redis only).
+    Moves,
+    /// Submit to claim by one who waits (Redis only).
+    Wake,
 }
 
 /// Kinds of stores.
@@ -85,6 +90,8 @@ pub(crate) enum Section {
 pub(crate) enum Store {
     /// A SQLite file.
     Sqlite,
+    /// A Redis server that is started for it: moves, wake, fresh, latency and claims.
+    Redis,
 }
 
 impl Options {
@@ -126,18 +133,23 @@ fn figures(options: &Options) -> anyhow::Result<Vec<Figure>> {
     let rounds = usize::from(options.rounds);
     let fixed = Programs::copy(&options.fixed)?;
     let dynamic = Programs::copy(&options.dynamic)?;
-    let mut figures = rounds::measure(options, &fixed, &dynamic)?;
+    let is_redis = store == Store::Redis;
+    let mut figures = if is_redis {
+        redis::measure(options, &fixed)?
+    } else {
+        rounds::measure(options, &fixed, &dynamic)?
+    };
     if options.wants(Section::Latency) {
         let count = if options.quick { 100 } else { 300 };
         say("latency")?;
         figures.extend(latency::measure(store, &fixed, count, rounds)?);
     }
-    if options.wants(Section::Deadline) {
+    if options.wants(Section::Deadline) && !is_redis {
         let count = if options.quick { 50 } else { 200 };
         say("deadline")?;
         figures.extend(deadline::measure(store, &fixed, 500, count, rounds)?);
     }
-    if options.wants(Section::Memory) {
+    if options.wants(Section::Memory) && !is_redis {
         say("memory")?;
         figures.push(memory::idle_tree(store, &fixed, rounds)?);
     }
@@ -149,10 +161,11 @@ fn figures(options: &Options) -> anyhow::Result<Vec<Figure>> {
 
 fn long_queues(options: &Options, programs: &Programs) -> anyhow::Result<Vec<Figure>> {
     let rounds = usize::from(options.rounds);
-    let (ready, delayed) = if options.quick {
-        (50_000, 5_000)
-    } else {
-        (1_000_000, 100_000)
+    let (ready, delayed) = match (options.store, options.quick) {
+        (Store::Sqlite, true) => (50_000, 5_000),
+        (Store::Sqlite, false) => (1_000_000, 100_000),
+        (Store::Redis, true) => (20_000, 20_000),
+        (Store::Redis, false) => (500_000, 500_000),
     };
     let mut figures = Vec::new();
     say("filling a long queue")?;
@@ -164,7 +177,7 @@ fn long_queues(options: &Options, programs: &Programs) -> anyhow::Result<Vec<Fig
         claims::fill(&few, claims::FEW, 0)?;
         figures.push(claims::measure(&few, &many, (ready, delayed), rounds)?);
     }
-    if options.wants(Section::Memory) {
+    if options.wants(Section::Memory) && options.store == Store::Sqlite {
         say("memory with a long queue")?;
         figures.push(memory::long_queue(&many, programs, ready, rounds)?);
     }

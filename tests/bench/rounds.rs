@@ -8,15 +8,15 @@ use crate::stage::{Programs, Stage};
 use crate::{Options, Section, say, turns};
 
 /// How many of everything.
-struct Counts {
+pub(crate) struct Counts {
     forks: usize,
     turns: usize,
-    fresh: usize,
+    pub fresh: usize,
     warm: usize,
 }
 
 impl Counts {
-    const fn of(options: &Options) -> Self {
+    pub(crate) const fn of(options: &Options) -> Self {
         if options.quick {
             Self {
                 forks: 2000,

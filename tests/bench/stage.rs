@@ -12,6 +12,7 @@ use bulkhead_shared::backend::{self, Backend, Options};
 use bulkhead_shared::client::Client;
 use bulkhead_shared::message::MessageBuilder;
 use bulkhead_shared::pidfd::PidFd;
+use bulkhead_tests::redis_server::RedisServer;
 
 use crate::Store;
 use crate::measure::{now, rest};
@@ -51,16 +52,27 @@ impl Programs {
 pub(crate) struct Stage {
     pub url: String,
     dir: tempfile::TempDir,
+    /// Lives as long as this.
+    _server: Option<RedisServer>,
 }
 
 impl Stage {
     pub(crate) fn new(store: Store) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("bench-").tempdir()?;
         fs::set_permissions(dir.path(), Permissions::from_mode(0o700))?;
-        let url = match store {
-            Store::Sqlite => format!("sqlite:{}", dir.path().join("store.db").display()),
+        let file = || format!("sqlite:{}", dir.path().join("store.db").display());
+        let (url, server) = match store {
+            Store::Sqlite => (file(), None),
+            Store::Redis => {
+                let server = RedisServer::start(&[]);
+                (server.url(), Some(server))
+            }
         };
-        Ok(Self { url, dir })
+        Ok(Self {
+            url,
+            dir,
+            _server: server,
+        })
     }
 
     /// A file beside the store.
