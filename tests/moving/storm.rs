@@ -140,8 +140,8 @@ impl Storm {
     }
 
     /// Kills `migrate` from outside after it has said `lines` lines about its progress and one of
-    /// the logs has grown `writes` times since: in the middle of whatever it does then. Whether it
-    /// was.
+    /// the logs was written `writes` times since: in the middle of whatever it does then. Whether
+    /// it was.
     fn killed_after(&self, lines: u64, writes: u64) -> bool {
         let mut child = self
             .migration()
@@ -154,14 +154,15 @@ impl Storm {
             let mut line = String::new();
             stderr.read_line(&mut line).unwrap();
         }
-        let length = |file: PathBuf| {
-            let log = file.with_extension("db-wal");
-            std::fs::metadata(log).map_or(0, |log| log.len())
+        // A log that was folded in is written from its start again: its length tells nothing.
+        let written = |file: PathBuf| {
+            let log = std::fs::metadata(file.with_extension("db-wal"));
+            log.and_then(|log| log.modified()).ok()
         };
-        let lengths = || self.files().map(length);
-        let (mut seen, mut changes) = (lengths(), 0);
+        let look = || self.files().map(written);
+        let (mut seen, mut changes) = (look(), 0);
         while changes < writes && child.try_wait().unwrap().is_none() {
-            let now = lengths();
+            let now = look();
             changes += u64::from(now != seen);
             seen = now;
         }
