@@ -7,7 +7,7 @@ use bulkhead_tests::cli::{Place, Ran};
 use serde_json::{Value, json};
 
 /// What was found about `check`.
-fn finding(report: &Value, check: &str) -> Value {
+pub(crate) fn finding(report: &Value, check: &str) -> Value {
     let findings = report["findings"].as_array().unwrap();
     let found = findings.iter().find(|finding| finding["check"] == check);
     found

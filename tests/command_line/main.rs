@@ -8,5 +8,6 @@
 mod doctor;
 mod fleet;
 mod inspect;
+mod redis;
 mod submit;
 mod usage;

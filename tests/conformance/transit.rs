@@ -167,10 +167,15 @@ for_each_backend!(the_line_stays_as_it_was, |scene| {
     let submitted: Vec<_> = (0..20).map(|n| scene.submit(message(n))).collect();
     let even = submitted.iter().step_by(2);
     let expected: Vec<_> = even.chain(submitted.iter().skip(1).step_by(2)).collect();
-    // One that ran already keeps its place.
-    let first = scene.claim(1).remove(0);
-    scene.settle(&first, Move::Release);
+    // Those that ran already keep their places.
+    let held = scene.claim(2);
+    scene.settle(&held[0], Move::Release);
+    let again = Move::Retry {
+        at: TestClock::START.plus(secs(5)),
+    };
+    scene.settle(&held[1], again);
     let target = move_all(scene);
+    scene.clock.pass(secs(5));
     assert_eq!(
         uuids(&claim(&target, 20)).iter().collect::<Vec<_>>(),
         expected

@@ -5,4 +5,5 @@ mod command;
 mod full;
 mod parts;
 mod refusals;
+mod servers;
 mod storm;

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use bulkhead_shared::backend::{Backend, Options, open};
 use bulkhead_shared::broker::{Claim, Claimed, Presence, Selection, Submission, SupervisorId};
+use bulkhead_shared::catalog::QueueCounts;
 use bulkhead_shared::message::MessageBuilder;
 use bulkhead_shared::retry::Move;
 use bulkhead_shared::task::TaskSpec;
@@ -19,8 +20,13 @@ pub(crate) fn url(place: &Place, name: &str) -> String {
 
 /// The command that moves everything from the place's own store to `target.db`.
 pub(crate) fn migration(place: &Place) -> Command {
-    let (from, to) = (place.url(), url(place, "target.db"));
-    let mut command = place.command(&["migrate", "--from", &from, "--to", &to, "--json"]);
+    migration_to(place, &url(place, "target.db"))
+}
+
+/// The command that moves everything from the place's own store to the one at `to`.
+pub(crate) fn migration_to(place: &Place, to: &str) -> Command {
+    let from = place.url();
+    let mut command = place.command(&["migrate", "--from", &from, "--to", to, "--json"]);
     command.env_remove("BULKHEAD_STORE");
     command
 }
@@ -35,6 +41,22 @@ pub(crate) fn source(place: &Place) -> Backend {
 
 pub(crate) fn target(place: &Place) -> Backend {
     open(&Options::new(&url(place, "target.db"))).unwrap()
+}
+
+/// How many of these jobs a store knows.
+pub(crate) fn known(store: &Backend, uuids: &[Uuid]) -> usize {
+    let count = |some| {
+        let rows = store.catalog.jobs_by_id(some).unwrap();
+        rows.iter().flatten().count()
+    };
+    uuids.chunks(500).map(count).sum()
+}
+
+/// How many jobs a store has, but for dropped ones.
+pub(crate) fn all(store: &Backend) -> u64 {
+    let queues = store.catalog.queues().unwrap();
+    let sum = |q: &QueueCounts| q.ready + q.delayed + q.leased + q.succeeded + q.dead;
+    queues.iter().map(sum).sum()
 }
 
 pub(crate) fn at(path: &Path) -> Backend {

@@ -125,7 +125,8 @@ impl Store {
             let mut add = |answer| -> Result<(), Trouble> {
                 let mut items = Items::of(answer)?;
                 while items.len() > 0 {
-                    *held.entry(bytes(items.next()?)?).or_default() += count(&items.next()?)?;
+                    let owner = bytes(items.next()?)?;
+                    *held.entry(owner).or_default() += count(&items.next()?)?;
                 }
                 Ok(())
             };
