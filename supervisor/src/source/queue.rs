@@ -2,7 +2,7 @@
 //! its own; under load a batch grows by itself while the last one is being written.
 
 use std::collections::VecDeque;
-use std::hash::RandomState;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ const ENOUGH: usize = 64;
 /// A look at the store without being called: a lost wake-up costs this at the most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Pauses between tries while the store is away.
+/// Pauses between tries while the store is away, in ms; each half as long again or half as short.
 const PAUSES: [u64; 6] = [50, 100, 200, 500, 1000, 2000];
 
 /// What the queue thread is told.
@@ -306,6 +306,7 @@ impl Thread {
             room,
             lease: self.setting.lease,
         });
+        let asked = Now::read().mono;
         let turned = self.setting.broker.turn(settlements, claim)?;
         if self.failures > 0 {
             self.failures = 0;
@@ -324,11 +325,11 @@ impl Thread {
         if room > 0 {
             self.must_look = turned.more || turned.claimed.len() >= room;
         }
-        self.hand_over(turned);
+        self.hand_over(turned, asked);
         Ok(next_due)
     }
 
-    fn hand_over(&mut self, turned: Turned) {
+    fn hand_over(&mut self, turned: Turned, asked: Instant) {
         for receipt in &turned.revoked {
             if let Some(ticket) = self.setting.held.ticket_of(receipt) {
                 self.setting.notices.send(Notice::Revoked(ticket));
@@ -343,11 +344,16 @@ impl Thread {
         };
         let mut jobs = Vec::with_capacity(turned.claimed.len());
         let mut told = Vec::new();
+        // An answer that was long on its way: what is left of the lease is too short to begin with.
+        let is_late = Now::read().mono.duration_since(asked) >= self.setting.lease / 3;
         for claimed in turned.claimed {
             let ticket = TicketId(self.next_ticket);
             self.next_ticket += 1;
-            self.setting.held.add(ticket, claimed.receipt.clone());
+            self.setting
+                .held
+                .add(ticket, claimed.receipt.clone(), asked);
             match rules.resolve(ticket, claimed) {
+                (job, None) if is_late => told.push((job, Outcome::Released)),
                 (job, None) => jobs.push(job),
                 (job, Some(outcome)) => told.push((job, outcome)),
             }
@@ -369,6 +375,8 @@ impl Thread {
             }
         }
         let pause = PAUSES[self.failures.min(PAUSES.len() - 1)];
+        // Not all supervisors at the same moment.
+        let pause = pause / 2 + self.random.hash_one(self.failures) % pause;
         self.failures += 1;
         self.must_look = true;
         self.drop_what_is_too_late();
