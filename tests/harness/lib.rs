@@ -11,6 +11,7 @@ mod clock;
 mod jobs;
 pub mod namespace;
 mod part;
+pub mod redis_cluster;
 pub mod redis_server;
 mod scene;
 pub mod supervise;
