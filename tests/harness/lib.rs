@@ -10,10 +10,12 @@ pub mod cli;
 mod clock;
 mod jobs;
 pub mod namespace;
+pub mod network;
 mod part;
 pub mod redis_cluster;
 pub mod redis_server;
 mod scene;
+pub mod sentinel;
 pub mod supervise;
 
 pub use alive::{ignores_term, processes_of, until};

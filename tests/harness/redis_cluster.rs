@@ -45,7 +45,7 @@ impl RedisCluster {
         // Beside the port for clients there is one for the other servers.
         let bus = std::cell::Cell::new(0);
         let start = |_| {
-            let server = RedisServer::start_with(|port| {
+            let server = RedisServer::start_with(None, |port| {
                 bus.set(free_port());
                 let line = format!(
                     "--cluster-enabled yes --cluster-port {} --cluster-config-file {port}.conf \

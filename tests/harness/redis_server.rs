@@ -29,6 +29,8 @@ pub struct RedisServer {
     running: Running,
     port: u16,
     arguments: Vec<String>,
+    /// What it asks those for who want to use it.
+    password: Option<String>,
 }
 
 /// One life of a server.
@@ -99,15 +101,17 @@ impl RedisServer {
     /// If there is none to be had.
     #[must_use]
     pub fn start(arguments: &[&str]) -> Self {
-        Self::start_with(|_| arguments.iter().map(ToString::to_string).collect())
+        let mut after = arguments.iter().skip_while(|one| **one != "--requirepass");
+        let all = |_| arguments.iter().map(ToString::to_string).collect();
+        Self::start_with(after.nth(1).copied(), all)
     }
 
-    /// Starts one whose arguments depend on its port.
+    /// Starts one whose arguments depend on its port, and that asks for a password if there is one.
     ///
     /// # Panics
     /// If there is none to be had.
     #[must_use]
-    pub fn start_with(arguments: impl Fn(u16) -> Vec<String>) -> Self {
+    pub fn start_with(password: Option<&str>, arguments: impl Fn(u16) -> Vec<String>) -> Self {
         until("a Redis server", START_WITHIN, || {
             let port = free_port();
             let arguments = arguments(port);
@@ -115,6 +119,7 @@ impl RedisServer {
                 running: Running::start(port, &arguments),
                 port,
                 arguments,
+                password: password.map(Into::into),
             };
             // If somebody else was faster at the port, this one ends and another is tried.
             server.comes().then_some(server)
@@ -160,23 +165,22 @@ impl RedisServer {
     /// Whether it is this server that answers at the port.
     fn answers(&self) -> bool {
         let own = format!("process_id:{}\r", self.running.child.id());
-        // The password that it was started with, if there is one.
-        let pass = self
-            .arguments
-            .iter()
-            .skip_while(|one| *one != "--requirepass");
-        let hello = pass.skip(1).map(|pass| format!("AUTH {pass}\r\n")).next();
-        let said = self.ask(&format!("{}INFO server", hello.unwrap_or_default()));
+        let said = self.ask("INFO");
         said.is_ok_and(|text| text.contains(&own) && !text.contains("loading:1"))
     }
 
     fn ask(&self, line: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         stream.set_read_timeout(Some(START_WITHIN))?;
-        write!(stream, "{line}\r\nQUIT\r\n")?;
+        let password = self.password.as_ref();
+        let hello = password.map_or_else(String::new, |word| format!("AUTH {word}\r\n"));
+        write!(stream, "{hello}{line}\r\nQUIT\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
-        Ok(text)
+        match self.password {
+            None => Ok(text),
+            Some(_) => Ok(text.split_once("\r\n").unwrap_or_default().1.into()),
+        }
     }
 
     /// Runs a command, written as a line, and returns the first line of the answer.

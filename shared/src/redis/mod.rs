@@ -19,6 +19,7 @@
 //! | `T u` | results that are forgotten before their jobs, by when |
 //! | `T b:task` | the doorbell, one element at the most |
 //! | `T a`, `T z` | which supervisors know which tasks, and since when nobody knows one |
+//! | `T c:process` | what its last claim gave it, for a while |
 //! | `T w` | somebody waits for jobs to change |
 //! | `N queues`, `N tasks`, `N fleet`, `N s:owner` | of the namespace, `N` = `{namespace|}` |
 
@@ -28,6 +29,7 @@ mod bell;
 mod broker;
 mod call;
 mod door;
+mod doubt;
 mod ear;
 mod ended;
 mod foreign;
@@ -37,6 +39,7 @@ mod overdue;
 mod read;
 mod record;
 mod script;
+mod sentinel;
 mod store;
 mod submit;
 mod trouble;

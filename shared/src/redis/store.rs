@@ -1,6 +1,7 @@
 //! The opened store: what all moves share.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use super::Time;
 use super::address::Address;
 use super::answer::{bytes, list};
 use super::call::Call;
+use super::doubt::Doubts;
 use super::ear::Ear;
 use super::lines::Lines;
 use super::script::Script;
@@ -36,6 +38,10 @@ pub(super) struct Store {
     pub(super) jobs: Mutex<Option<Arc<Ear>>>,
     /// Registrations and when they were read: producers ask for them with every message.
     pub(super) specs: Mutex<Option<(Instant, Vec<TaskSpec>)>>,
+    /// What was sent and never answered.
+    pub(super) doubts: Doubts,
+    /// The store has lost what it held.
+    pub(super) has_forgotten: AtomicBool,
     time: Option<Time>,
 }
 
@@ -58,6 +64,8 @@ impl Store {
             namespace,
             jobs: Mutex::default(),
             specs: Mutex::default(),
+            doubts: Doubts::new(),
+            has_forgotten: AtomicBool::new(false),
             time,
         };
         store.check()?;
@@ -69,7 +77,7 @@ impl Store {
         let layout = format!("{}layout", self.common_tag());
         let calls = [
             Call::plain(&[b"INFO", b"server"]),
-            Call::plain(&[b"SET", layout.as_bytes(), LAYOUT.as_bytes(), b"NX"]),
+            self.lay_out(),
             Call::plain(&[b"GET", layout.as_bytes()]),
         ];
         let answers = self.lines.run_again(&calls)?;
@@ -104,6 +112,12 @@ impl Store {
             );
         }
         Ok(())
+    }
+
+    /// Says which layout the keys have, if nothing does; the answer is nothing if something does.
+    pub(super) fn lay_out(&self) -> Call {
+        let layout = format!("{}layout", self.common_tag());
+        Call::plain(&[b"SET", layout.as_bytes(), LAYOUT.as_bytes(), b"NX"])
     }
 
     /// What all keys of a queue begin with. No name holds `|` or braces.

@@ -2,7 +2,7 @@
 //! its own; under load a batch grows by itself while the last one is being written.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use bulkhead_shared::broker::{
 };
 use bulkhead_shared::fault;
 use bulkhead_shared::outcome::{Ended, Outcome, Usage};
+use bulkhead_shared::reconnect;
 use bulkhead_shared::time::{Now, Timestamp};
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use tracing::{error, info, warn};
@@ -42,9 +43,6 @@ const ENOUGH: usize = 64;
 
 /// A look at the store without being called: a lost wake-up costs this at the most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Pauses between tries while the store is away, in ms; each half as long again or half as short.
-const PAUSES: [u64; 6] = [50, 100, 200, 500, 1000, 2000];
 
 /// What the queue thread is told.
 #[derive(Debug)]
@@ -374,13 +372,11 @@ impl Thread {
                 error!(%error, "the store cannot be used; trying again");
             }
         }
-        let pause = PAUSES[self.failures.min(PAUSES.len() - 1)];
-        // Not all supervisors at the same moment.
-        let pause = pause / 2 + self.random.hash_one(self.failures) % pause;
+        let pause = reconnect::pause(self.failures);
         self.failures += 1;
         self.must_look = true;
         self.drop_what_is_too_late();
-        let after = crossbeam::channel::after(Duration::from_millis(pause));
+        let after = crossbeam::channel::after(pause);
         // An order may come meanwhile; it waits as well, since the store is away.
         let _ = after.recv();
     }
