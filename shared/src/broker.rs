@@ -402,6 +402,12 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// [`BrokerError`].
     fn announce(&self, presence: &Presence) -> Result<(), BrokerError>;
 
+    /// Whether an announcement has found since the last time that the store lost what it held:
+    /// it was emptied, or came back without what it had.
+    fn has_forgotten(&self) -> bool {
+        false
+    }
+
     /// Says that a supervisor is gone.
     ///
     /// # Errors

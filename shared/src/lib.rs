@@ -35,6 +35,8 @@ pub mod fault;
 pub mod finding;
 #[cfg(feature = "store")]
 pub mod fleet;
+#[cfg(feature = "store")]
+pub mod reconnect;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sqlite")]

@@ -27,6 +27,7 @@ use crate::reactor::{Finished, Parts, Reactor};
 use crate::registrar::Registrar;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::probe::Host;
+use crate::source::guard;
 use crate::source::queue::{self, Order, Setting};
 use crate::source::renew::Renewer;
 use crate::source::{Held, Place};
@@ -193,7 +194,7 @@ fn run_on(
     let host = nix::unistd::gethostname().step("learn the host's name")?;
     let host = host.to_string_lossy().into_owned();
     let (notices, inbox, wake) = Notices::new().step("make a wake-up")?;
-    let held = Arc::new(Held::default());
+    let held = Arc::new(Held::new(config.lease));
     let (queue, claim_and_settle) = queue::queue(Setting {
         broker: Arc::clone(&backend.broker),
         owner: id,
@@ -210,7 +211,7 @@ fn run_on(
     let renewer = Renewer {
         broker: Arc::clone(&backend.broker),
         lease: config.lease,
-        held,
+        held: Arc::clone(&held),
         notices: notices.clone(),
         notes: notes_inbox,
     };
@@ -249,6 +250,7 @@ fn run_on(
         notices: notices.clone(),
         words: words_inbox,
     };
+    let of_guard = notices.clone();
     let below = ground.below.clone();
     say_where(&config, &plan, &backend.catalog.place());
     let signals = signals()?;
@@ -278,6 +280,8 @@ fn run_on(
         spawn("renew", || renewer.run())?,
     ];
     let upkeep = spawn("upkeep", || upkeep.run())?;
+    let guarded = Arc::clone(&held);
+    let guard = spawn("guard", move || guard::guard(&guarded, &of_guard))?;
     let finished = Reactor::new(parts).step("make the loop")?.run();
     // In this order: what upkeep has taken over is settled too, and the store hears that this
     // supervisor is gone only when nothing of it is on the way. Before, others would take what is
@@ -286,6 +290,8 @@ fn run_on(
     wait_for(upkeep);
     queue.send(Order::Stop);
     threads.into_iter().for_each(wait_for);
+    held.close();
+    wait_for(guard);
     if let Err(error) = backend.broker.leave(id) {
         debug!(%error, "the store was not told that this supervisor is gone");
     }

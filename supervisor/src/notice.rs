@@ -17,10 +17,8 @@ pub(crate) enum Notice {
     Claimed { epoch: u32, jobs: Vec<Box<Job>> },
     /// A user has revoked a job of ours.
     Revoked(TicketId),
-    /// A job is no longer ours.
+    /// A job is no longer ours, or may soon be somebody else's.
     Lost(TicketId),
-    /// None is, most likely: the store does not answer.
-    LeasesLost,
     /// The private directory of this generation is gone, or cannot be removed.
     Cleaned(u64, io::Result<()>),
     /// Nothing is left to do.

@@ -124,8 +124,19 @@ impl Upkeep {
     }
 
     fn announce(&self) {
-        if let Err(error) = self.broker.announce(&self.presence) {
-            warn!(%error, "this supervisor could not announce itself");
+        match self.broker.announce(&self.presence) {
+            Ok(()) => {}
+            // The queue thread says it when the store is away; this is done again soon.
+            Err(error @ BrokerError::Away { .. }) => {
+                debug!(%error, "this supervisor could not announce itself");
+            }
+            Err(error) => warn!(%error, "this supervisor could not announce itself"),
+        }
+        if self.broker.has_forgotten() {
+            warn!(
+                "the store has lost what it held: it was emptied, or came back without it \
+                 (a server with `appendonly yes` keeps its jobs)"
+            );
         }
     }
 

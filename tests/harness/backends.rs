@@ -9,6 +9,8 @@ pub enum Kind {
     SqliteMemory,
     /// One Redis server.
     Redis,
+    /// Three Redis servers, each with a part of the keys.
+    RedisCluster,
 }
 
 /// Runs a test on every backend: `for_each_backend!(what_it_shows, |scene| { ... });`.
@@ -30,6 +32,10 @@ macro_rules! for_each_backend {
             #[test]
             fn on_redis() {
                 play(&$crate::Scene::new($crate::Kind::Redis));
+            }
+            #[test]
+            fn on_redis_cluster() {
+                play(&$crate::Scene::new($crate::Kind::RedisCluster));
             }
         }
     };

@@ -11,9 +11,12 @@ mod clock;
 mod disk;
 mod jobs;
 pub mod namespace;
+pub mod network;
 mod part;
+pub mod redis_cluster;
 pub mod redis_server;
 mod scene;
+pub mod sentinel;
 pub mod supervise;
 
 pub use alive::{ignores_term, processes_of, until};

@@ -1,12 +1,15 @@
-//! Real Redis servers for tests: without a trace on disk, gone with those who use them.
+//! Real Redis servers for tests: without a trace on disk unless told, gone with those who use them.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
+
+use bulkhead_shared::pidfd::PidFd;
 
 use crate::until;
 
@@ -16,11 +19,24 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 /// Programs that will do, the usual one first.
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 
-/// A running server; killed when it is dropped, and when this process ends.
+/// Ports below those that the system gives to connections: a server that is started again finds
+/// its port free, and who tries to reach it meanwhile never reaches itself.
+const PORTS: std::ops::Range<u16> = 10_000..30_000;
+
+/// A server; killed when it is dropped, and when this process ends.
 #[derive(Debug)]
 pub struct RedisServer {
-    child: Child,
+    running: Running,
     port: u16,
+    arguments: Vec<String>,
+    /// What it asks those for who want to use it.
+    password: Option<String>,
+}
+
+/// One life of a server.
+#[derive(Debug)]
+struct Running {
+    child: Child,
     /// Lets the thread go that the server's life hangs on.
     _keeper: SyncSender<()>,
 }
@@ -36,20 +52,46 @@ pub fn shared() -> Arc<RedisServer> {
     })
 }
 
-/// Starts `command` on a thread of its own that lives as long as what is returned: the kernel
-/// kills the server when that thread ends, whichever test started it.
-fn spawn(mut command: Command) -> (Child, SyncSender<()>) {
-    let (give, take) = sync_channel(0);
-    let (keeper, is_kept) = sync_channel::<()>(0);
-    std::thread::spawn(move || {
-        let child = crate::namespace::spawn_bound(&mut command);
-        if give.send(child).is_ok() {
-            // Ends when the other side is dropped; nothing is ever sent.
-            let _ = is_kept.recv();
+impl Running {
+    /// Starts a server on a thread of its own that lives as long as what is returned: the kernel
+    /// kills the server when that thread ends, whichever test started it.
+    fn start(port: u16, arguments: &[String]) -> Self {
+        let program = PROGRAMS
+            .into_iter()
+            .find(|program| Path::new("/usr/bin").join(program).is_file())
+            .expect("neither redis-server nor valkey-server is installed");
+        let mut command = Command::new(program);
+        let sentinel = arguments.iter().any(|argument| argument == "--sentinel");
+        if !sentinel {
+            command.args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
+            command.args(["--port", &port.to_string()]);
         }
-    });
-    let child = take.recv().expect("the thread runs");
-    (child.expect("the server starts"), keeper)
+        command
+            .args(arguments)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        let (give, take) = sync_channel(0);
+        let (keeper, is_kept) = sync_channel::<()>(0);
+        std::thread::spawn(move || {
+            let child = crate::namespace::spawn_bound(&mut command);
+            if give.send(child).is_ok() {
+                // Ends when the other side is dropped; nothing is ever sent.
+                let _ = is_kept.recv();
+            }
+        });
+        let child = take.recv().expect("the thread runs");
+        Self {
+            child: child.expect("the server starts"),
+            _keeper: keeper,
+        }
+    }
+
+    fn kill(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl RedisServer {
@@ -59,49 +101,86 @@ impl RedisServer {
     /// If there is none to be had.
     #[must_use]
     pub fn start(arguments: &[&str]) -> Self {
-        let program = PROGRAMS
-            .into_iter()
-            .find(|program| Path::new("/usr/bin").join(program).is_file())
-            .expect("neither redis-server nor valkey-server is installed");
+        let mut after = arguments.iter().skip_while(|one| **one != "--requirepass");
+        let all = |_| arguments.iter().map(ToString::to_string).collect();
+        Self::start_with(after.nth(1).copied(), all)
+    }
+
+    /// Starts one whose arguments depend on its port, and that asks for a password if there is one.
+    ///
+    /// # Panics
+    /// If there is none to be had.
+    #[must_use]
+    pub fn start_with(password: Option<&str>, arguments: impl Fn(u16) -> Vec<String>) -> Self {
         until("a Redis server", START_WITHIN, || {
             let port = free_port();
-            let mut command = Command::new(program);
-            command
-                .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"])
-                .args(["--port", &port.to_string()])
-                .args(arguments)
-                .current_dir("/")
-                .stdin(Stdio::null())
-                .stdout(Stdio::null());
-            let (child, keeper) = spawn(command);
+            let arguments = arguments(port);
             let mut server = Self {
-                child,
+                running: Running::start(port, &arguments),
                 port,
-                _keeper: keeper,
+                arguments,
+                password: password.map(Into::into),
             };
             // If somebody else was faster at the port, this one ends and another is tried.
-            until("its answer", START_WITHIN, || {
-                let has_ended = server.child.try_wait().expect("our child").is_some();
-                (has_ended || server.answers()).then_some(!has_ended)
-            })
-            .then_some(server)
+            server.comes().then_some(server)
         })
+    }
+
+    /// Waits until it answers; false if it ends instead.
+    fn comes(&mut self) -> bool {
+        until("its answer", START_WITHIN, || {
+            let has_ended = self.running.child.try_wait().expect("our child").is_some();
+            (has_ended || self.answers()).then_some(!has_ended)
+        })
+    }
+
+    /// SIGKILL, and its end.
+    pub fn kill(&mut self) {
+        self.running.kill();
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Panics
+    /// If it has ended.
+    pub fn signal(&self, signal: i32) {
+        // It is our child and not reaped, so the number is its own.
+        let pid = i32::try_from(self.running.child.id()).expect("pids are small");
+        let pidfd = PidFd::open(pid).expect("it is our child");
+        pidfd.signal(signal).expect("it is our child");
+    }
+
+    /// Starts it again after its end, at its old port and with its old arguments.
+    ///
+    /// # Panics
+    /// If it does not come.
+    pub fn start_again(&mut self) {
+        until("the server once more", START_WITHIN, || {
+            self.running.kill();
+            self.running = Running::start(self.port, &self.arguments);
+            self.comes().then_some(())
+        });
     }
 
     /// Whether it is this server that answers at the port.
     fn answers(&self) -> bool {
-        let own = format!("process_id:{}\r", self.child.id());
-        let said = self.ask("INFO server");
-        said.is_ok_and(|text| text.contains(&own))
+        let own = format!("process_id:{}\r", self.running.child.id());
+        let said = self.ask("INFO");
+        said.is_ok_and(|text| text.contains(&own) && !text.contains("loading:1"))
     }
 
     fn ask(&self, line: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         stream.set_read_timeout(Some(START_WITHIN))?;
-        write!(stream, "{line}\r\nQUIT\r\n")?;
+        let password = self.password.as_ref();
+        let hello = password.map_or_else(String::new, |word| format!("AUTH {word}\r\n"));
+        write!(stream, "{hello}{line}\r\nQUIT\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
-        Ok(text)
+        match self.password {
+            None => Ok(text),
+            Some(_) => Ok(text.split_once("\r\n").unwrap_or_default().1.into()),
+        }
     }
 
     /// Runs a command, written as a line, and returns the first line of the answer.
@@ -137,13 +216,21 @@ impl RedisServer {
 
 impl Drop for RedisServer {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.running.kill();
     }
 }
 
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("it is bound").port()
+/// A port that nobody listens at now.
+pub(crate) fn free_port() -> u16 {
+    static TRIES: AtomicU16 = AtomicU16::new(0);
+    // Processes begin at different places, so that they seldom want the same one.
+    let start = u16::try_from(std::process::id() % 1250).expect("small") * 16;
+    let count = PORTS.end - PORTS.start;
+    until("a free port", START_WITHIN, || {
+        let next = start.wrapping_add(TRIES.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + next % count;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            .ok()
+            .map(|_| port)
+    })
 }

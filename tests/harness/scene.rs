@@ -15,7 +15,7 @@ use bulkhead_shared::retry::Move;
 use bulkhead_shared::{Message, Namespace, QueueName, Uuid, redis, sqlite};
 
 use crate::redis_server::RedisServer;
-use crate::{Kind, TestClock, queue, redis_server, settlement, supervisor, task};
+use crate::{Kind, TestClock, queue, redis_cluster, redis_server, settlement, supervisor, task};
 
 /// The lease of claims in tests.
 pub const LEASE: Duration = Duration::from_secs(30);
@@ -47,13 +47,15 @@ impl Scene {
     /// An empty store.
     #[must_use]
     pub fn new(kind: Kind) -> Self {
-        let server = match kind {
-            Kind::SqliteFile | Kind::SqliteMemory => None,
-            Kind::Redis => Some(redis_server::shared()),
+        let (server, url) = match kind {
+            Kind::SqliteFile | Kind::SqliteMemory => (None, String::new()),
+            Kind::Redis => {
+                let server = redis_server::shared();
+                let url = server.url();
+                (Some(server), url)
+            }
+            Kind::RedisCluster => (None, redis_cluster::shared().into()),
         };
-        let url = server
-            .as_ref()
-            .map_or_else(String::new, |server| server.url());
         Self {
             _server: server,
             ..Self::on(kind, &url)
@@ -88,7 +90,7 @@ impl Scene {
     pub fn again(&self) -> Backend {
         match self.kind {
             Kind::SqliteMemory => self.store.clone(),
-            Kind::SqliteFile | Kind::Redis => {
+            Kind::SqliteFile | Kind::Redis | Kind::RedisCluster => {
                 open(self.kind, &self.path(), &self.url, &self.clock, "bulkhead")
             }
         }
@@ -204,7 +206,7 @@ fn open(kind: Kind, path: &Path, url: &str, clock: &Arc<TestClock>, namespace: &
     let path = match kind {
         Kind::SqliteFile => path.to_str().unwrap(),
         Kind::SqliteMemory => ":memory:",
-        Kind::Redis => return open_redis(path, url, clock, namespace),
+        Kind::Redis | Kind::RedisCluster => return open_redis(path, url, clock, namespace),
     };
     let options = Options {
         namespace: Namespace::new(namespace).unwrap(),
@@ -217,11 +219,28 @@ fn open(kind: Kind, path: &Path, url: &str, clock: &Arc<TestClock>, namespace: &
 /// directory, of which there is only one.
 fn open_redis(path: &Path, url: &str, clock: &Arc<TestClock>, namespace: &str) -> Backend {
     let scene = path.parent().and_then(|dir| dir.file_name()).unwrap();
-    let namespace = format!("{}/{namespace}", scene.to_str().unwrap());
+    let namespace = spread(&format!("{}/{namespace}", scene.to_str().unwrap()));
     let options = Options {
         namespace: Namespace::new(&namespace).unwrap(),
         ..Options::new(url)
     };
     let clock = Arc::clone(clock);
     redis::open_with_clock(url, &options, Arc::new(move || clock.forward())).unwrap()
+}
+
+/// A namespace whose queues lie on different servers of a cluster: by itself a third of all scenes
+/// would have both of theirs on the same one.
+fn spread(namespace: &str) -> String {
+    let master = |namespace: &str, queue: &str| {
+        let tag = format!("{namespace}|{queue}");
+        redis_cluster::master_of(&tag)
+    };
+    let is_spread = |namespace: &String| {
+        ["default:later", "a:b", "default:q", "default:"]
+            .iter()
+            .filter_map(|two| two.split_once(':'))
+            .all(|(one, two)| master(namespace, one) != master(namespace, two))
+    };
+    let numbered = (0..1000).map(|number| format!("{namespace}.{number}"));
+    numbered.into_iter().find(is_spread).unwrap()
 }

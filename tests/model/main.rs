@@ -438,3 +438,11 @@ proptest! {
         agree(Kind::Redis, steps);
     }
 }
+
+proptest! {
+    #![proptest_config(cases(24))]
+    #[test]
+    fn a_store_on_a_redis_cluster_does_what_the_model_does(steps in proptest::collection::vec(step(), 1..120)) {
+        agree(Kind::RedisCluster, steps);
+    }
+}

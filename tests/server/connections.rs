@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bulkhead_shared::backend::{Backend, Options, open};
-use bulkhead_shared::broker::{Claim, Selection, Settlement, Submission, Submitted};
+use bulkhead_shared::broker::{Claim, Selection, Settled, Settlement, Submission, Submitted};
 use bulkhead_shared::retry::Move;
 use bulkhead_shared::{Message, Timestamp};
 use bulkhead_tests::redis_server::RedisServer;
-use bulkhead_tests::{job, queue, supervisor, task};
+use bulkhead_tests::{job, queue, settlement, succeed, supervisor, task};
 
 fn submit(store: &Backend, message: &Message) -> Submitted {
     let queue = queue("default");
@@ -118,11 +118,73 @@ fn pass(mut from: TcpStream, mut to: TcpStream, cut: Option<Arc<AtomicBool>>) {
     let _ = to.shutdown(std::net::Shutdown::Both);
 }
 
-#[test]
-fn a_submission_whose_answer_was_lost_is_stored_once_and_counts_as_new() {
+fn proxied() -> (RedisServer, Proxy, Backend) {
     let server = RedisServer::start(&[]);
     let proxy = Proxy::start(server.port());
     let store = open(&Options::new(&format!("redis://127.0.0.1:{}", proxy.port))).unwrap();
+    (server, proxy, store)
+}
+
+#[test]
+fn a_claim_whose_answer_was_lost_gives_the_same_jobs_and_no_others() {
+    let (_server, proxy, store) = proxied();
+    let uuids: Vec<_> = (0..5)
+        .map(|_| {
+            let message = job().build().unwrap();
+            submit(&store, &message);
+            message.uuid
+        })
+        .collect();
+    let selection = Selection {
+        queues: vec![queue("default")],
+        tasks: vec![task("add")],
+    };
+    let claim = Claim {
+        owner: supervisor(),
+        selection: &selection,
+        room: 2,
+        lease: Duration::from_secs(30),
+    };
+    proxy.cuts.store(true, Ordering::SeqCst);
+    let turned = store.broker.turn(Vec::new(), Some(claim)).unwrap();
+    assert!(!proxy.cuts.load(Ordering::SeqCst), "nothing was cut");
+    let given: Vec<_> = turned.claimed.iter().map(|one| one.receipt.uuid).collect();
+    assert_eq!(given, uuids[..2]);
+    assert!(turned.claimed.iter().all(|one| one.receipt.fence == 1));
+    let turned = store.broker.turn(Vec::new(), Some(claim)).unwrap();
+    let given: Vec<_> = turned.claimed.iter().map(|one| one.receipt.uuid).collect();
+    assert_eq!(given, uuids[2..4]);
+}
+
+#[test]
+fn an_ending_whose_answer_was_lost_counts_as_written() {
+    let (_server, proxy, store) = proxied();
+    let message = job().build().unwrap();
+    submit(&store, &message);
+    let selection = Selection {
+        queues: vec![queue("default")],
+        tasks: vec![task("add")],
+    };
+    let claim = Claim {
+        owner: supervisor(),
+        selection: &selection,
+        room: 1,
+        lease: Duration::from_secs(30),
+    };
+    let turned = store.broker.turn(Vec::new(), Some(claim)).unwrap();
+    let settlement = settlement(&turned.claimed[0], succeed(b"1"));
+    proxy.cuts.store(true, Ordering::SeqCst);
+    let turned = store.broker.turn(vec![settlement.clone()], None).unwrap();
+    assert!(!proxy.cuts.load(Ordering::SeqCst), "nothing was cut");
+    assert_eq!(turned.settled, [Settled::Applied]);
+    // Once it is known, a second one is what it always was.
+    let turned = store.broker.turn(vec![settlement], None).unwrap();
+    assert_eq!(turned.settled, [Settled::Stale]);
+}
+
+#[test]
+fn a_submission_whose_answer_was_lost_is_stored_once_and_counts_as_new() {
+    let (_server, proxy, store) = proxied();
     let message = job().build().unwrap();
     proxy.cuts.store(true, Ordering::SeqCst);
     assert_eq!(submit(&store, &message), Submitted::Created);

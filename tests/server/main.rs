@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod connections;
+mod demoted;
 mod growth;
 mod refusals;

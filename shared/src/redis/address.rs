@@ -59,6 +59,7 @@ impl Address {
             "redis+sentinel" | "rediss+sentinel" => {
                 let (user, hosts, path) = parts(rest).ok_or_else(wrong)?;
                 let scheme = scheme.trim_end_matches("+sentinel");
+                let (path, own) = path.split_once('?').unwrap_or((path, ""));
                 let (service, database) = path.split_once('/').unwrap_or((path, "0"));
                 if service.is_empty() {
                     return Err(refused(
@@ -66,9 +67,14 @@ impl Address {
                         "write `redis+sentinel://host:port/service`",
                     ));
                 }
-                // User and password are the server's; sentinels are asked without.
+                let own = match own.split_once('=') {
+                    None if own.is_empty() => String::new(),
+                    Some(("sentinel_password", password)) => format!(":{password}@"),
+                    _ => return Err(wrong()),
+                };
+                // User and password are the server's.
                 Ok(Self::Sentinels {
-                    nodes: nodes(scheme, "", hosts, "")?,
+                    nodes: nodes(scheme, &own, hosts, "")?,
                     service: service.into(),
                     server: nodes(scheme, user, hosts, database)?.swap_remove(0),
                 })
@@ -170,6 +176,10 @@ mod tests {
                 "redis+sentinel://u:sesame@a:1,b:2/main/4",
                 "redis+sentinel://a:1,b:2/main",
             ),
+            (
+                "redis+sentinel://:x@a:1/main?sentinel_password=sesame",
+                "redis+sentinel://a:1/main",
+            ),
             ("redis+cluster://:sesame@a:1,b:2", "redis+cluster://a:1,b:2"),
         ] {
             let address = Address::parse(url).unwrap();
@@ -184,6 +194,7 @@ mod tests {
             "redis://sesame@:x",
             "redis+sentinel://:sesame@a",
             "redis+cluster://a/7",
+            "redis+sentinel://a/main?sesame",
             "redis://u:sesame@h/x",
         ] {
             let error = Address::parse(url).unwrap_err().to_string();

@@ -1,5 +1,6 @@
 //! Answers for the trait by running scripts.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -56,6 +57,10 @@ impl Broker for Store {
 
     fn announce(&self, presence: &Presence) -> Result<(), BrokerError> {
         self.say_alive(presence)
+    }
+
+    fn has_forgotten(&self) -> bool {
+        self.has_forgotten.swap(false, Ordering::Relaxed)
     }
 
     fn leave(&self, id: SupervisorId) -> Result<(), BrokerError> {

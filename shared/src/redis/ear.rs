@@ -11,12 +11,10 @@ use super::address::Address;
 use super::line::Line;
 use super::trouble::Trouble;
 use crate::broker::{BrokerError, Interrupt};
+use crate::reconnect::pause;
 
 /// A channel that is silent for so long is asked whether it is still there.
 const SILENT: Duration = Duration::from_secs(5);
-
-/// Between tries to hear again.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// Bytes of a name in what is published.
 const NAME: usize = 32;
@@ -107,8 +105,10 @@ fn listen(
     ready: &Sender<Result<(), Trouble>>,
 ) {
     let mut is_first = true;
+    let mut failures = 0;
     while is_first || listeners.strong_count() > 0 {
         let heard = hear(address, channel, listeners, || {
+            failures = 0;
             if is_first {
                 // Whoever opened it waits for this.
                 let _ = ready.send(Ok(()));
@@ -122,7 +122,8 @@ fn listen(
             return;
         }
         is_first = false;
-        crossbeam::channel::after(PAUSE).recv().ok();
+        crossbeam::channel::after(pause(failures)).recv().ok();
+        failures += 1;
     }
 }
 

@@ -4,11 +4,12 @@ use std::fmt;
 use std::time::Duration;
 
 use redis::cluster::{ClusterClient, ClusterConnection};
-use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, ConnectionLike, Value};
+use redis::{Client, Connection, ConnectionInfo, ConnectionLike, Value};
 
 use super::address::Address;
 use super::call::{By, Call};
 use super::script::Script;
+use super::sentinel;
 use super::trouble::Trouble;
 
 /// A server that cannot be reached within this is away.
@@ -16,6 +17,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
 /// A server that does not answer, or take what is sent, within this is away.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often a call may be sent elsewhere by the servers of a cluster.
+const FOLLOWS: u32 = 3;
 
 /// A connection. After any [`Trouble::Broken`] it is of no more use: an answer may still come.
 pub(super) struct Line {
@@ -48,6 +52,10 @@ impl Line {
             let client = ClusterClient::builder(nodes.iter().cloned())
                 .connection_timeout(CONNECT_WITHIN)
                 .response_timeout(within)
+                // Enough to follow keys that have moved. Left to itself it would pause for minutes.
+                .retries(FOLLOWS)
+                .min_retry_wait(10)
+                .max_retry_wait(200)
                 .build()?;
             return Ok(Self::new(To::Cluster(Box::new(client.get_connection()?))));
         }
@@ -70,7 +78,7 @@ impl Line {
                 nodes,
                 service,
                 server,
-            } => connect(&named(nodes, service, server)?, within),
+            } => sentinel::connect(nodes, service, server, within),
             // Any of them passes on what is published.
             Address::Cluster(nodes) => first(nodes.iter().map(|node| connect(node, within))),
         }
@@ -149,7 +157,7 @@ fn ask(connection: &mut ClusterConnection, call: &Call, by: By) -> Result<Value,
     }
 }
 
-fn connect(info: &ConnectionInfo, within: Duration) -> Result<Connection, Trouble> {
+pub(super) fn connect(info: &ConnectionInfo, within: Duration) -> Result<Connection, Trouble> {
     let client = Client::open(info.clone())?;
     let connection = client.get_connection_with_timeout(CONNECT_WITHIN)?;
     connection.set_read_timeout(Some(within))?;
@@ -158,7 +166,7 @@ fn connect(info: &ConnectionInfo, within: Duration) -> Result<Connection, Troubl
 }
 
 /// The first that can be had, else why the last could not.
-fn first<T>(tries: impl Iterator<Item = Result<T, Trouble>>) -> Result<T, Trouble> {
+pub(super) fn first<T>(tries: impl Iterator<Item = Result<T, Trouble>>) -> Result<T, Trouble> {
     let mut last = Trouble::Away("the URL names no host".into());
     for one in tries {
         match one {
@@ -167,36 +175,4 @@ fn first<T>(tries: impl Iterator<Item = Result<T, Trouble>>) -> Result<T, Troubl
         }
     }
     Err(last)
-}
-
-/// The server that the sentinels name now.
-fn named(
-    nodes: &[ConnectionInfo],
-    service: &str,
-    server: &ConnectionInfo,
-) -> Result<ConnectionInfo, Trouble> {
-    first(nodes.iter().map(|node| {
-        let mut connection = connect(node, ANSWER_WITHIN)?;
-        let named: Option<(String, u16)> = redis::cmd("SENTINEL")
-            .arg("get-master-addr-by-name")
-            .arg(service)
-            .query(&mut connection)?;
-        let Some((host, port)) = named else {
-            let reason = format!("the sentinel at {} knows no `{service}`", node.addr());
-            return Err(Trouble::Away(reason));
-        };
-        Ok(server.clone().set_addr(match server.addr().clone() {
-            ConnectionAddr::TcpTls {
-                insecure,
-                tls_params,
-                ..
-            } => ConnectionAddr::TcpTls {
-                host,
-                port,
-                insecure,
-                tls_params,
-            },
-            _ => ConnectionAddr::Tcp(host, port),
-        }))
-    }))
 }

@@ -56,7 +56,8 @@ impl Lines {
         }
     }
 
-    fn attempt(&self, calls: &[Call]) -> Result<Vec<Value>, Trouble> {
+    /// As [`Self::run`], in our own words.
+    pub(super) fn attempt(&self, calls: &[Call]) -> Result<Vec<Value>, Trouble> {
         if calls.is_empty() {
             return Ok(Vec::new());
         }
@@ -103,11 +104,16 @@ impl Lines {
             }
         }
         // The store may be another now, or empty: it is told again of all queues.
+        self.tell_anew();
+        Line::open(&self.address)
+    }
+
+    /// The store knows nothing of what it was told.
+    pub(super) fn tell_anew(&self) {
         self.told
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
-        Line::open(&self.address)
     }
 
     /// Those of `queues` that the store has not been told of.

@@ -21,6 +21,7 @@
 //! | `T a`, `T z` | which supervisors know which tasks, and since when nobody knows one |
 //! | `T g`, `T i` | jobs on their way to another store, and those that arrive from one |
 //! | `T h` | lines of jobs that are to go, for an hour |
+//! | `T c:process` | what its last claim gave it, for a while |
 //! | `T w` | somebody waits for jobs to change |
 //! | `N queues`, `N tasks`, `N fleet`, `N s:owner` | of the namespace, `N` = `{namespace|}` |
 
@@ -30,6 +31,7 @@ mod bell;
 mod broker;
 mod call;
 mod door;
+mod doubt;
 mod ear;
 mod ended;
 mod examine;
@@ -42,6 +44,7 @@ mod presence;
 mod read;
 mod record;
 mod script;
+mod sentinel;
 mod store;
 mod submit;
 mod transit;

@@ -1,6 +1,7 @@
 //! Which supervisors live, and what they say about themselves.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::Value;
@@ -47,7 +48,8 @@ impl Store {
     pub(super) fn say_alive(&self, presence: &Presence) -> Result<(), BrokerError> {
         let queues = &presence.selection.queues;
         let untold = self.lines.untold(queues.iter());
-        let mut calls: Vec<Call> = self.tell_of(&untold).into_iter().collect();
+        let mut calls = vec![self.lay_out()];
+        calls.extend(self.tell_of(&untold));
         let mut tasks = String::new();
         for task in &presence.selection.tasks {
             tasks.push_str(task.as_str());
@@ -77,8 +79,14 @@ impl Store {
             call.arg(task.name.as_str()).arg(json(task));
         }
         calls.push(call);
-        self.lines.run_again(&calls)?;
-        self.lines.have_told(&untold);
+        let answers = self.lines.run_again(&calls)?;
+        if matches!(answers.first(), Some(Value::Okay)) {
+            // It was there when this process began. What it was told of since is gone with it.
+            self.has_forgotten.store(true, Ordering::Relaxed);
+            self.lines.tell_anew();
+        } else {
+            self.lines.have_told(&untold);
+        }
         *self.specs() = None;
         Ok(())
     }

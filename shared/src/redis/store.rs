@@ -1,6 +1,7 @@
 //! The opened store: what all moves share.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use super::Time;
 use super::address::Address;
 use super::answer::{bytes, list};
 use super::call::Call;
+use super::doubt::Doubts;
 use super::ear::Ear;
 use super::lines::Lines;
 use super::script::Script;
@@ -37,6 +39,10 @@ pub(super) struct Store {
     pub(super) jobs: Mutex<Option<Arc<Ear>>>,
     /// Registrations and when they were read: producers ask for them with every message.
     pub(super) specs: Mutex<Option<(Instant, Vec<TaskSpec>)>>,
+    /// What was sent and never answered.
+    pub(super) doubts: Doubts,
+    /// The store has lost what it held.
+    pub(super) has_forgotten: AtomicBool,
     time: Option<Time>,
 }
 
@@ -59,6 +65,8 @@ impl Store {
             namespace: options.namespace.clone(),
             jobs: Mutex::default(),
             specs: Mutex::default(),
+            doubts: Doubts::new(),
+            has_forgotten: AtomicBool::new(false),
             time,
         };
         store.check(options.missing)?;
@@ -100,8 +108,7 @@ impl Store {
                 return Ok(());
             }
             // Of several that make it at once the first decides.
-            let make = Call::plain(&[b"SET", layout.as_bytes(), LAYOUT.as_bytes(), b"NX"]);
-            let mut answers = self.lines.run_again(&[make, look()])?;
+            let mut answers = self.lines.run_again(&[self.lay_out(), look()])?;
             found = answers.pop().unwrap_or_default();
         }
         let found = bytes(found).ok();
@@ -113,6 +120,12 @@ impl Store {
             );
         }
         Ok(())
+    }
+
+    /// Says which layout the keys have, if nothing does; the answer is nothing if something does.
+    pub(super) fn lay_out(&self) -> Call {
+        let layout = format!("{}layout", self.common_tag());
+        Call::plain(&[b"SET", layout.as_bytes(), LAYOUT.as_bytes(), b"NX"])
     }
 
     /// What all keys of a queue begin with. No name holds `|` or braces.

@@ -69,6 +69,15 @@ impl Trouble {
                 refused("put the user and the password into the URL: redis://user:password@host")
             }
             Some("NOPERM") => refused("let this user run scripts, lists, channels and all keys"),
+            // Behind sentinels, or in a cluster, there will be a master soon.
+            Some("READONLY")
+                if place.starts_with("redis+sentinel") || place.starts_with("redis+cluster") =>
+            {
+                BrokerError::Away { reason }
+            }
+            Some("READONLY") => refused(
+                "name the master, not a replica; redis+sentinel://host:port/service finds it by itself",
+            ),
             Some("CROSSSLOT" | "MOVED" | "ASK") => {
                 refused("write the URL of a cluster as redis+cluster://")
             }

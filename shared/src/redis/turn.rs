@@ -38,29 +38,60 @@ impl Store {
         settlements: &[Settlement],
         claim: Option<Claim<'_>>,
     ) -> Result<Turned, BrokerError> {
+        let lines = &self.lines;
+        match self.take_turn(settlements, claim) {
+            // Often the server has closed a connection that was idle. Whatever was done before it
+            // broke is recognised.
+            Err(Trouble::Broken(error)) if !error.is_timeout() => {
+                self.take_turn(settlements, claim)
+            }
+            done => done,
+        }
+        .map_err(|trouble| trouble.translate(&lines.place))
+    }
+
+    fn take_turn(
+        &self,
+        settlements: &[Settlement],
+        claim: Option<Claim<'_>>,
+    ) -> Result<Turned, Trouble> {
         let by_queue = by_queue(settlements.iter().map(|one| &one.receipt.queue));
         let mut calls: Vec<Call> = by_queue
             .iter()
             .map(|(queue, places)| self.settle_call(queue, places, settlements))
             .collect();
         let queues = claim.map_or(&[][..], |claim| &claim.selection.queues);
+        // While claims are in doubt, what they gave is asked for, and nothing more.
+        let doubts = self.doubts.claims(queues);
+        let number = self.doubts.number();
         // The later queues are only looked at; what they have is taken if there is room left.
         for (index, queue) in queues.iter().enumerate() {
             let claim = claim.expect("there are queues only with a claim");
-            let room = if index == 0 { claim.room } else { 0 };
-            calls.push(self.claim_call(&claim, queue, room));
+            let room = if index == 0 && doubts.is_empty() {
+                claim.room
+            } else {
+                0
+            };
+            let doubt = doubts.get(queue).copied();
+            calls.push(self.claim_call(&claim, queue, room, number, doubt));
         }
         if !settlements.is_empty() {
             fault::point("settle");
         }
-        let mut answers = self.lines.run(&calls)?.into_iter();
+        let answers = self.lines.attempt(&calls).inspect_err(|_| {
+            self.doubts.lose_endings(settlements);
+            if let (Some(first), true) = (queues.first(), doubts.is_empty()) {
+                self.doubts.lose_claim(first, number);
+            }
+        })?;
+        let mut answers = answers.into_iter();
+        self.doubts.find_endings(settlements);
         let mut turned = Turned {
             settled: vec![Settled::Stale; settlements.len()],
             ..Turned::default()
         };
         for (_, places) in &by_queue {
-            let answer = answers.next().unwrap_or_default();
-            let settled = list(answer).map_err(|trouble| self.say(&trouble))?;
+            let settled = list(answers.next().unwrap_or_default())?;
             for (&place, one) in places.iter().zip(settled) {
                 turned.settled[place] = match one {
                     Value::Int(1) => Settled::Applied,
@@ -76,19 +107,18 @@ impl Store {
             return Ok(turned);
         };
         for (index, (queue, answer)) in queues.iter().zip(answers).enumerate() {
-            let brought = brought(answer, queue).map_err(|trouble| self.say(&trouble))?;
-            let left = claim.room - turned.claimed.len();
-            if index > 0 && left > 0 && brought.more {
-                let answer = self.on_one(self.claim_call(&claim, queue, left));
-                match answer.and_then(|a| self::brought(a, queue).map_err(|t| self.say(&t))) {
-                    Ok(brought) => merge(&mut turned, brought),
-                    // What the first queues gave is held already.
-                    Err(_) if !turned.claimed.is_empty() => turned.more = true,
-                    Err(error) => return Err(error),
+            let mut brought = brought(answer, queue)?;
+            let left = claim.room.saturating_sub(turned.claimed.len());
+            if let Some(&doubt) = doubts.get(queue) {
+                self.doubts.find_claim(queue, doubt);
+            } else if index > 0 && left > 0 && brought.more && doubts.is_empty() {
+                match self.claim_more(&claim, queue, left, number) {
+                    Ok(more) => brought = more,
+                    // What is in doubt is asked for at the next turn.
+                    Err(_) => turned.more = true,
                 }
-            } else {
-                merge(&mut turned, brought);
             }
+            merge(&mut turned, brought);
         }
         if !turned.claimed.is_empty() {
             fault::point("claim");
@@ -97,11 +127,36 @@ impl Store {
         Ok(turned)
     }
 
-    fn claim_call(&self, claim: &Claim<'_>, queue: &QueueName, room: usize) -> Call {
+    /// Claims from a queue that has something.
+    fn claim_more(
+        &self,
+        claim: &Claim<'_>,
+        queue: &QueueName,
+        room: usize,
+        number: u64,
+    ) -> Result<Brought, Trouble> {
+        let call = self.claim_call(claim, queue, room, number, None);
+        let answers = self.lines.attempt(&[call]);
+        let mut answers = answers.inspect_err(|_| self.doubts.lose_claim(queue, number))?;
+        brought(answers.swap_remove(0), queue)
+    }
+
+    /// A claim with this number; or, if one is in doubt, what that one gave.
+    fn claim_call(
+        &self,
+        claim: &Claim<'_>,
+        queue: &QueueName,
+        room: usize,
+        number: u64,
+        doubt: Option<u64>,
+    ) -> Call {
         let mut call = self.script(&CLAIM, queue);
         call.number(u64::try_from(room).unwrap_or(u64::MAX))
             .number(millis(claim.lease).min(Timestamp::MAX.as_millis()))
-            .arg(name(claim.owner.0));
+            .arg(name(claim.owner.0))
+            .arg(&self.doubts.token)
+            .number(doubt.unwrap_or(number))
+            .arg(if doubt.is_some() { "1" } else { "" });
         for task in &claim.selection.tasks {
             call.arg(task.as_str());
         }
@@ -110,6 +165,12 @@ impl Store {
 
     fn settle_call(&self, queue: &QueueName, places: &[usize], all: &[Settlement]) -> Call {
         let mut call = self.script(&SETTLE, queue);
+        let receipts = places.iter().map(|&place| &all[place].receipt);
+        call.arg(if self.doubts.has_any(receipts) {
+            "1"
+        } else {
+            ""
+        });
         for &place in places {
             let settlement = &all[place];
             let receipt = &settlement.receipt;

@@ -370,12 +370,6 @@ impl Reactor {
                 }
                 Notice::Revoked(ticket) => self.tell(now, Input::Revoked(ticket)),
                 Notice::Lost(ticket) => self.tell(now, Input::LeaseLost(ticket)),
-                Notice::LeasesLost => {
-                    let all: Vec<_> = self.jobs.keys().copied().collect();
-                    for ticket in all {
-                        self.tell(now, Input::LeaseLost(ticket));
-                    }
-                }
                 Notice::Cleaned(generation, removed) => self.cleaned(generation, removed, now),
                 Notice::AllDone if !self.is_stopping => {
                     info!("burst: nothing is left to do");

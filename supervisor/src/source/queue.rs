@@ -13,6 +13,7 @@ use bulkhead_shared::broker::{
 };
 use bulkhead_shared::fault;
 use bulkhead_shared::outcome::{Ended, Outcome, Usage};
+use bulkhead_shared::reconnect;
 use bulkhead_shared::time::{Now, Timestamp};
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use tracing::{error, info, warn};
@@ -43,9 +44,6 @@ const ENOUGH: usize = 64;
 
 /// A look at the store without being called: a lost wake-up costs this at the most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Pauses between tries while the store is away.
-const PAUSES: [u64; 6] = [50, 100, 200, 500, 1000, 2000];
 
 /// What the queue thread is told.
 #[derive(Debug)]
@@ -307,6 +305,7 @@ impl Thread {
             room,
             lease: self.setting.lease,
         });
+        let asked = Now::read().mono;
         let turned = self.setting.broker.turn(settlements, claim)?;
         if self.failures > 0 {
             self.failures = 0;
@@ -325,11 +324,11 @@ impl Thread {
         if room > 0 {
             self.must_look = turned.more || turned.claimed.len() >= room;
         }
-        self.hand_over(turned);
+        self.hand_over(turned, asked);
         Ok(next_due)
     }
 
-    fn hand_over(&mut self, turned: Turned) {
+    fn hand_over(&mut self, turned: Turned, asked: Instant) {
         for receipt in &turned.revoked {
             if let Some(ticket) = self.setting.held.ticket_of(receipt) {
                 self.setting.notices.send(Notice::Revoked(ticket));
@@ -344,11 +343,16 @@ impl Thread {
         };
         let mut jobs = Vec::with_capacity(turned.claimed.len());
         let mut told = Vec::new();
+        // An answer that was long on its way: what is left of the lease is too short to begin with.
+        let is_late = Now::read().mono.duration_since(asked) >= self.setting.lease / 3;
         for claimed in turned.claimed {
             let ticket = TicketId(self.next_ticket);
             self.next_ticket += 1;
-            self.setting.held.add(ticket, claimed.receipt.clone());
+            self.setting
+                .held
+                .add(ticket, claimed.receipt.clone(), asked);
             match rules.resolve(ticket, claimed) {
+                (job, None) if is_late => told.push((job, Outcome::Released)),
                 (job, None) => jobs.push(job),
                 (job, Some(outcome)) => told.push((job, outcome)),
             }
@@ -369,11 +373,11 @@ impl Thread {
                 error!(%error, "the store cannot be used; trying again");
             }
         }
-        let pause = PAUSES[self.failures.min(PAUSES.len() - 1)];
+        let pause = reconnect::pause(self.failures);
         self.failures += 1;
         self.must_look = true;
         self.drop_what_is_too_late();
-        let after = crossbeam::channel::after(Duration::from_millis(pause));
+        let after = crossbeam::channel::after(pause);
         // An order may come meanwhile; it waits as well, since the store is away.
         let _ = after.recv();
     }

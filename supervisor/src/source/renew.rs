@@ -2,12 +2,12 @@
 //! neither a long claim nor a busy reactor can let a lease run out.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bulkhead_shared::broker::{Broker, BrokerError, Note, Receipt, Renewal};
 use bulkhead_shared::time::Now;
 use crossbeam::channel::{Receiver, RecvTimeoutError};
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 use super::Held;
 use crate::notice::{Notice, Notices};
@@ -26,8 +26,7 @@ pub(crate) struct Renewer {
 impl Renewer {
     pub(crate) fn run(self) {
         let every = self.lease / 3;
-        let mut renewed = Now::read().mono;
-        let mut due = renewed + every;
+        let mut due = Now::read().mono + every;
         let mut has_warned = false;
         loop {
             let now = Now::read().mono;
@@ -40,18 +39,14 @@ impl Renewer {
             if now < due {
                 continue;
             }
-            match self.renew() {
+            match self.renew(now) {
                 Ok(()) => {
-                    renewed = now;
                     due = now + every;
                     has_warned = false;
                 }
                 Err(error) => {
-                    // Well before the end of the lease, another supervisor must not find these
-                    // jobs running here as well.
-                    if now.duration_since(renewed) >= self.lease * 2 / 3 && !has_warned {
-                        error!(%error, "leases cannot be renewed; running tasks are killed");
-                        self.notices.send(Notice::LeasesLost);
+                    if !has_warned {
+                        warn!(%error, "leases were not renewed; trying again");
                         has_warned = true;
                     }
                     due = now + (every / 10).max(Duration::from_millis(50));
@@ -60,7 +55,7 @@ impl Renewer {
         }
     }
 
-    fn renew(&self) -> Result<(), BrokerError> {
+    fn renew(&self, now: Instant) -> Result<(), BrokerError> {
         let (tickets, receipts): (Vec<_>, Vec<Receipt>) = self.held.all().into_iter().unzip();
         if receipts.is_empty() {
             return Ok(());
@@ -68,8 +63,11 @@ impl Renewer {
         let renewals = self.broker.renew(&receipts, self.lease)?;
         for (ticket, renewal) in tickets.into_iter().zip(renewals) {
             match renewal {
-                Renewal::Held => {}
-                Renewal::Revoked => self.notices.send(Notice::Revoked(ticket)),
+                Renewal::Held => self.held.renewed(ticket, now),
+                Renewal::Revoked => {
+                    self.held.renewed(ticket, now);
+                    self.notices.send(Notice::Revoked(ticket));
+                }
                 Renewal::Lost => self.notices.send(Notice::Lost(ticket)),
             }
         }

@@ -129,11 +129,6 @@ impl Script {
                 self.running.remove(&ticket);
                 self.queue.send(Order::Forget(ticket));
             }
-            Notice::LeasesLost => {
-                for (ticket, _) in self.running.drain() {
-                    self.queue.send(Order::Forget(ticket));
-                }
-            }
             other => panic!("{other:?}"),
         }
     }
@@ -226,7 +221,7 @@ fn run_over(fault: Option<Fault>) -> Arc<Flaky> {
     let store = sqlite::open_with_clock(":memory:", &options, Arc::clone(&clock) as _).unwrap();
     let flaky = Arc::new(Flaky::new(Arc::clone(&store.broker), fault));
     let id = SupervisorId(Uuid::now_v7());
-    let held = Arc::new(Held::default());
+    let held = Arc::new(Held::new(LEASE));
     let (notices, inbox, _wake) = Notices::new().unwrap();
     let (queue, settle_and_claim) = queue(Setting {
         broker: Arc::clone(&flaky) as _,

@@ -1,9 +1,43 @@
 -- Leases ready jobs, first those of the lowest priority number, then the oldest.
 -- KEYS  1 routing
--- ARGV  3 room, 4 lease (ms), 5 owner, 6.. tasks the owner knows
+-- ARGV  3 room, 4 lease (ms), 5 owner, 6 the asking process, 7 its number for this claim,
+--       8 1: a claim with this number was made and its answer lost; it is told again if it was
+--       done, and done no more if it was not, 9.. tasks the owner knows
 -- RETURNS  {uuid, record, message, ...}, ms to the next delayed job (-1: none), 1 if more are ready,
 --          lines and fences of the owner's leases that were revoked
 local room, lease, owner = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
+
+-- What the process was given last: its number, the number up to which nothing is given any more
+-- unless it was the last, then lines and fences.
+local memory, number, again = T .. 'c:' .. ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1'
+local barrier, kept = 0, int(math.min(math.max(lease, 60000), 3600000))
+if room > 0 or again then
+  local known = call('GET', memory)
+  local last, bar, start
+  if known then last, bar, start = string.match(known, '^(%d+) (%d+) ()') end
+  barrier = tonumber(bar or 0)
+  if tonumber(last) == number then
+    local till = int(boot + lease)
+    for from = start, #known, 60 do
+      local uuid = sub(known, from + 14, from + 45)
+      local rec = call('GET', T .. 's:' .. uuid)
+      local held = rec and sub(rec, 1, 1) == 'L' and sub(rec, 3, 16) == sub(known, from + 46, from + 59)
+      if held and sub(rec, 17, 30) == sub(known, from, from + 13) then
+        call('ZADD', T .. 'l', till, sub(known, from, from + 45))
+        given[#given + 1] = uuid
+        given[#given + 1] = rec
+        given[#given + 1] = call('GET', T .. 'm:' .. uuid)
+      end
+    end
+    return {given, 0, 1, {}}
+  end
+  if again then
+    call('SET', memory, (last or '0') .. ' ' .. int(number) .. ' ' .. (known and sub(known, start) or ''),
+      'PX', kept)
+    return {given, 0, 1, {}}
+  end
+  if number <= barrier then return {given, 0, 1, {}} end
+end
 
 -- At most this many delayed jobs become ready in one call, so that none of them is long.
 local head = call('ZRANGE', T .. 'd', 0, 0, 'WITHSCORES')
@@ -20,11 +54,11 @@ if head[1] and tonumber(head[2]) <= now then
 end
 
 local wanted = {}
-if #ARGV <= 7 then
-  for i = 6, #ARGV do wanted[#wanted + 1] = ARGV[i] end
+if #ARGV <= 10 then
+  for i = 9, #ARGV do wanted[#wanted + 1] = ARGV[i] end
 else
   local known = {}
-  for i = 6, #ARGV do known[ARGV[i]] = true end
+  for i = 9, #ARGV do known[ARGV[i]] = true end
   for _, task in ipairs(call('SMEMBERS', T .. 't')) do
     if known[task] then wanted[#wanted + 1] = task end
   end
@@ -108,6 +142,13 @@ elseif #wanted > 0 then
   end
 end
 write_leases()
+if #leases > 0 then
+  local lines = {}
+  for i = 2, #leases, 2 do
+    lines[i / 2] = leases[i] .. sub(given[i / 2 * 3 - 1], 3, 16)
+  end
+  call('SET', memory, int(number) .. ' ' .. int(barrier) .. ' ' .. table.concat(lines), 'PX', kept)
+end
 local next_due = -1
 if head[1] then
   next_due = tonumber(head[2]) - now

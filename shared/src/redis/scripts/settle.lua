@@ -1,12 +1,12 @@
 -- Ends attempts, each under its fence.
 -- KEYS  1 routing
--- ARGV  3.. per attempt: uuid, seq, fence, kind (S succeed with a result, s without, T retry,
+-- ARGV  3 1: they may have been written before, 4.. per attempt: uuid, seq, fence, kind (S succeed with a result, s without, T retry,
 --       R release, D bury, O drop), ended at, result until, purge at (also if it turns out to be
 --       revoked), ready at (ms; of a retry), cause, history, result
 -- RETURNS  per attempt 1 applied, 2 the job was revoked and has ended so, 0 stale: nothing written
-local n = (#ARGV - 2) / 11
+local again, n = ARGV[3] == '1', (#ARGV - 3) / 11
 local keys, recs = {}, {}
-for i = 1, n do keys[i] = T .. 's:' .. ARGV[3 + (i - 1) * 11] end
+for i = 1, n do keys[i] = T .. 's:' .. ARGV[4 + (i - 1) * 11] end
 for from = 1, n, 2000 do
   local some = call('MGET', unpack(keys, from, math.min(from + 1999, n)))
   for i = 1, #some do recs[from + i - 1] = some[i] end
@@ -14,11 +14,15 @@ end
 local out, gone, changed, seen = {}, {}, {}, {}
 local lists, delayed, ending, ended = {}, {}, {}, {S = {}, D = {}, O = {}}
 for i = 1, n do
-  local b = 2 + (i - 1) * 11
+  local b = 3 + (i - 1) * 11
   local uuid, seq, fence, kind = ARGV[b + 1], ARGV[b + 2], ARGV[b + 3], ARGV[b + 4]
   local rec = recs[i]
   if seen[uuid] or not rec or sub(rec, 1, 1) ~= 'L' or sub(rec, 3, 30) ~= fence .. seq then
     out[i] = 0
+    -- Under its fence nobody else can have ended it.
+    if again and rec and not seen[uuid] and sub(rec, 3, 30) == fence .. seq then
+      out[i] = sub(rec, 1, 1) == 'O' and sub(rec, 167, 167) == 'f' and 2 or 1
+    end
   else
     seen[uuid] = true
     local line = seq .. uuid
