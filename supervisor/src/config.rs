@@ -9,7 +9,9 @@ use std::time::Duration;
 use std::{fs, io};
 
 use bulkhead_shared::backend::{self, Missing};
+use bulkhead_shared::fault;
 use bulkhead_shared::name::{NameError, Namespace, QueueName, TaskName};
+use bulkhead_shared::redis::evidence;
 
 pub(crate) use crate::cli::{LogFormat, LogLevel, Sandbox, Spawn, TaskOutput, TaskUser};
 use crate::cli::{RunArgs, StoreArgs};
@@ -62,6 +64,8 @@ pub(crate) struct RunConfig {
     pub without: Vec<String>,
     /// A fault to inject, for tests.
     pub fault: Option<String>,
+    /// Whether a Redis store is to keep evidence, for tests.
+    pub evidence: bool,
 }
 
 /// The variable that names the store.
@@ -140,7 +144,7 @@ impl RunConfig {
                 .and_then(NonZeroU16::new)
                 .unwrap_or(NonZeroU16::MAX)
         };
-        let fault = environment.text(bulkhead_shared::fault::VARIABLE)?;
+        let fault = environment.text(fault::VARIABLE)?;
         Ok(Self {
             processes: run.processes.unwrap_or_else(cpus),
             child: program_path(run.child)?,
@@ -164,6 +168,7 @@ impl RunConfig {
             store: store_options(store, environment, Missing::Create)?,
             without: without(environment)?,
             fault: fault.map(Into::into),
+            evidence: environment.text(evidence::VARIABLE)? == Some("1"),
         })
     }
 }

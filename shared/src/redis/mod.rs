@@ -30,6 +30,7 @@ mod call;
 mod door;
 mod ear;
 mod ended;
+pub mod evidence;
 mod foreign;
 mod line;
 mod lines;
