@@ -14,8 +14,9 @@ mod part;
 pub mod redis_server;
 mod scene;
 pub mod supervise;
+pub mod work;
 
-pub use alive::{ignores_term, processes_of, until};
+pub use alive::{cgroup_of_run, ignores_term, processes_of, until};
 pub use backends::Kind;
 pub use clock::TestClock;
 pub use jobs::{KEPT, job, queue, settlement, succeed, supervisor, task, uuids};

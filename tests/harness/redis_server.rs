@@ -16,6 +16,18 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 /// Programs that will do, the usual one first.
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 
+/// The program that runs one.
+///
+/// # Panics
+/// If there is none to be had.
+#[must_use]
+pub fn program() -> &'static str {
+    PROGRAMS
+        .into_iter()
+        .find(|program| Path::new("/usr/bin").join(program).is_file())
+        .expect("neither redis-server nor valkey-server is installed")
+}
+
 /// A running server; killed when it is dropped, and when this process ends.
 #[derive(Debug)]
 pub struct RedisServer {
@@ -59,10 +71,7 @@ impl RedisServer {
     /// If there is none to be had.
     #[must_use]
     pub fn start(arguments: &[&str]) -> Self {
-        let program = PROGRAMS
-            .into_iter()
-            .find(|program| Path::new("/usr/bin").join(program).is_file())
-            .expect("neither redis-server nor valkey-server is installed");
+        let program = program();
         until("a Redis server", START_WITHIN, || {
             let port = free_port();
             let mut command = Command::new(program);
