@@ -16,6 +16,9 @@ pub(crate) type Target = (PathBuf, Option<u64>);
 /// Bytes of a place: the newest fence that has written there.
 const PLACE: u64 = 8;
 
+/// Bytes of a line; a page has room for so many of them that none is cut in two.
+const LINE: usize = 128;
+
 /// One attempt's hold on both.
 pub(crate) struct Record {
     attempt: String,
@@ -48,7 +51,7 @@ impl Record {
         if record.register.is_some() {
             record.write("begin")?;
         } else {
-            record.append(&format!("{}\n", record.attempt))?;
+            record.append(&record.attempt)?;
         }
         Ok(record)
     }
@@ -81,15 +84,17 @@ impl Record {
         };
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
         let (seconds, nanos) = (now.tv_sec(), now.tv_nsec());
-        let line = format!("{} {word} {seconds}.{nanos:09} {said}\n", self.attempt);
+        let line = format!("{} {word} {seconds}.{nanos:09} {said}", self.attempt);
         self.append(&line)?;
         Ok(register.unlock()?)
     }
 
-    /// By one write, so that there are no halves.
+    /// By one write within one page of the file: nobody reads half of it, and SIGKILL leaves all
+    /// of it or nothing.
     fn append(&self, line: &str) -> anyhow::Result<()> {
+        let line = format!("{line:<width$}\n", width = LINE - 1);
         let written = (&self.lines).write(line.as_bytes())?;
-        anyhow::ensure!(written == line.len(), "wrote {written} bytes of a line");
+        anyhow::ensure!(written == LINE, "wrote {written} bytes of a line");
         Ok(())
     }
 }

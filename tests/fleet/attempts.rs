@@ -60,14 +60,14 @@ impl Attempts {
         let mut bytes = vec![0; usize::try_from(length - self.read).unwrap()];
         self.file.read_exact_at(&mut bytes, self.read).unwrap();
         self.read = length;
-        // Each line comes by one write, so there are no halves.
+        // No line crosses a page, so there are no halves.
         for line in std::str::from_utf8(&bytes).unwrap().lines() {
             self.take(line);
         }
     }
 
     fn take(&mut self, line: &str) {
-        let words: Vec<_> = line.split(' ').collect();
+        let words: Vec<_> = line.split_whitespace().collect();
         let [uuid, fence, word, at, said] = words[..] else {
             panic!("`{line}` is no line");
         };
