@@ -10,6 +10,7 @@ use std::{fs, io};
 
 use bulkhead_shared::backend::{self, Missing};
 use bulkhead_shared::name::{NameError, Namespace, QueueName, TaskName};
+use bulkhead_shared::redis::evidence;
 
 pub(crate) use crate::cli::{LogFormat, LogLevel, Sandbox, Spawn, TaskOutput, TaskUser};
 use crate::cli::{RunArgs, StoreArgs};
@@ -62,6 +63,8 @@ pub(crate) struct RunConfig {
     pub without: Vec<String>,
     /// A fault to inject, for tests.
     pub fault: Option<String>,
+    /// Whether a Redis store is to keep evidence, for tests.
+    pub evidence: bool,
 }
 
 /// The variable that names the store.
@@ -181,6 +184,7 @@ impl RunConfig {
             store: store_options(store, environment, Missing::Create)?,
             without: without(environment)?,
             fault: fault.map(Into::into),
+            evidence: environment.text(evidence::VARIABLE)? == Some("1"),
         })
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bulkhead_shared::backend::{self, Backend};
 use bulkhead_shared::broker::{BrokerError, Presence, Selection, SupervisorId};
 use bulkhead_shared::policy::Defaults;
+use bulkhead_shared::redis::evidence;
 use bulkhead_shared::{Timestamp, Uuid, fault};
 use tracing::{debug, info, warn};
 
@@ -86,6 +87,10 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 pub(crate) fn run(config: RunConfig) -> Result<Exit, EngineError> {
     if let Some(point) = fault::arm(config.fault.as_deref()) {
         warn!(point, "TEST FAULT ARMED: this supervisor will kill itself");
+    }
+    if config.evidence {
+        evidence::keep();
+        warn!("TEST EVIDENCE KEPT: the store grows with every transition");
     }
     // Probing forks, so it comes before the first thread.
     let host = Host::probe(&config.without);

@@ -82,3 +82,31 @@ pub fn ignores_term(pid: i32) -> bool {
     let ignored = ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
     ignored.is_some_and(|bits| bits & 1 << (libc::SIGTERM - 1) != 0)
 }
+
+/// The cgroup of a run of a supervisor, named as its directory is, if it is still there.
+///
+/// # Panics
+/// If mounts cannot be read.
+#[must_use]
+pub fn cgroup_of_run(run: &str) -> Option<PathBuf> {
+    cgroup_mounts()
+        .into_iter()
+        .map(|mount| mount.join(format!("bulkhead-{run}")))
+        .find(|cgroup| cgroup.exists())
+}
+
+/// Where the unified hierarchy is mounted; supervisors of tests make their cgroups in our own.
+fn cgroup_mounts() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
+    let places = mounts.lines().filter_map(|line| {
+        let (places, kind) = line.split_once(" - ")?;
+        kind.starts_with("cgroup2 ")
+            .then(|| places.split(' ').nth(4))
+            .flatten()
+    });
+    places
+        .map(|mount| PathBuf::from(mount).join(own.unwrap_or_default()))
+        .collect()
+}

@@ -18,8 +18,9 @@ pub mod redis_server;
 mod scene;
 pub mod sentinel;
 pub mod supervise;
+pub mod work;
 
-pub use alive::{ignores_term, processes_of, until};
+pub use alive::{cgroup_of_run, ignores_term, processes_of, until};
 pub use backends::Kind;
 pub use clock::TestClock;
 pub use disk::{enlarge, small_disk};

@@ -66,7 +66,10 @@ pub(crate) fn spawn_in(
 }
 
 /// Starts `command` so that the kernel kills it when this thread ends.
-pub(crate) fn spawn_bound(command: &mut Command) -> io::Result<Child> {
+///
+/// # Errors
+/// If it cannot be started.
+pub fn spawn_bound(command: &mut Command) -> io::Result<Child> {
     let bind = || Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::SIGKILL)?);
     // SAFETY: it makes one system call.
     unsafe { command.pre_exec(bind) };

@@ -19,6 +19,18 @@ const START_WITHIN: Duration = Duration::from_secs(30);
 /// Programs that will do, the usual one first.
 const PROGRAMS: [&str; 2] = ["redis-server", "valkey-server"];
 
+/// The program that runs one.
+///
+/// # Panics
+/// If there is none to be had.
+#[must_use]
+pub fn program() -> &'static str {
+    PROGRAMS
+        .into_iter()
+        .find(|program| Path::new("/usr/bin").join(program).is_file())
+        .expect("neither redis-server nor valkey-server is installed")
+}
+
 /// Ports below those that the system gives to connections: a server that is started again finds
 /// its port free, and who tries to reach it meanwhile never reaches itself.
 const PORTS: std::ops::Range<u16> = 10_000..30_000;
@@ -56,10 +68,7 @@ impl Running {
     /// Starts a server on a thread of its own that lives as long as what is returned: the kernel
     /// kills the server when that thread ends, whichever test started it.
     fn start(port: u16, arguments: &[String]) -> Self {
-        let program = PROGRAMS
-            .into_iter()
-            .find(|program| Path::new("/usr/bin").join(program).is_file())
-            .expect("neither redis-server nor valkey-server is installed");
+        let program = program();
         let mut command = Command::new(program);
         let sentinel = arguments.iter().any(|argument| argument == "--sentinel");
         if !sentinel {

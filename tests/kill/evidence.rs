@@ -217,9 +217,9 @@ impl Lines {
         let mut bytes = vec![0; more];
         self.file.read_exact_at(&mut bytes, self.read).unwrap();
         self.read = length;
-        // Each line comes by one write, so there are no halves.
+        // No line crosses a page, so there are no halves.
         for line in std::str::from_utf8(&bytes).unwrap().lines() {
-            let (uuid, fence) = line.split_once(' ').expect("a uuid and a fence");
+            let (uuid, fence) = line.trim_end().split_once(' ').expect("a uuid and a fence");
             let attempt = (uuid.parse().unwrap(), fence.parse().unwrap());
             assert!(
                 self.known.insert(attempt),

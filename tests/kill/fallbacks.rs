@@ -3,9 +3,9 @@
 
 use bulkhead_tests::cli::Place;
 use bulkhead_tests::supervise::PATIENCE;
+use bulkhead_tests::work::Kind;
 
 use crate::scene::{LONG_LEASE, Scene};
-use crate::work::Kind;
 
 const ALL: &str = "landlock,cgroup,cgroup-kill,pidfd-group,clone3,userns,tid-address";
 

@@ -2,9 +2,9 @@
 
 use bulkhead_tests::cli::Place;
 use bulkhead_tests::supervise::PATIENCE;
+use bulkhead_tests::work::Kind;
 
 use crate::scene::{LONG_LEASE, Scene, wait_for_death};
-use crate::work::Kind;
 
 /// Jobs of each test: enough for a few passages of every point.
 const JOBS: usize = 60;

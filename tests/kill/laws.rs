@@ -5,9 +5,9 @@ use std::fmt;
 
 use bulkhead_shared::Uuid;
 use bulkhead_shared::retry::LOST_BUDGET;
+use bulkhead_tests::work::Job;
 
 use crate::evidence::{Counts, LEASED, Lines, SUCCEEDED, Transition, Witness};
-use crate::work::Job;
 
 /// What was found, for people.
 #[derive(Debug, Default)]

@@ -16,4 +16,3 @@ mod restart;
 mod scene;
 mod shared_store;
 mod storm;
-mod work;

@@ -7,11 +7,11 @@ use bulkhead_shared::time::Timestamp;
 use bulkhead_tests::cli::Place;
 use bulkhead_tests::supervise::{PATIENCE, Supervisor};
 use bulkhead_tests::until;
+use bulkhead_tests::work::Kind;
 use nix::time::{ClockId, clock_gettime};
 
 use crate::evidence::{LEASED, Transition};
 use crate::scene::{LONG_LEASE, Scene};
-use crate::work::Kind;
 
 fn since_boot() -> i64 {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap();

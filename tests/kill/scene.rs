@@ -8,11 +8,11 @@ use bulkhead_shared::client::Client;
 use bulkhead_shared::{Message, Uuid};
 use bulkhead_tests::cli::Place;
 use bulkhead_tests::supervise::{PATIENCE, Supervisor};
-use bulkhead_tests::until;
+use bulkhead_tests::work::{self, Job, Kind};
+use bulkhead_tests::{cgroup_of_run, until};
 
 use crate::evidence::{Lines, Witness};
 use crate::laws;
-use crate::work::{self, Job, Kind};
 
 /// Longer than any test: only the lock on the start-file can give a dead supervisor's jobs away.
 pub(crate) const LONG_LEASE: &str = "10m";
@@ -50,7 +50,7 @@ impl<'a> Scene<'a> {
     /// Submits jobs in this order.
     pub(crate) fn submit(&mut self, kinds: impl IntoIterator<Item = Kind>) -> Vec<Uuid> {
         let kinds: Vec<Kind> = kinds.into_iter().collect();
-        let message = |kind: &Kind| work::message(*kind, self.lines.path());
+        let message = |kind: &Kind| work::message(*kind, self.lines.path(), None);
         let messages: Vec<Message> = kinds.iter().map(message).collect();
         let client = Client::open(&self.place.url()).unwrap();
         client.submit_many(&messages).unwrap();
@@ -151,10 +151,7 @@ impl<'a> Scene<'a> {
         self.lines.refresh();
         assert_eq!(self.present_runs(), [""; 0], "runs left behind");
         for run in &self.runs {
-            let left = cgroup_mounts()
-                .into_iter()
-                .map(|mount| mount.join(format!("bulkhead-{run}")))
-                .find(|cgroup| cgroup.exists());
+            let left = cgroup_of_run(run);
             assert_eq!(left, None, "a cgroup was left behind");
         }
         assert_eq!(self.witness.leases(), []);
@@ -173,22 +170,6 @@ impl<'a> Scene<'a> {
         drop(last);
         self.judge()
     }
-}
-
-/// Where the unified hierarchy is mounted; supervisors of tests make their cgroups in our own.
-fn cgroup_mounts() -> Vec<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap();
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
-    let places = mounts.lines().filter_map(|line| {
-        let (places, kind) = line.split_once(" - ")?;
-        kind.starts_with("cgroup2 ")
-            .then(|| places.split(' ').nth(4))
-            .flatten()
-    });
-    places
-        .map(|mount| PathBuf::from(mount).join(own.unwrap_or_default()))
-        .collect()
 }
 
 /// Waits until a supervisor has died, of a fault that was injected.

@@ -4,9 +4,9 @@ use bulkhead_shared::Uuid;
 use bulkhead_tests::cli::Place;
 use bulkhead_tests::supervise::PATIENCE;
 use bulkhead_tests::until;
+use bulkhead_tests::work::Kind;
 
 use crate::scene::{LONG_LEASE, Scene};
-use crate::work::Kind;
 
 /// Waits until another supervisor than the first `before` is known to the store.
 fn wait_for_another(scene: &Scene<'_>, before: i64) {

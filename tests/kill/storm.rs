@@ -5,9 +5,9 @@ use std::time::Duration;
 use bulkhead_shared::Uuid;
 use bulkhead_shared::time::Now;
 use bulkhead_tests::cli::Place;
+use bulkhead_tests::work::Kind;
 
 use crate::scene::{LONG_LEASE, Scene, wait_for_death};
-use crate::work::Kind;
 
 /// Slots of each supervisor, and how many of them are held by jobs that wait for the kill.
 const PROCESSES: u16 = 8;

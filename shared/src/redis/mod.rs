@@ -34,6 +34,7 @@ mod door;
 mod doubt;
 mod ear;
 mod ended;
+pub mod evidence;
 mod examine;
 mod facts;
 mod foreign;

@@ -1,20 +1,23 @@
 //! The scripts: one for each move, named by the digest of its text, so that two releases can run
 //! side by side.
 
-use std::sync::OnceLock;
+use std::borrow::Cow;
+use std::sync::{LazyLock, OnceLock};
+
+use super::evidence;
 
 /// One script.
 #[derive(Debug)]
 pub(super) struct Script {
     /// Its text.
-    pub(super) source: &'static str,
+    pub(super) source: LazyLock<Cow<'static, str>>,
     digest: OnceLock<String>,
 }
 
 impl Script {
-    const fn new(source: &'static str) -> Self {
+    const fn new(source: fn() -> Cow<'static, str>) -> Self {
         Self {
-            source,
+            source: LazyLock::new(source),
             digest: OnceLock::new(),
         }
     }
@@ -22,16 +25,16 @@ impl Script {
     /// What the server knows it by once it has seen it.
     pub(super) fn digest(&self) -> &str {
         self.digest
-            .get_or_init(|| redis::Script::new(self.source).get_hash().into())
+            .get_or_init(|| redis::Script::new(&self.source).get_hash().into())
     }
 }
 
 macro_rules! scripts {
     ($($name:ident = $($file:literal)*;)*) => {
-        $(pub(super) static $name: Script = Script::new(concat!(
+        $(pub(super) static $name: Script = Script::new(|| evidence::of(concat!(
             include_str!("scripts/begin.lua"),
             $(include_str!(concat!("scripts/", $file, ".lua"))),*
-        ));)*
+        )));)*
     };
 }
 

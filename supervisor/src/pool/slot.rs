@@ -228,13 +228,17 @@ impl Slot {
                 let after = After::Settle(work.ticket.id, End::Forgotten);
                 self.state = self.kill(after, turn);
             }
-            State::Stopping { ticket, cause, .. } => match cause {
-                Cause::Answered { .. } => {}
-                Cause::Deadline(_) | Cause::Revoked | Cause::Shutdown | Cause::Hangup => {
-                    let after = After::Settle(*ticket, End::Forgotten);
-                    self.state = self.kill(after, turn);
-                }
-            },
+            State::Stopping { ticket, cause, .. } => {
+                let end = match cause {
+                    // Also what it left running must not meet the next attempt.
+                    Cause::Answered { .. } => cause.if_killed(),
+                    Cause::Deadline(_) | Cause::Revoked | Cause::Shutdown | Cause::Hangup => {
+                        End::Forgotten
+                    }
+                };
+                let after = After::Settle(*ticket, end);
+                self.state = self.kill(after, turn);
+            }
             State::Killing { after, .. } => after.forget(),
             State::Vacant
             | State::Forking { .. }

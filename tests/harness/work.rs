@@ -1,4 +1,4 @@
-//! The jobs of a test, and what each must come to.
+//! Jobs of all kinds for `chaos-child`, and what each must come to.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,30 +24,57 @@ const PATIENCE: Duration = Duration::from_millis(50);
 
 /// What a job does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// Returns.
     Give,
-    Nap { ms: u64 },
-    Fail { retries: u32 },
+    /// Takes a moment.
+    Nap {
+        /// How long.
+        ms: u64,
+    },
+    /// Fails each time.
+    Fail {
+        /// How often it is tried again.
+        retries: u32,
+    },
+    /// Fails twice, then returns.
     Recover,
-    Crash { retries: u32 },
+    /// Dies of a signal each time.
+    Crash {
+        /// How often it is tried again.
+        retries: u32,
+    },
+    /// Runs past its deadline, twice.
     Hang,
+    /// Leaves a process behind.
     Escape,
-    Hold { gate: usize },
-    EscapeAndHold { gate: usize },
+    /// Returns when its gate is open.
+    Hold {
+        /// The gate's number.
+        gate: usize,
+    },
+    /// Both.
+    EscapeAndHold {
+        /// The gate's number.
+        gate: usize,
+    },
 }
 
 /// How a job must end, if it is not lost too often, and how often its tries must be counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Fate {
-    pub(crate) cause: Option<&'static str>,
-    /// `None` if it depends on how often it was lost.
-    pub(crate) errors: Option<u32>,
-    pub(crate) crashes: u32,
+pub struct Fate {
+    /// The cause of its end; `None` if it is to succeed.
+    pub cause: Option<&'static str>,
+    /// Attempts that failed; `None` if it depends on how often it was lost.
+    pub errors: Option<u32>,
+    /// Attempts that crashed.
+    pub crashes: u32,
 }
 
 impl Kind {
     /// The kind of the `n`-th job of a crowd.
-    pub(crate) fn nth(n: usize) -> Self {
+    #[must_use]
+    pub fn nth(n: usize) -> Self {
         match n % 200 {
             7 => Self::Hang,
             r if r % 10 == 1 => Self::Fail {
@@ -65,7 +92,9 @@ impl Kind {
         }
     }
 
-    pub(crate) const fn fate(self) -> Fate {
+    /// What such a job must come to.
+    #[must_use]
+    pub const fn fate(self) -> Fate {
         let (cause, errors, crashes) = match self {
             Self::Fail { retries } => (Some("error"), Some(retries + 1), 0),
             Self::Hang => (Some("timeout"), Some(2), 0),
@@ -90,18 +119,23 @@ impl Kind {
 
 /// A job that was submitted.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Job {
-    pub(crate) uuid: Uuid,
-    pub(crate) kind: Kind,
+pub struct Job {
+    /// Its uuid.
+    pub uuid: Uuid,
+    /// What it does.
+    pub kind: Kind,
 }
 
 /// Where the gate with this number is to stand.
-pub(crate) fn gate(directory: &Path, number: usize) -> PathBuf {
+#[must_use]
+pub fn gate(directory: &Path, number: usize) -> PathBuf {
     directory.join(format!("gate-{number}"))
 }
 
-/// The message of a job.
-pub(crate) fn message(kind: Kind, lines: &Path) -> Message {
+/// The message of a job whose attempts write to `lines`, and under their fence to the record
+/// `place` of the register beside it, if there is one.
+#[must_use]
+pub fn message(kind: Kind, lines: &Path, place: Option<u64>) -> Message {
     let task = match kind {
         Kind::Give => "give",
         Kind::Nap { .. } => "nap",
@@ -112,7 +146,8 @@ pub(crate) fn message(kind: Kind, lines: &Path) -> Message {
         Kind::Escape | Kind::EscapeAndHold { .. } => "escape",
         Kind::Hold { .. } => "hold",
     };
-    let message = Message::new(task).arg(lines).backoff(BACKOFF);
+    let target = (lines, place);
+    let message = Message::new(task).arg(target).backoff(BACKOFF);
     let directory = lines.parent().expect("it lies in the test's directory");
     let message = match kind {
         Kind::Give | Kind::Escape => message,
