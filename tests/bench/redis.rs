@@ -200,7 +200,7 @@ fn wakes(count: usize) -> anyhow::Result<Vec<f64>> {
     let stage = Stage::new(Store::Redis)?;
     let (client, backend, selection) = (stage.client()?, stage.backend()?, selection()?);
     let owner = SupervisorId(Uuid::now_v7());
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = crossbeam::channel::unbounded();
     let waiter = std::thread::spawn(move || -> anyhow::Result<()> {
         let listen = Listen::Work {
             owner,
