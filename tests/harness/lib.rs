@@ -13,6 +13,7 @@ mod jobs;
 pub mod namespace;
 mod part;
 pub mod redis_server;
+pub mod rounds;
 mod scene;
 pub mod supervise;
 
