@@ -113,21 +113,21 @@ pub struct Underway {
 
 /// Moves jobs between stores. Object-safe; all of one namespace.
 pub trait Transit: Send + Sync + fmt::Debug {
-    /// Sends off up to `limit` jobs that nobody holds, under a new fence, in the order in which
-    /// they would run: those of earlier calls that were not forgotten are among them again, at
+    /// Sends off up to `limit` jobs that nobody holds, under a new fence, those of each queue in the
+    /// order in which they would run: those of earlier calls that were not forgotten are among them again, at
     /// their place. May give fewer, to keep the answer small; gives none only if there are none.
     ///
     /// # Errors
     /// [`BrokerError`]; none was sent off then, or all are given by the next call.
     fn send_off(&self, limit: usize) -> Result<Vec<Parcel>, BrokerError>;
 
-    /// Stores parcels as arriving, in this order, in one move. A uuid that is arriving here under
+    /// Stores parcels as arriving, those of each queue in this order and in one move. A uuid that is arriving here under
     /// an older fence is overwritten; any other known one is left as it is ([`Received::Known`]),
     /// and so is an arriving one that has ended if the parcel has not: somebody has revoked it
     /// here. A known one that has ended and whose time to be forgotten has come is none.
     ///
     /// # Errors
-    /// [`BrokerError`]; none was stored then, or all were.
+    /// [`BrokerError`]; of each queue none was stored then, or all were.
     fn receive(&self, parcels: &[Parcel]) -> Result<Vec<Received>, BrokerError>;
 
     /// Forgets jobs that are on their way under exactly these fences; says of each, in order,

@@ -15,6 +15,7 @@ pub mod network;
 mod part;
 pub mod redis_cluster;
 pub mod redis_server;
+pub mod rounds;
 mod scene;
 pub mod sentinel;
 pub mod supervise;

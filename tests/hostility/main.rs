@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod files;
+mod growth;
 mod layouts;
 mod limits;
 mod neighbours;

@@ -53,6 +53,7 @@ fn everything_moves_to_a_server_and_back_as_it_was() {
 
     let there = Ran::of(migration_to(&place, &server.url())).succeeds();
     let moved = json!({"ready": 2, "delayed": 1, "dead": 1, "succeeded": 1, "dropped": 0});
+    let there = there.says(&["the target: appendonly no", "crash"]);
     assert_eq!(there.json()["moved"], moved);
     let on_server = open(&Options::new(&server.url())).unwrap();
     assert_eq!(look(&on_server), before);

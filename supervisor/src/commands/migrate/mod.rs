@@ -66,6 +66,9 @@ pub(super) fn run(
     }
     let json = args.json;
     let stores = Stores::open(args, store, environment)?;
+    if let Some(risk) = stores.risk()? {
+        output::say(&format!("the target: {risk}"));
+    }
     let moved = stores.guarded(moving::run)?;
     tell(&stores, &moved, json)?;
     Ok(if moved.left == 0 {

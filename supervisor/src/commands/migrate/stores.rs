@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bulkhead_shared::backend::{self, Backend, Durability, Missing};
 use bulkhead_shared::broker::{BrokerError, Presence, Selection, SupervisorId};
+use bulkhead_shared::finding::{Depth, Finding};
 use bulkhead_shared::task::TaskSpec;
 use bulkhead_shared::{Timestamp, Uuid};
 
@@ -58,6 +59,15 @@ impl Stores {
             host: host.to_string_lossy().into_owned(),
             started_at: Timestamp::now(),
         })
+    }
+
+    /// What a crash of the target may take, if it is a server that does not keep all it is given:
+    /// the source forgets what the target has.
+    pub(super) fn risk(&self) -> Result<Option<String>, BrokerError> {
+        let findings = self.target.catalog.examine(Depth::Quick)?;
+        let found = findings.into_iter().find(|one| one.check == "persistence");
+        let explain = |found: Finding| found.why.map(|why| format!("{}: {why}", found.found));
+        Ok(found.and_then(explain))
     }
 
     /// Has `act` done while both stores know of this move, and nobody works at the source.
