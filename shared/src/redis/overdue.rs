@@ -1,12 +1,12 @@
 //! Takes over jobs that nobody else will bring to an end, and says which supervisors live.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use redis::Value;
 use serde::{Deserialize, Serialize};
 
-use super::answer::{count, number};
+use super::answer::{bytes, count, number};
 use super::call::Call;
 use super::record::name;
 use super::script::{ANNOUNCE, FLEET, LEAVE, OVERDUE, TAKE_OVER};
@@ -37,8 +37,12 @@ impl Store {
         lease: Duration,
     ) -> Result<Vec<Claimed>, BrokerError> {
         let (kind, queues, after) = match what {
-            Overdue::Lease => ("l", self.overdue("l")?, Duration::ZERO),
-            Overdue::Expired => ("x", self.overdue("x")?, Duration::ZERO),
+            Overdue::Lease => ("l", self.overdue("l", &self.rounds.leases)?, Duration::ZERO),
+            Overdue::Expired => (
+                "x",
+                self.overdue("x", &self.rounds.expired)?,
+                Duration::ZERO,
+            ),
             Overdue::UnknownTask { queues, after } => ("k", queues.to_vec(), *after),
         };
         let with = |call: &mut Call, left: usize| {
@@ -68,9 +72,9 @@ impl Store {
         Ok(taken)
     }
 
-    /// The queues that have something overdue.
-    fn overdue(&self, kind: &str) -> Result<Vec<QueueName>, BrokerError> {
-        let mut queues = self.all_queues()?;
+    /// Queues that have something overdue.
+    fn overdue(&self, kind: &str, round: &AtomicUsize) -> Result<Vec<QueueName>, BrokerError> {
+        let mut queues = self.next_queues(round)?;
         let looks = self.on_each(&queues, &OVERDUE, |call| {
             call.arg(kind);
         })?;
@@ -82,7 +86,7 @@ impl Store {
     pub(super) fn say_alive(&self, presence: &Presence) -> Result<(), BrokerError> {
         let queues = &presence.selection.queues;
         let untold = self.lines.untold(queues.iter());
-        let mut calls = vec![self.lay_out()];
+        let mut calls: Vec<Call> = self.who_is_it().into();
         calls.extend(self.tell_of(&untold));
         let mut tasks = String::new();
         for task in &presence.selection.tasks {
@@ -109,14 +113,14 @@ impl Store {
             call.arg(task.name.as_str()).arg(json(task));
         }
         calls.push(call);
-        let answers = self.lines.run_again(&calls)?;
-        if matches!(answers.first(), Some(Value::Okay)) {
-            // It was there when this process began. What it was told of since is gone with it.
+        let mut answers = self.lines.run_again(&calls)?;
+        let born = bytes(answers.swap_remove(1)).map_err(|trouble| self.say(&trouble))?;
+        if self.is_another(born) {
             self.has_forgotten.store(true, Ordering::Relaxed);
+            // Of other queues it has to be told anew.
             self.lines.tell_anew();
-        } else {
-            self.lines.have_told(&untold);
         }
+        self.lines.have_told(&untold);
         *self.specs() = None;
         Ok(())
     }
