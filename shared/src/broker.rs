@@ -402,6 +402,12 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// [`BrokerError`].
     fn announce(&self, presence: &Presence) -> Result<(), BrokerError>;
 
+    /// How many times as long as usual an idle supervisor may wait before it looks again by itself.
+    /// Where others can be far away a look has its price for all, and rings are not lost.
+    fn ease(&self) -> u32 {
+        1
+    }
+
     /// Whether an announcement has found since the last time that the store lost what it held:
     /// it was emptied, or came back without what it had.
     fn has_forgotten(&self) -> bool {

@@ -1,7 +1,9 @@
-//! How long those wait who try again to reach a store that is away.
+//! How long those wait who try again to reach a store that is away, or look at it now and then.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
+
+use crate::time::millis;
 
 /// Before any spreading, in milliseconds: for ever the last one.
 const PAUSES: [u64; 7] = [50, 100, 200, 400, 800, 1600, 3000];
@@ -11,9 +13,20 @@ const PAUSES: [u64; 7] = [50, 100, 200, 400, 800, 1600, 3000];
 #[must_use]
 pub fn pause(failures: usize) -> Duration {
     let most = PAUSES[failures.min(PAUSES.len() - 1)];
+    Duration::from_millis(between(most / 3, most))
+}
+
+/// About as long: up to a fifth more or less, so that many do not keep step.
+#[must_use]
+pub fn spread(length: Duration) -> Duration {
+    let ms = millis(length);
+    Duration::from_millis(between(ms - ms / 5, ms + ms / 5))
+}
+
+fn between(least: u64, most: u64) -> u64 {
     // Every state has other keys, so what it makes of nothing is as good as a throw of dice.
     let random = RandomState::new().hash_one(());
-    Duration::from_millis(most / 3 + random % (most - most / 3 + 1))
+    least + random % (most - least + 1)
 }
 
 #[cfg(test)]

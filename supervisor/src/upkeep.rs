@@ -10,6 +10,7 @@ use bulkhead_shared::QueueName;
 use bulkhead_shared::broker::{Broker, BrokerError, Claimed, Overdue, Presence, Selection};
 use bulkhead_shared::catalog::Catalog;
 use bulkhead_shared::outcome::{Cause, ErrorDetails, Outcome};
+use bulkhead_shared::reconnect;
 use bulkhead_shared::time::Now;
 use crossbeam::channel::{Receiver, RecvTimeoutError};
 use tracing::{debug, info, warn};
@@ -23,7 +24,8 @@ use crate::source::queue::{Order, Queue, ended_unrun};
 /// Overdue jobs taken over in one move.
 const BATCH: usize = 256;
 
-/// Between looks for overdue jobs: a dead supervisor's work starts again within this.
+/// Between looks for overdue jobs: a dead supervisor's work starts again within this, or a few
+/// times as long where the store says so; in burst mode always within this.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Between looks in burst mode, whose end people wait for.
@@ -77,10 +79,11 @@ struct Due {
 
 impl Upkeep {
     pub(crate) fn run(mut self) {
-        let every = if self.burst {
-            BURST_LOOK_EVERY
+        let (every, take_every) = if self.burst {
+            (BURST_LOOK_EVERY, LOOK_EVERY)
         } else {
-            LOOK_EVERY
+            let every = reconnect::spread(LOOK_EVERY * self.broker.ease());
+            (every, every)
         };
         let now = Now::read().mono;
         let mut due = Due {
@@ -93,7 +96,7 @@ impl Upkeep {
         loop {
             let now = Now::read().mono;
             if now >= next_take {
-                next_take = now + LOOK_EVERY;
+                next_take = now + take_every;
                 self.duties(now, &mut due);
             }
             if self.burst && self.is_serving() {

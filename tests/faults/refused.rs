@@ -32,7 +32,7 @@ fn a_read_only_replica_is_refused_and_the_master_asked_for() {
     let place = Place::with_store(&replica.url());
     both_say(
         &place,
-        &["READONLY", "name the master", "redis+sentinel://"],
+        &["read only replica", "name the master", "redis+sentinel://"],
     );
 }
 

@@ -1,7 +1,7 @@
 //! Real Redis servers for tests: without a trace on disk unless told, gone with those who use them.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -183,7 +183,8 @@ impl RedisServer {
         stream.set_read_timeout(Some(START_WITHIN))?;
         let password = self.password.as_ref();
         let hello = password.map_or_else(String::new, |word| format!("AUTH {word}\r\n"));
-        write!(stream, "{hello}{line}\r\nQUIT\r\n")?;
+        write!(stream, "{hello}{line}\r\n")?;
+        stream.shutdown(Shutdown::Write)?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         match self.password {

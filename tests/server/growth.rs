@@ -1,5 +1,6 @@
 //! Nothing is left of jobs whose time is over.
 
+use bulkhead_shared::broker::Overdue;
 use bulkhead_tests::{KEPT, Kind, Scene, job, redis_server, rounds, secs};
 
 /// Bytes that a server may have taken more of: for tables that it shrinks in its own time.
@@ -68,4 +69,21 @@ fn what_is_on_its_way_has_no_end_that_the_server_could_bring_about() {
     elsewhere.transit.receive(&parcels).unwrap();
     let info = server.text("INFO keyspace");
     assert!(info.contains("expires=0"), "{info}");
+}
+
+#[test]
+fn what_is_overdue_in_many_queues_is_all_found_a_part_at_each_look() {
+    let server = redis_server::RedisServer::start(&[]);
+    let scene = Scene::on(Kind::Redis, &server.url());
+    let mut left: Vec<_> = (0..150)
+        .map(|number| scene.submit(job().queue(&format!("q{number}")).ttl(secs(1))))
+        .collect();
+    scene.clock.pass(secs(2));
+    // Three looks at 64 queues each.
+    for _ in 0..3 {
+        let taken = scene.take_over(&Overdue::Expired);
+        assert!((1..=64).contains(&taken.len()), "{}", taken.len());
+        left.retain(|uuid| !taken.iter().any(|one| one.receipt.uuid == *uuid));
+    }
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -59,6 +59,10 @@ impl Broker for Store {
         self.say_alive(presence)
     }
 
+    fn ease(&self) -> u32 {
+        5
+    }
+
     fn has_forgotten(&self) -> bool {
         self.has_forgotten.swap(false, Ordering::Relaxed)
     }

@@ -64,7 +64,7 @@ impl Store {
 
     pub(super) fn forget_the_past(&self, limit: usize) -> Result<usize, BrokerError> {
         let mut forgotten = 0;
-        for queue in self.all_queues()? {
+        for queue in self.next_queues(&self.rounds.prune)? {
             if forgotten == limit {
                 return Ok(forgotten);
             }

@@ -23,6 +23,7 @@
 //! | `T h` | lines of jobs that are to go, for an hour |
 //! | `T c:process` | what its last claim gave it, for a while |
 //! | `T w` | somebody waits for jobs to change |
+//! | `N born` | a name that the store got when it was new |
 //! | `N queues`, `N tasks`, `N fleet`, `N s:owner` | of the namespace, `N` = `{namespace|}` |
 
 mod address;

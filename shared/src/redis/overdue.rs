@@ -1,5 +1,6 @@
 //! Takes over jobs that nobody else will bring to an end.
 
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::answer::number;
@@ -21,8 +22,12 @@ impl Store {
         lease: Duration,
     ) -> Result<Vec<Claimed>, BrokerError> {
         let (kind, queues, after) = match what {
-            Overdue::Lease => ("l", self.overdue("l")?, Duration::ZERO),
-            Overdue::Expired => ("x", self.overdue("x")?, Duration::ZERO),
+            Overdue::Lease => ("l", self.overdue("l", &self.rounds.leases)?, Duration::ZERO),
+            Overdue::Expired => (
+                "x",
+                self.overdue("x", &self.rounds.expired)?,
+                Duration::ZERO,
+            ),
             Overdue::UnknownTask { queues, after } => ("k", queues.to_vec(), *after),
         };
         let with = |call: &mut Call, left: usize| {
@@ -52,9 +57,9 @@ impl Store {
         Ok(taken)
     }
 
-    /// The queues that have something overdue.
-    fn overdue(&self, kind: &str) -> Result<Vec<QueueName>, BrokerError> {
-        let mut queues = self.all_queues()?;
+    /// Queues that have something overdue.
+    fn overdue(&self, kind: &str, round: &AtomicUsize) -> Result<Vec<QueueName>, BrokerError> {
+        let mut queues = self.next_queues(round)?;
         let looks = self.on_each(&queues, &OVERDUE, |call| {
             call.arg(kind);
         })?;

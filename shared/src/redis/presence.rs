@@ -48,7 +48,7 @@ impl Store {
     pub(super) fn say_alive(&self, presence: &Presence) -> Result<(), BrokerError> {
         let queues = &presence.selection.queues;
         let untold = self.lines.untold(queues.iter());
-        let mut calls = vec![self.lay_out()];
+        let mut calls: Vec<Call> = self.who_is_it().into();
         calls.extend(self.tell_of(&untold));
         let mut tasks = String::new();
         for task in &presence.selection.tasks {
@@ -79,14 +79,14 @@ impl Store {
             call.arg(task.name.as_str()).arg(json(task));
         }
         calls.push(call);
-        let answers = self.lines.run_again(&calls)?;
-        if matches!(answers.first(), Some(Value::Okay)) {
-            // It was there when this process began. What it was told of since is gone with it.
+        let mut answers = self.lines.run_again(&calls)?;
+        let born = bytes(answers.swap_remove(1)).map_err(|trouble| self.say(&trouble))?;
+        if self.is_another(born) {
             self.has_forgotten.store(true, Ordering::Relaxed);
+            // Of other queues it has to be told anew.
             self.lines.tell_anew();
-        } else {
-            self.lines.have_told(&untold);
         }
+        self.lines.have_told(&untold);
         *self.specs() = None;
         Ok(())
     }

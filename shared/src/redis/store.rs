@@ -1,11 +1,12 @@
 //! The opened store: what all moves share.
 
 use std::fmt;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use redis::Value;
+use uuid::Uuid;
 
 use super::Time;
 use super::address::Address;
@@ -14,6 +15,7 @@ use super::call::Call;
 use super::doubt::Doubts;
 use super::ear::Ear;
 use super::lines::Lines;
+use super::record::name;
 use super::script::Script;
 use super::trouble::Trouble;
 use crate::backend::{Missing, Options};
@@ -28,6 +30,31 @@ const OLDEST: u32 = 7;
 /// The layout of the keys that this version knows.
 const LAYOUT: &str = "1";
 
+/// Queues that one look for what is overdue, or past its time, takes: with more of them each look
+/// goes on where the last one ended.
+const A_LOOK: usize = 64;
+
+/// Where the next looks begin.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    pub(super) leases: AtomicUsize,
+    pub(super) expired: AtomicUsize,
+    pub(super) prune: AtomicUsize,
+}
+
+impl Rounds {
+    /// Somewhere: several supervisors are to look at several parts.
+    fn new() -> Self {
+        let somewhere = Uuid::new_v4().as_fields().0;
+        let start = || AtomicUsize::new(usize::try_from(somewhere).unwrap_or(0));
+        Self {
+            leases: start(),
+            expired: start(),
+            prune: start(),
+        }
+    }
+}
+
 /// One opened store.
 pub(super) struct Store {
     /// For everything but renewals.
@@ -41,6 +68,9 @@ pub(super) struct Store {
     pub(super) specs: Mutex<Option<(Instant, Vec<TaskSpec>)>>,
     /// What was sent and never answered.
     pub(super) doubts: Doubts,
+    pub(super) rounds: Rounds,
+    /// What the store was when it was last looked at: another one holds other jobs.
+    born: Mutex<Option<Vec<u8>>>,
     /// The store has lost what it held.
     pub(super) has_forgotten: AtomicBool,
     time: Option<Time>,
@@ -66,6 +96,8 @@ impl Store {
             jobs: Mutex::default(),
             specs: Mutex::default(),
             doubts: Doubts::new(),
+            rounds: Rounds::new(),
+            born: Mutex::default(),
             has_forgotten: AtomicBool::new(false),
             time,
         };
@@ -108,7 +140,8 @@ impl Store {
                 return Ok(());
             }
             // Of several that make it at once the first decides.
-            let mut answers = self.lines.run_again(&[self.lay_out(), look()])?;
+            let make = Call::plain(&[b"SET", layout.as_bytes(), LAYOUT.as_bytes(), b"NX"]);
+            let mut answers = self.lines.run_again(&[make, look()])?;
             found = answers.pop().unwrap_or_default();
         }
         let found = bytes(found).ok();
@@ -122,10 +155,22 @@ impl Store {
         Ok(())
     }
 
-    /// Says which layout the keys have, if nothing does; the answer is nothing if something does.
-    pub(super) fn lay_out(&self) -> Call {
-        let layout = format!("{}layout", self.common_tag());
-        Call::plain(&[b"SET", layout.as_bytes(), LAYOUT.as_bytes(), b"NX"])
+    /// Asks which store this is; if nothing says so it is a new one, and gets a name.
+    pub(super) fn who_is_it(&self) -> [Call; 2] {
+        let born = format!("{}born", self.common_tag());
+        let new = name(Uuid::new_v4());
+        [
+            Call::plain(&[b"SET", born.as_bytes(), new.as_bytes(), b"NX"]),
+            Call::plain(&[b"GET", born.as_bytes()]),
+        ]
+    }
+
+    /// Whether it is another one than the last time.
+    pub(super) fn is_another(&self, born: Vec<u8>) -> bool {
+        let mut known = self.born.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_another = known.as_ref().is_some_and(|known| *known != born);
+        *known = Some(born);
+        is_another
     }
 
     /// What all keys of a queue begin with. No name holds `|` or braces.
@@ -154,6 +199,18 @@ impl Store {
     /// All queues of the namespace, by name.
     pub(super) fn all_queues(&self) -> Result<Vec<QueueName>, BrokerError> {
         all_queues(&self.lines, &self.common_tag())
+    }
+
+    /// As many queues of the namespace as one look may take, those after the last look's; all of
+    /// them if they are few.
+    pub(super) fn next_queues(&self, round: &AtomicUsize) -> Result<Vec<QueueName>, BrokerError> {
+        let mut queues = self.all_queues()?;
+        if queues.len() > A_LOOK {
+            let start = round.fetch_add(A_LOOK, Ordering::Relaxed) % queues.len();
+            queues.rotate_left(start);
+            queues.truncate(A_LOOK);
+        }
+        Ok(queues)
     }
 
     /// What tells the store of these queues, if it has not been told.

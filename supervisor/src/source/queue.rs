@@ -42,7 +42,8 @@ const LOAD: usize = 16;
 /// ... and when this many can be settled or claimed there is no point in waiting for more.
 const ENOUGH: usize = 64;
 
-/// A look at the store without being called: a lost wake-up costs this at the most.
+/// A look at the store without being called: a lost wake-up costs this at the most, and where the
+/// store says so a few times as long.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What the queue thread is told.
@@ -166,7 +167,8 @@ struct Thread {
 impl Thread {
     fn run(mut self) {
         let mut bell = None;
-        let mut due = LOOK_EVERY;
+        let look_every = reconnect::spread(LOOK_EVERY * self.setting.broker.ease());
+        let mut due = look_every;
         loop {
             self.interrupt.clear();
             self.hear();
@@ -181,7 +183,7 @@ impl Thread {
             }
             let room = self.gather(room);
             match self.turn(room) {
-                Ok(next_due) => due = next_due.map_or(LOOK_EVERY, |due| due.min(LOOK_EVERY)),
+                Ok(next_due) => due = next_due.map_or(look_every, |due| due.min(look_every)),
                 Err(error) => self.cope(&error, &mut bell),
             }
         }
