@@ -53,12 +53,12 @@ fn a_server_that_is_away_for_longer_than_a_lease_finds_nothing_running_under_it(
         return;
     }
     let ground = Ground::new();
-    let mut fleet = Fleet::new(&ground, 4, "1s");
+    let mut fleet = Fleet::new(&ground, 4, "2s");
     let held = fleet.submit([Kind::Hold { gate: 0 }; 12]);
     fleet.until("the jobs to run", PATIENCE, |fleet| {
         held.iter().all(|job| fleet.runner(*job).is_some())
     });
-    fleet.restart_server(Duration::from_secs(3));
+    fleet.restart_server(Duration::from_secs(4));
     let known = fleet.evidence.all().len();
     fleet.until("the jobs to run again", PATIENCE, |fleet| {
         let again = fleet.evidence.all()[known..].iter();
