@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bulkhead_shared::client::Client;
 use bulkhead_shared::redis::evidence as kept;
+use bulkhead_shared::time::Now;
 use bulkhead_shared::{Message, Uuid};
 use bulkhead_tests::cli::Place;
 use bulkhead_tests::supervise::{PATIENCE, Supervisor};
@@ -181,9 +182,14 @@ impl<'a> Fleet<'a> {
         self.ground.network.mend(host);
     }
 
-    /// SIGKILL to the server, and a start from its file.
-    pub(crate) fn restart_server(&mut self) {
-        self.server.restart();
+    /// SIGKILL to the server, and after `pause` a start from its file.
+    pub(crate) fn restart_server(&mut self, pause: Duration) {
+        self.server.kill();
+        let since = Now::read().mono;
+        until("the end of the pause", PATIENCE, || {
+            (Now::read().mono - since >= pause).then_some(())
+        });
+        self.server.start_again();
     }
 
     /// Submits jobs in this order, and insists until they are accepted.
@@ -235,22 +241,31 @@ impl<'a> Fleet<'a> {
         has_begun.then_some(owner.as_str())
     }
 
-    /// Waits until each of these supervisors has claimed something from now on, as they do that are
-    /// back by themselves. There is something for them as long as they are waited for.
-    pub(crate) fn until_they_claim(&mut self, mut owners: HashSet<String>) {
-        let mut known = self.evidence.all().len();
+    /// Waits until each of these supervisors has begun something that it claimed from now on, as
+    /// they do that are back by themselves. There is something for them as long as they are waited
+    /// for.
+    pub(crate) fn until_they_are_back(&mut self, mut owners: HashSet<String>) {
+        let since = Now::read().mono;
+        let known = self.evidence.all().len();
         self.until("supervisors to be back", PATIENCE, |fleet| {
             for step in &fleet.evidence.all()[known..] {
-                if let Some(owner) = &step.new.owner {
+                let attempt = (step.uuid, step.new.fence);
+                if let Some(owner) = &step.new.owner
+                    && fleet.attempts.has_begun(&attempt)
+                {
                     owners.remove(owner);
                 }
             }
-            known = fleet.evidence.all().len();
             if fleet.evidence.endings() + 40 > fleet.jobs.len() {
                 fleet.submit([Kind::Nap { ms: 20 }; 40]);
             }
             owners.is_empty()
         });
+        let after = Now::read().mono - since;
+        #[expect(clippy::print_stderr, reason = "figures for people")]
+        {
+            eprintln!("supervisors are back after {after:.1?}");
+        }
     }
 
     /// Lets the jobs that wait for it go on.

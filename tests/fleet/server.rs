@@ -39,10 +39,14 @@ impl Server {
         server
     }
 
-    /// SIGKILL, and a start from what is on disk.
-    pub(crate) fn restart(&mut self) {
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("our child");
         self.child.wait().expect("our child");
+    }
+
+    /// A start from what is on disk.
+    pub(crate) fn start_again(&mut self) {
         (self.child, self.keeper) = spawn(&self.net, &self.directory);
         drop(self.connect());
     }

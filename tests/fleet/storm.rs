@@ -123,7 +123,7 @@ impl Storm<'_> {
         match deed {
             Deed::Kill => self.kill(),
             Deed::Cut => self.cut(),
-            Deed::RestartServer => self.fleet.restart_server(),
+            Deed::RestartServer => self.fleet.restart_server(Duration::ZERO),
         }
     }
 
@@ -170,7 +170,7 @@ impl Storm<'_> {
         });
         fleet.mend(host);
         fleet.open_gate(0);
-        fleet.until_they_claim(cut);
+        fleet.until_they_are_back(cut);
     }
 }
 

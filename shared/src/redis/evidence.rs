@@ -23,3 +23,13 @@ pub(super) fn of(script: &'static str) -> Cow<'static, str> {
         Cow::Borrowed(script)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_are_sent_as_they_were_written_unless_evidence_is_asked_for() {
+        assert!(matches!(of("return 1"), Cow::Borrowed("return 1")));
+    }
+}

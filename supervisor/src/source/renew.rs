@@ -27,10 +27,12 @@ impl Renewer {
     pub(crate) fn run(self) {
         let every = self.lease / 3;
         let mut due = Now::read().mono + every;
-        let mut has_warned = false;
+        let mut is_away = false;
         loop {
             let now = Now::read().mono;
             match self.notes.recv_timeout(due.saturating_duration_since(now)) {
+                // While the store is away, each would hold the next renewal up for long.
+                Ok(_) if is_away => {}
                 Ok(notes) => self.write(&notes),
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -42,12 +44,12 @@ impl Renewer {
             match self.renew(now) {
                 Ok(()) => {
                     due = now + every;
-                    has_warned = false;
+                    is_away = false;
                 }
                 Err(error) => {
-                    if !has_warned {
+                    if !is_away {
                         warn!(%error, "leases were not renewed; trying again");
-                        has_warned = true;
+                        is_away = true;
                     }
                     due = now + (every / 10).max(Duration::from_millis(50));
                 }
