@@ -1,5 +1,6 @@
--- For tests, before all the rest: tells a stream of every record that is written, in the same step,
--- if state, fence, owner or the mark of a revocation changed.
+-- Used by all scripts where a test asks for evidence, before what they begin with: tells a stream of
+-- every record that is written, in the same step, if its state, fence, owner or mark of a revocation
+-- has changed.
 -- `T evidence`: uuid, old (the record's first 166 bytes; empty for none), new (the same; empty if it
 -- is forgotten; the whole record where an attempt ends), due (when the lease that was there ends).
 local server = redis
