@@ -7,7 +7,7 @@ use super::answer::number;
 use super::call::Call;
 use super::record::name;
 use super::script::{OVERDUE, TAKE_OVER};
-use super::store::Store;
+use super::store::{Store, list_queues, queue_names, some_of};
 use super::turn::claimed;
 use crate::broker::{BrokerError, Claimed, Overdue, SupervisorId};
 use crate::name::QueueName;
@@ -57,12 +57,26 @@ impl Store {
         Ok(taken)
     }
 
-    /// Queues that have something overdue.
+    /// Queues that have something overdue, in one round trip unless there are new ones.
     fn overdue(&self, kind: &str, round: &AtomicUsize) -> Result<Vec<QueueName>, BrokerError> {
-        let mut queues = self.next_queues(round)?;
-        let looks = self.on_each(&queues, &OVERDUE, |call| {
+        let look = |queue: &QueueName| {
+            let mut call = self.script(&OVERDUE, queue);
             call.arg(kind);
-        })?;
+            call
+        };
+        let known = self.known_queues().clone();
+        let mut queues = some_of(known.clone(), round);
+        let mut calls: Vec<Call> = queues.iter().map(look).collect();
+        calls.push(list_queues(&self.common_tag()));
+        let mut looks = self.lines.run_again(&calls)?;
+        let all = queue_names(looks.pop().unwrap_or_default());
+        let all = all.map_err(|trouble| self.say(&trouble))?;
+        if all != known {
+            self.known_queues().clone_from(&all);
+            queues = some_of(all, round);
+            calls = queues.iter().map(look).collect();
+            looks = self.lines.run_again(&calls)?;
+        }
         let mut looks = looks.iter().map(|found| number(found).is_ok_and(|n| n > 0));
         queues.retain(|_| looks.next().unwrap_or(false));
         Ok(queues)

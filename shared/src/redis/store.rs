@@ -69,6 +69,7 @@ pub(super) struct Store {
     /// What was sent and never answered.
     pub(super) doubts: Doubts,
     pub(super) rounds: Rounds,
+    known: Mutex<Vec<QueueName>>,
     /// What the store was when it was last looked at: another one holds other jobs.
     born: Mutex<Option<Vec<u8>>>,
     /// The store has lost what it held.
@@ -97,6 +98,7 @@ impl Store {
             specs: Mutex::default(),
             doubts: Doubts::new(),
             rounds: Rounds::new(),
+            known: Mutex::default(),
             born: Mutex::default(),
             has_forgotten: AtomicBool::new(false),
             time,
@@ -201,16 +203,14 @@ impl Store {
         all_queues(&self.lines, &self.common_tag())
     }
 
-    /// As many queues of the namespace as one look may take, those after the last look's; all of
-    /// them if they are few.
+    /// As many queues of the namespace as one look may take.
     pub(super) fn next_queues(&self, round: &AtomicUsize) -> Result<Vec<QueueName>, BrokerError> {
-        let mut queues = self.all_queues()?;
-        if queues.len() > A_LOOK {
-            let start = round.fetch_add(A_LOOK, Ordering::Relaxed) % queues.len();
-            queues.rotate_left(start);
-            queues.truncate(A_LOOK);
-        }
-        Ok(queues)
+        Ok(some_of(self.all_queues()?, round))
+    }
+
+    /// The queues that the namespace had at the last look.
+    pub(super) fn known_queues(&self) -> MutexGuard<'_, Vec<QueueName>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What tells the store of these queues, if it has not been told.
@@ -262,17 +262,34 @@ impl Store {
 
 /// All queues of the namespace whose own keys begin with `tag`, by name.
 pub(super) fn all_queues(lines: &Lines, tag: &str) -> Result<Vec<QueueName>, BrokerError> {
-    let say = |trouble: &Trouble| trouble.translate(&lines.place);
-    let key = format!("{tag}queues");
-    let mut answers = lines.run_again(&[Call::plain(&[b"SMEMBERS", key.as_bytes()])])?;
-    let names = list(answers.swap_remove(0)).map_err(|trouble| say(&trouble))?;
+    let mut answers = lines.run_again(&[list_queues(tag)])?;
+    queue_names(answers.swap_remove(0)).map_err(|trouble| trouble.translate(&lines.place))
+}
+
+/// Asks for the queues of a namespace.
+pub(super) fn list_queues(tag: &str) -> Call {
+    Call::plain(&[b"SMEMBERS", format!("{tag}queues").as_bytes()])
+}
+
+/// The queues of a namespace, by name.
+pub(super) fn queue_names(answer: Value) -> Result<Vec<QueueName>, Trouble> {
+    let names = list(answer)?;
     let mut queues = Vec::with_capacity(names.len());
     for name in names {
-        let name = bytes(name).map_err(|trouble| say(&trouble))?;
-        let name = String::from_utf8(name).ok();
+        let name = String::from_utf8(bytes(name)?).ok();
         // A name that this version does not allow is a later one's.
         queues.extend(name.and_then(|name| QueueName::new(&name).ok()));
     }
     queues.sort();
     Ok(queues)
+}
+
+/// All of them if they are few, else as many as one look may take, after those of the last one.
+pub(super) fn some_of(mut queues: Vec<QueueName>, round: &AtomicUsize) -> Vec<QueueName> {
+    if queues.len() > A_LOOK {
+        let start = round.fetch_add(A_LOOK, Ordering::Relaxed) % queues.len();
+        queues.rotate_left(start);
+        queues.truncate(A_LOOK);
+    }
+    queues
 }
