@@ -174,17 +174,22 @@ impl RedisServer {
     /// Whether it is this server that answers at the port.
     fn answers(&self) -> bool {
         let own = format!("process_id:{}\r", self.running.child.id());
-        let said = self.ask("INFO");
+        let said = self.ask("INFO", true);
         said.is_ok_and(|text| text.contains(&own) && !text.contains("loading:1"))
     }
 
-    fn ask(&self, line: &str) -> std::io::Result<String> {
+    /// One that is paused or asleep has no ear for the goodbye that a long answer needs.
+    fn ask(&self, line: &str, is_long: bool) -> std::io::Result<String> {
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         stream.set_read_timeout(Some(START_WITHIN))?;
         let password = self.password.as_ref();
         let hello = password.map_or_else(String::new, |word| format!("AUTH {word}\r\n"));
-        write!(stream, "{hello}{line}\r\n")?;
-        stream.shutdown(Shutdown::Write)?;
+        // It answers all of it before it closes; a write side that is shut it takes for the end.
+        let goodbye = if is_long { "QUIT\r\n" } else { "" };
+        write!(stream, "{hello}{line}\r\n{goodbye}")?;
+        if !is_long {
+            stream.shutdown(Shutdown::Write)?;
+        }
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         match self.password {
@@ -198,7 +203,7 @@ impl RedisServer {
     /// # Panics
     /// If it does not answer.
     pub fn command(&self, line: &str) -> String {
-        let text = self.text(line);
+        let text = self.ask(line, false).expect("the server answers");
         text.lines().next().unwrap_or_default().into()
     }
 
@@ -208,7 +213,7 @@ impl RedisServer {
     /// If it does not answer.
     #[must_use]
     pub fn text(&self, line: &str) -> String {
-        self.ask(line).expect("the server answers")
+        self.ask(line, true).expect("the server answers")
     }
 
     /// Its port on this machine.
