@@ -66,8 +66,12 @@ impl Watched {
         watched.replica_has_everything();
         until("the sentinel to know both", PATIENCE, || {
             let info = watched.sentinel.text("INFO sentinel");
-            let knows = info.contains("status=ok") && info.contains("slaves=1");
-            knows.then_some(())
+            let known = watched
+                .sentinel
+                .text(&format!("SENTINEL REPLICAS {SERVICE}"));
+            // Also that it follows: otherwise it is not thought fit to be master.
+            let follows = known.contains("master-link-status\r\n$2\r\nok");
+            (follows && info.contains("status=ok")).then_some(())
         });
         watched
     }
@@ -87,8 +91,17 @@ impl Watched {
         });
     }
 
-    /// Waits until the replica is one no more.
-    pub fn replica_is_master(&self) {
+    /// Lets master and replica change places, and waits until they have.
+    ///
+    /// # Panics
+    /// If they do not.
+    pub fn fail_over(&self) {
+        until("the sentinel to agree", PATIENCE, || {
+            let said = self
+                .sentinel
+                .command(&format!("SENTINEL FAILOVER {SERVICE}"));
+            (said == "+OK").then_some(())
+        });
         until("the replica to be master", PATIENCE, || {
             let info = self.replica.text("INFO replication");
             info.contains("role:master").then_some(())
