@@ -10,6 +10,7 @@ mod clock;
 mod ended;
 mod examine;
 mod files;
+mod fold;
 mod gate;
 mod ledger;
 mod overdue;
@@ -33,6 +34,7 @@ use alive::Alive;
 use bell::Ringer;
 pub use clock::{Clock, SystemClock};
 use files::Files;
+use fold::{Folder, Pages};
 use gate::Gate;
 use ledger::Ledger;
 use read::Readers;
@@ -87,6 +89,7 @@ fn in_memory(options: &Options, clock: Arc<dyn Clock>) -> Result<Store, BrokerEr
         gate: None,
         ringer: Ringer::Memory(Arc::clone(&listeners)),
         opened: None,
+        folder: None,
         place: Arc::clone(&place),
     };
     assemble(desk, options, clock, Kind::Memory(listeners), place)
@@ -106,13 +109,16 @@ fn in_file(path: &str, options: &Options, clock: Arc<dyn Clock>) -> Result<Store
     if is_held {
         gate.leave();
     }
-    let conn = opened?;
+    let mut conn = opened?;
     files.still(before)?;
+    let pages = Pages::default();
+    pages.count(&mut conn).map_err(|e| translate(&e, &place))?;
     let desk = Desk {
         ledger: ledger(conn, options, &clock, Alive::new(Some(start))),
         gate: Some(gate),
         ringer: Ringer::File(Arc::new(bell)),
         opened: Some((files.clone(), before)),
+        folder: Some(Folder::new(files.clone(), before, pages)),
         place: Arc::clone(&place),
     };
     let kind = Kind::File {

@@ -12,6 +12,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, select, un
 
 use super::bell::Ringer;
 use super::files::{Files, Identity};
+use super::fold::{self, Folder};
 use super::gate::Gate;
 use super::ledger::Ledger;
 use super::trouble::translate;
@@ -103,6 +104,7 @@ pub(super) struct Desk {
     pub(super) ringer: Ringer,
     /// The files of the store and the one that was opened, unless it is in memory.
     pub(super) opened: Option<(Files, Identity)>,
+    pub(super) folder: Option<Folder>,
     pub(super) place: Arc<str>,
 }
 
@@ -311,6 +313,12 @@ impl Service {
 
     /// Folds a log that has grown long: a reader may have kept SQLite from doing it bit by bit.
     fn watch_log(&mut self) {
+        let next = self.desk.folder.as_mut().map(Folder::committed);
+        if next == Some(fold::Next::Fold)
+            && let Err(error) = fold::fold(&self.desk.ledger.conn)
+        {
+            tracing::debug!(%error, "the write-ahead log could not be folded in now");
+        }
         self.commits += 1;
         if self.commits < COMMITS_BETWEEN_LOOKS {
             return;

@@ -9,7 +9,7 @@ use super::event::Limits;
 
 /// Tickets that may wait per slot: what one slot can end in a window of tiny jobs, and few enough
 /// that a supervisor that dies holding them leaves little to rescue.
-const PREFETCH_PER_SLOT: usize = 32;
+const PREFETCH_PER_SLOT: usize = 64;
 
 /// The ends of recent short jobs.
 ///

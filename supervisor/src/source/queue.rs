@@ -34,7 +34,8 @@ const CLAIM: usize = 256;
 /// twenty jobs.
 const TURN_EVERY: Duration = Duration::from_millis(4);
 
-/// Load is when this many jobs are held, ...
+/// Load is when this many jobs are held that have not ended: with fewer, processes are soon without
+/// work, ...
 const LOAD: usize = 16;
 
 /// ... and when this many can be settled or claimed there is no point in waiting for more.
@@ -195,7 +196,7 @@ impl Thread {
         while now < due
             && !self.is_stopping
             && self.pending.len().max(room) < ENOUGH
-            && self.setting.held.len() >= LOAD
+            && self.setting.held.len() >= LOAD + self.pending.len()
         {
             // In short pieces: nobody wakes this thread while it is not waiting for a wake-up.
             std::thread::park_timeout((due - now).min(Duration::from_millis(1)));

@@ -176,7 +176,7 @@ fn what_is_claimed_ahead_has_a_bound() {
         let _ = desk.step(Input::Offered(vec![ticket(id)]));
         let _ = desk.link(FIRST, RETURNED);
     }
-    assert_eq!(desk.pool.room(desk.now), 1 + 32);
+    assert_eq!(desk.pool.room(desk.now), 1 + 64);
 }
 
 #[test]
