@@ -1,6 +1,6 @@
 //! Real Redis servers for tests: without a trace on disk unless told, gone with those who use them.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -178,20 +178,25 @@ impl RedisServer {
         said.is_ok_and(|text| text.contains(&own) && !text.contains("loading:1"))
     }
 
-    /// One that is paused or asleep has no ear for the goodbye that a long answer needs.
+    /// A long answer is all there once the next one is: a connection whose write side is shut is
+    /// closed in the middle of it. One that is paused or asleep has no next answer.
     fn ask(&self, line: &str, is_long: bool) -> std::io::Result<String> {
+        const NEXT: &str = "+PONG\r\n";
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         stream.set_read_timeout(Some(START_WITHIN))?;
         let password = self.password.as_ref();
         let hello = password.map_or_else(String::new, |word| format!("AUTH {word}\r\n"));
-        // It answers all of it before it closes; a write side that is shut it takes for the end.
-        let goodbye = if is_long { "QUIT\r\n" } else { "" };
-        write!(stream, "{hello}{line}\r\n{goodbye}")?;
-        if !is_long {
-            stream.shutdown(Shutdown::Write)?;
-        }
+        write!(stream, "{hello}{line}\r\n")?;
         let mut text = String::new();
-        stream.read_to_string(&mut text)?;
+        if is_long {
+            write!(stream, "PING\r\n")?;
+            let mut lines = BufReader::new(stream);
+            while !text.ends_with(NEXT) && lines.read_line(&mut text)? > 0 {}
+            text.truncate(text.trim_end_matches(NEXT).len());
+        } else {
+            stream.shutdown(Shutdown::Write)?;
+            stream.read_to_string(&mut text)?;
+        }
         match self.password {
             None => Ok(text),
             Some(_) => Ok(text.split_once("\r\n").unwrap_or_default().1.into()),
