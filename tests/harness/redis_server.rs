@@ -191,7 +191,15 @@ impl RedisServer {
         if is_long {
             write!(stream, "PING\r\n")?;
             let mut lines = BufReader::new(stream);
-            while !text.ends_with(NEXT) && lines.read_line(&mut text)? > 0 {}
+            loop {
+                let start = text.len();
+                let len = lines.read_line(&mut text)?;
+                let line = &text[start..];
+                // An error is the last of it, too: one that is loading what it had has no other.
+                if len == 0 || line == NEXT || line.starts_with('-') {
+                    break;
+                }
+            }
             text.truncate(text.trim_end_matches(NEXT).len());
         } else {
             stream.shutdown(Shutdown::Write)?;
