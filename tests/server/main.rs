@@ -4,4 +4,5 @@
 mod connections;
 mod demoted;
 mod growth;
+mod herd;
 mod refusals;
