@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use bulkhead_tests::network;
 use bulkhead_tests::supervise::PATIENCE;
 use bulkhead_tests::work::Kind;
 
 use crate::fleet::{Fleet, Ground};
-use crate::hosts;
 
 #[test]
 fn a_host_that_is_cut_off_ends_its_tasks_before_others_begin_them() {
-    if !hosts::can_be_made() {
+    if !network::can_be_made() {
         return;
     }
     let ground = Ground::new();
@@ -49,7 +49,7 @@ fn a_host_that_is_cut_off_ends_its_tasks_before_others_begin_them() {
 
 #[test]
 fn a_server_that_is_away_for_longer_than_a_lease_finds_nothing_running_under_it() {
-    if !hosts::can_be_made() {
+    if !network::can_be_made() {
         return;
     }
     let ground = Ground::new();
@@ -81,7 +81,7 @@ fn a_server_that_is_away_for_longer_than_a_lease_finds_nothing_running_under_it(
 
 #[test]
 fn what_a_supervisor_runs_that_stood_still_is_refused_by_its_fence_and_then_killed() {
-    if !hosts::can_be_made() {
+    if !network::can_be_made() {
         return;
     }
     let ground = Ground::new();

@@ -10,6 +10,7 @@ use bulkhead_shared::redis::evidence as kept;
 use bulkhead_shared::time::Now;
 use bulkhead_shared::{Message, Uuid};
 use bulkhead_tests::cli::Place;
+use bulkhead_tests::network::Network;
 use bulkhead_tests::supervise::{PATIENCE, Supervisor};
 use bulkhead_tests::work::{self, Job, Kind};
 use bulkhead_tests::{cgroup_of_run, until};
@@ -17,9 +18,8 @@ use redis::Connection;
 
 use crate::attempts::Attempts;
 use crate::evidence::Evidence;
-use crate::hosts::Network;
 use crate::laws;
-use crate::server::Server;
+use crate::server::{self, Server};
 
 /// Slots of each supervisor.
 pub(crate) const PROCESSES: &str = "4";
@@ -46,7 +46,7 @@ impl Ground {
         Self {
             network: Network::new(hosts),
             places: (0..hosts)
-                .map(|host| Place::with_store(&Network::url(host)))
+                .map(|host| Place::with_store(&server::url(host)))
                 .collect(),
             common,
         }

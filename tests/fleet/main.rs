@@ -13,7 +13,6 @@ mod attempts;
 mod cut;
 mod evidence;
 mod fleet;
-mod hosts;
 mod laws;
 mod overlap;
 mod server;

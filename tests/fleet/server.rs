@@ -5,15 +5,19 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use bulkhead_tests::namespace::spawn_bound;
+use bulkhead_tests::network::Net;
 use bulkhead_tests::redis_server::program;
 use bulkhead_tests::supervise::PATIENCE;
 use bulkhead_tests::until;
 use redis::Connection;
 
-use crate::hosts::Net;
-
 /// It has a network of its own, so the usual port is free.
 pub(crate) const PORT: u16 = 6379;
+
+/// Where it is, as a host sees it.
+pub(crate) fn url(host: usize) -> String {
+    format!("redis://10.0.{host}.1:{PORT}/0")
+}
 
 /// The server; killed when it is dropped, and when this process ends.
 #[derive(Debug)]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bulkhead_shared::Uuid;
 use bulkhead_shared::time::Now;
+use bulkhead_tests::network;
 use bulkhead_tests::work::Kind;
 
 use crate::fleet::{Fleet, Ground};
-use crate::hosts;
 
 /// Supervisors of the fleet.
 const SEATS: usize = 4;
@@ -176,7 +176,7 @@ impl Storm<'_> {
 
 #[test]
 fn every_job_ends_once_whatever_fails_in_a_fleet() {
-    if !hosts::can_be_made() {
+    if !network::can_be_made() {
         return;
     }
     let extent = Extent::read();

@@ -51,11 +51,28 @@ impl Net {
     /// If `act` does.
     pub fn within<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
         let enter = || {
-            setns(&self.0, CloneFlags::CLONE_NEWNET).expect("we are root");
+            self.enter();
             act()
         };
         let done = thread::scope(|scope| scope.spawn(enter).join());
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// Moves this thread there.
+    ///
+    /// # Panics
+    /// Without root's rights.
+    pub fn enter(&self) {
+        setns(&self.0, CloneFlags::CLONE_NEWNET).expect("we are root");
+    }
+
+    /// A second hold on it.
+    ///
+    /// # Panics
+    /// When this process is out of descriptors.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self(self.0.try_clone().expect("a descriptor can be had"))
     }
 
     fn ip(&self, words: &str) {
