@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::broker::{Broker, BrokerError};
 use crate::catalog::Catalog;
+use crate::control::Control;
 use crate::name::Namespace;
 use crate::transit::Transit;
 
@@ -17,6 +18,8 @@ pub struct Backend {
     pub broker: Arc<dyn Broker>,
     /// Reads jobs.
     pub catalog: Arc<dyn Catalog>,
+    /// Pauses queues, clears namespaces.
+    pub control: Arc<dyn Control>,
     /// Moves jobs to and from other stores.
     pub transit: Arc<dyn Transit>,
 }

@@ -72,6 +72,8 @@ pub enum Submitted {
     Created,
     /// The queue knows this uuid already; nothing was changed.
     Duplicate,
+    /// The queue is draining and takes nothing; nothing was stored.
+    Closed,
 }
 
 /// One start of a supervisor: unique, never reused.

@@ -5,6 +5,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use crate::broker::BrokerError;
+use crate::control::Gate;
 use crate::finding::{Depth, Finding};
 use crate::fleet::Member;
 use crate::name::{QueueName, TaskName};
@@ -100,6 +101,8 @@ pub struct QueueCounts {
     pub dead: u64,
     /// Since when the oldest ready job has been ready.
     pub oldest_ready: Option<Timestamp>,
+    /// What it lets through.
+    pub gate: Gate,
 }
 
 /// A result that is kept.
@@ -150,7 +153,7 @@ pub trait Catalog: Send + Sync + fmt::Debug {
     /// [`BrokerError`].
     fn queues(&self) -> Result<Vec<QueueCounts>, BrokerError>;
 
-    /// Ready, delayed and leased jobs in these queues, in all. Cheap: asked again and again, so a
+    /// Ready, delayed and leased jobs in these queues, in all; those of paused queues do not count. Cheap: asked again and again, so a
     /// store may stop counting at ten thousand per state and queue.
     ///
     /// # Errors

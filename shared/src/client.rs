@@ -16,7 +16,10 @@
 //! # }
 //! ```
 
+mod control;
 mod error;
+mod results;
+mod updates;
 mod wait;
 
 use std::collections::HashMap;
@@ -34,6 +37,8 @@ use crate::status::{JobStatus, Status};
 use crate::task::TaskSpec;
 
 pub use error::ClientError;
+pub use results::{JobResult, ResultPool};
+pub use updates::Updates;
 pub use wait::{Look, Wait};
 
 /// Messages in one transaction: enough to make its cost small, few enough not to keep the
@@ -52,6 +57,25 @@ pub struct Ticket {
     pub queue: QueueName,
     /// Whether it is new.
     pub submitted: Submitted,
+}
+
+impl Ticket {
+    /// The job's id, if it is new.
+    ///
+    /// # Errors
+    /// [`ClientError::Known`], [`ClientError::Draining`].
+    pub fn accepted(self) -> Result<Uuid, ClientError> {
+        let Self {
+            uuid,
+            queue,
+            submitted,
+        } = self;
+        match submitted {
+            Submitted::Created => Ok(uuid),
+            Submitted::Duplicate => Err(ClientError::Known { uuid, queue }),
+            Submitted::Closed => Err(ClientError::Draining { uuid, queue }),
+        }
+    }
 }
 
 /// A producer's access to one store.
@@ -106,7 +130,8 @@ impl Client {
     /// `default`. All other defaults are found when it runs.
     ///
     /// # Errors
-    /// [`ClientError::Message`], [`ClientError::Known`], [`ClientError::Store`].
+    /// [`ClientError::Message`], [`ClientError::Known`], [`ClientError::Draining`],
+    /// [`ClientError::Store`].
     pub fn submit<M>(&self, message: M) -> Result<Uuid, ClientError>
     where
         M: TryInto<Message>,
@@ -115,11 +140,8 @@ impl Client {
         let message = message.try_into()?;
         let tickets = self.submit_many(std::slice::from_ref(&message))?;
         match tickets.into_iter().next() {
-            Some(ticket) if ticket.submitted == Submitted::Duplicate => Err(ClientError::Known {
-                uuid: ticket.uuid,
-                queue: ticket.queue,
-            }),
-            _ => Ok(message.uuid),
+            Some(ticket) => ticket.accepted(),
+            None => Ok(message.uuid),
         }
     }
 
@@ -295,6 +317,52 @@ impl Client {
     /// [`ClientError::Store`].
     pub fn remove(&self, uuid: Uuid) -> Result<bool, ClientError> {
         Ok(self.backend.broker.remove(&[uuid])? > 0)
+    }
+
+    /// Whether the store knows a job: it waits, runs, or has ended and is not forgotten.
+    ///
+    /// # Errors
+    /// [`ClientError::Store`].
+    pub fn exists(&self, uuid: Uuid) -> Result<bool, ClientError> {
+        Ok(self.status(uuid)?.status != Status::Unknown)
+    }
+
+    /// Forgets a job that has ended, its result included.
+    ///
+    /// # Errors
+    /// [`ClientError::NotEnded`] while it waits or runs ([`Client::remove`] removes one that waits),
+    /// [`ClientError::NotFound`], [`ClientError::Store`].
+    pub fn forget(&self, uuid: Uuid) -> Result<(), ClientError> {
+        let job = self.status(uuid)?;
+        match job.status {
+            Status::Unknown => Err(ClientError::NotFound { uuid }),
+            status if status.has_ended() => self.remove(uuid).map(drop),
+            _ => Err(ClientError::NotEnded(job.into())),
+        }
+    }
+
+    /// The message of a job, as it was submitted.
+    ///
+    /// # Errors
+    /// [`ClientError::NotFound`], [`ClientError::Store`]; [`ClientError::Damaged`] if what the store
+    /// holds is no message.
+    pub fn message(&self, uuid: Uuid) -> Result<Message, ClientError> {
+        let rows = self.backend.catalog.jobs_by_id(&[uuid])?;
+        let payload = self.backend.catalog.payload(uuid)?;
+        let (Some(row), Some(payload)) = (rows.into_iter().flatten().next(), payload) else {
+            return Err(ClientError::NotFound { uuid });
+        };
+        let header = serde_json::from_slice(&row.header)
+            .map_err(|source| ClientError::Damaged { uuid, source })?;
+        Ok(Message {
+            uuid,
+            task: row.task,
+            queue: Some(row.queue),
+            priority: row.priority,
+            ready_at: (row.ready_at > row.submitted_at).then_some(row.ready_at),
+            header,
+            payload,
+        })
     }
 
     /// Whether a job is a dead letter.

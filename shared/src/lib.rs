@@ -30,6 +30,8 @@ pub mod catalog;
 #[cfg(feature = "store")]
 pub mod client;
 #[cfg(feature = "store")]
+pub mod control;
+#[cfg(feature = "store")]
 pub mod fault;
 #[cfg(feature = "store")]
 pub mod finding;

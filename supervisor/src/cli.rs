@@ -52,6 +52,10 @@ pub(crate) enum Command {
     #[command(after_help = crate::exit::HELP)]
     Jobs(commands::jobs::JobsArgs),
     #[command(after_help = crate::exit::HELP)]
+    Remove(commands::remove::RemoveArgs),
+    #[command(after_help = crate::exit::HELP)]
+    Clear(commands::clear::ClearArgs),
+    #[command(after_help = crate::exit::HELP, args_conflicts_with_subcommands = true)]
     Queues(commands::queues::QueuesArgs),
     #[command(after_help = crate::exit::HELP)]
     Tasks(commands::tasks::TasksArgs),

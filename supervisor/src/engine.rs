@@ -245,6 +245,7 @@ fn run_on(
     let upkeep = Upkeep {
         broker: Arc::clone(&backend.broker),
         catalog: Arc::clone(&backend.catalog),
+        control: Arc::clone(&backend.control),
         presence,
         rules,
         lease: config.lease,

@@ -4,11 +4,13 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use bulkhead_shared::QueueName;
 use bulkhead_shared::broker::{Broker, BrokerError, Claimed, Overdue, Presence, Selection};
 use bulkhead_shared::catalog::Catalog;
+use bulkhead_shared::control::Control;
 use bulkhead_shared::outcome::{Cause, ErrorDetails, Outcome};
 use bulkhead_shared::reconnect;
 use bulkhead_shared::time::Now;
@@ -38,6 +40,11 @@ const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
 const PRUNE: usize = 1000;
 
+/// Between looks for jobs whose records somebody else took a part of away, and how many are mended
+/// in one; spread, so that supervisors that started together do not all look at once.
+const MEND_EVERY: Duration = Duration::from_secs(3600);
+const MENDED: usize = 100_000;
+
 /// Between looks for what dead supervisors have left on this machine.
 const CLEAR_EVERY: Duration = Duration::from_secs(10);
 
@@ -56,6 +63,7 @@ pub(crate) enum Word {
 pub(crate) struct Upkeep {
     pub broker: Arc<dyn Broker>,
     pub catalog: Arc<dyn Catalog>,
+    pub control: Arc<dyn Control>,
     pub presence: Presence,
     pub rules: Rules,
     pub lease: Duration,
@@ -73,6 +81,7 @@ pub(crate) struct Upkeep {
 struct Due {
     announce: Instant,
     prune: Instant,
+    mend: Instant,
     clear: Instant,
     say: Instant,
 }
@@ -89,6 +98,7 @@ impl Upkeep {
         let mut due = Due {
             announce: now,
             prune: now + PRUNE_EVERY,
+            mend: now + reconnect::spread(MEND_EVERY),
             clear: now + LOOK_EVERY,
             say: now + SAY_EVERY,
         };
@@ -169,12 +179,33 @@ impl Upkeep {
                 Err(error) => warn!(%error, "what dead supervisors left was not cleared away"),
             }
         }
+        if now >= due.mend {
+            due.mend = now + MEND_EVERY;
+            self.mend();
+        }
         if now >= due.prune {
             due.prune = now + PRUNE_EVERY;
             match self.broker.prune(PRUNE) {
                 Ok(forgotten) => debug!(forgotten, "pruned"),
                 Err(error) => warn!(%error, "the store was not pruned"),
             }
+        }
+    }
+
+    /// On a thread of its own: it takes its time, and nothing waits for it.
+    fn mend(&self) {
+        let control = Arc::clone(&self.control);
+        let look = move || match control.mend(MENDED) {
+            Ok(0) => debug!("the store is whole"),
+            Ok(mended) => warn!(
+                mended,
+                "somebody else took parts of the store away (a policy that evicts? ask \
+                 `supervisor doctor`); a job without its message is unknown now"
+            ),
+            Err(error) => warn!(%error, "the store was not looked through"),
+        };
+        if let Err(error) = thread::Builder::new().name("mend".into()).spawn(look) {
+            warn!(%error, "the store was not looked through");
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod bell;
 mod catalog;
+mod control;
 mod dead;
 mod examine;
 mod fleet;

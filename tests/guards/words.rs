@@ -45,7 +45,7 @@ const BANNED: [&str; 12] = [
     "events", "cancel", "canceled",
 ];
 
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 22] = [
     &[],
     &["run"],
     &["submit"],
@@ -53,7 +53,12 @@ const COMMANDS: [&[&str]; 17] = [
     &["result"],
     &["revoke"],
     &["jobs"],
+    &["remove"],
+    &["clear"],
     &["queues"],
+    &["queues", "pause"],
+    &["queues", "drain"],
+    &["queues", "resume"],
     &["tasks"],
     &["dlq"],
     &["dlq", "ls"],

@@ -5,4 +5,5 @@ mod connections;
 mod demoted;
 mod growth;
 mod herd;
+mod mending;
 mod refusals;

@@ -24,6 +24,31 @@ pub enum ClientError {
         /// Its queue.
         queue: QueueName,
     },
+    /// The queue is draining: it takes nothing new until somebody opens it again.
+    #[error(
+        "queue `{queue}` is draining and takes no new job; {uuid} was not stored (`supervisor queues resume {queue}` opens it)"
+    )]
+    Draining {
+        /// The job.
+        uuid: Uuid,
+        /// The queue.
+        queue: QueueName,
+    },
+    /// The same job is named twice.
+    #[error("job {uuid} is named twice (name each job once)")]
+    Twice {
+        /// The job.
+        uuid: Uuid,
+    },
+    /// What the store holds of a job cannot be read.
+    #[error("the message of job {uuid} cannot be read (a later release may have written it)")]
+    Damaged {
+        /// The job.
+        uuid: Uuid,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
     /// Some messages are stored, the others are not.
     #[error("only the first {stored} messages are stored")]
     Partly {

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 use super::{Client, ClientError};
-use crate::broker::{Heed, Interrupt, Listen, Wake};
+use crate::broker::{Bell, Heed, Interrupt, Listen, Wake};
 use crate::status::{JobStatus, Status};
 use crate::time::Now;
 
@@ -95,57 +95,92 @@ impl Client {
         wait: Wait<'_>,
         mut look: impl FnMut(usize, &JobStatus) -> Result<Look, E>,
     ) -> Result<(), E> {
-        let until = wait.within.and_then(|within| now().checked_add(within));
-        // Before the first look, so that no commit after it goes unheard.
-        let bell = self.backend.broker.bell(Listen::Jobs(uuids));
-        let mut bell = bell.map_err(ClientError::from)?;
+        let mut watcher = Watcher::new(self, uuids, wait)?;
         let mut places: Vec<usize> = (0..uuids.len()).collect();
-        loop {
-            let before = now();
-            self.look_at(uuids, &mut places, &mut look)?;
-            let cost = now().saturating_duration_since(before).min(LONGEST_PAUSE);
-            if places.is_empty() {
-                return Ok(());
-            }
-            let left = until.map(|until| until.saturating_duration_since(now()));
-            let waiting = || places.iter().map(|&place| uuids[place]).collect();
-            if left.is_some_and(|left| left.is_zero()) {
-                return Err(E::from(ClientError::TimedOut {
-                    waiting: waiting(),
-                    within: wait.within.unwrap_or_default(),
-                }));
-            }
-            let at_most = left.unwrap_or(POLL).min(POLL);
-            let woken = bell
-                .wait(Heed::Everything, wait.interrupt, at_most)
-                .map_err(ClientError::from)?;
-            if woken == Wake::Interrupted {
-                return Err(E::from(ClientError::Interrupted { waiting: waiting() }));
-            }
-            // Half of the time at the most: a wait for thousands must not starve those who work.
-            if cost > FREE {
-                crossbeam::channel::after(cost).recv().ok();
-            }
-        }
-    }
-
-    /// One look at all `places` that are left.
-    fn look_at<E: From<ClientError>>(
-        &self,
-        uuids: &[Uuid],
-        places: &mut Vec<usize>,
-        look: &mut impl FnMut(usize, &JobStatus) -> Result<Look, E>,
-    ) -> Result<(), E> {
-        let mut left = Vec::with_capacity(places.len());
-        for some in places.chunks(ASKED_AT_ONCE) {
-            let asked: Vec<_> = some.iter().map(|&place| uuids[place]).collect();
-            for (&place, job) in some.iter().zip(self.statuses(&asked)?) {
+        while !places.is_empty() {
+            let mut left = Vec::with_capacity(places.len());
+            for (place, job) in watcher.look(&places)? {
                 if look(place, &job)? == Look::Again {
                     left.push(place);
                 }
             }
+            places = left;
         }
-        *places = left;
+        Ok(())
+    }
+}
+
+/// Looks at jobs again and again, each time after something may have changed them.
+#[derive(Debug)]
+pub(super) struct Watcher<'a> {
+    client: &'a Client,
+    uuids: &'a [Uuid],
+    wait: Wait<'a>,
+    until: Option<Instant>,
+    bell: Box<dyn Bell>,
+    /// What the last look took; none was made yet.
+    cost: Option<Duration>,
+}
+
+impl<'a> Watcher<'a> {
+    pub(super) fn new(
+        client: &'a Client,
+        uuids: &'a [Uuid],
+        wait: Wait<'a>,
+    ) -> Result<Self, ClientError> {
+        let until = wait.within.and_then(|within| now().checked_add(within));
+        // Before the first look, so that no commit after it goes unheard.
+        let bell = client.backend.broker.bell(Listen::Jobs(uuids))?;
+        Ok(Self {
+            client,
+            uuids,
+            wait,
+            until,
+            bell,
+            cost: None,
+        })
+    }
+
+    /// How the jobs at `places` stand: at once the first time, then when something has happened.
+    pub(super) fn look(
+        &mut self,
+        places: &[usize],
+    ) -> Result<Vec<(usize, JobStatus)>, ClientError> {
+        if let Some(cost) = self.cost {
+            self.pause(places, cost)?;
+        }
+        let before = now();
+        let mut seen = Vec::with_capacity(places.len());
+        for some in places.chunks(ASKED_AT_ONCE) {
+            let asked: Vec<_> = some.iter().map(|&place| self.uuids[place]).collect();
+            seen.extend(some.iter().copied().zip(self.client.statuses(&asked)?));
+        }
+        self.cost = Some(now().saturating_duration_since(before).min(LONGEST_PAUSE));
+        Ok(seen)
+    }
+
+    fn pause(&mut self, places: &[usize], cost: Duration) -> Result<(), ClientError> {
+        let waiting = || places.iter().map(|&place| self.uuids[place]).collect();
+        let left = self
+            .until
+            .map(|until| until.saturating_duration_since(now()));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Err(ClientError::TimedOut {
+                waiting: waiting(),
+                within: self.wait.within.unwrap_or_default(),
+            });
+        }
+        let at_most = left.unwrap_or(POLL).min(POLL);
+        let woken = self
+            .bell
+            .wait(Heed::Everything, self.wait.interrupt, at_most)?;
+        if woken == Wake::Interrupted {
+            return Err(ClientError::Interrupted { waiting: waiting() });
+        }
+        // Half of the time at the most: a wait for thousands must not starve those who work.
+        if cost > FREE {
+            crossbeam::channel::after(cost).recv().ok();
+        }
         Ok(())
     }
 }

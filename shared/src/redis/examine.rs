@@ -5,8 +5,9 @@ use std::time::Duration;
 use redis::Value;
 
 use super::address::Address;
-use super::answer::{Items, bytes, list};
+use super::answer::{Items, bytes};
 use super::call::Call;
+use super::control::scan;
 use super::facts::Facts;
 use super::foreign;
 use super::line::Line;
@@ -112,19 +113,7 @@ impl Store {
         let pattern = format!("{{{}|*", self.namespace);
         let mut cursor = b"0".to_vec();
         loop {
-            let scan: [&[u8]; 6] = [
-                b"SCAN",
-                &cursor,
-                b"MATCH",
-                pattern.as_bytes(),
-                b"COUNT",
-                b"1000",
-            ];
-            let answer = line.run(&[Call::plain(&scan)])?.swap_remove(0);
-            let mut items = Items::of(answer)?;
-            cursor = bytes(items.next()?)?;
-            let keys = list(items.next()?)?.into_iter().map(bytes);
-            let keys = keys.collect::<Result<Vec<_>, _>>()?;
+            let (next, keys) = scan(line, &cursor, &pattern)?;
             let calls: Vec<_> = keys
                 .iter()
                 .map(|key| Call::plain(&[b"TYPE", key]))
@@ -141,9 +130,10 @@ impl Store {
                     foreign.extend(strange.filter(|one| !foreign.contains(one)));
                 }
             }
-            if cursor == b"0" {
+            if next == b"0" {
                 return Ok(());
             }
+            cursor = next;
         }
     }
 }

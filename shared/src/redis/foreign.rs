@@ -6,9 +6,10 @@ use super::call::Call;
 use super::line::Line;
 
 /// Keys of a queue, or of the namespace, and the type that each has if it is ours.
-const TYPES: [(&str, &str); 21] = [
+const TYPES: [(&str, &str); 22] = [
     ("seq", "string"),
     ("w", "string"),
+    ("f", "string"),
     ("d", "zset"),
     ("x", "zset"),
     ("p", "zset"),

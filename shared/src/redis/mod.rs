@@ -22,6 +22,7 @@
 //! | `T g`, `T i` | jobs on their way to another store, and those that arrive from one |
 //! | `T h` | lines of jobs that are to go, for an hour |
 //! | `T c:process` | what its last claim gave it, for a while |
+//! | `T f` | what the queue lets through, unless all |
 //! | `T w` | somebody waits for jobs to change |
 //! | `N born` | a name that the store got when it was new |
 //! | `N queues`, `N tasks`, `N fleet`, `N s:owner` | of the namespace, `N` = `{namespace|}` |
@@ -31,6 +32,7 @@ mod answer;
 mod bell;
 mod broker;
 mod call;
+mod control;
 mod door;
 mod doubt;
 mod ear;
@@ -86,6 +88,7 @@ fn backend(url: &str, options: &Options, time: Option<Time>) -> Result<Backend, 
     Ok(Backend {
         broker: Arc::clone(&store) as _,
         catalog: Arc::clone(&store) as _,
+        control: Arc::clone(&store) as _,
         transit: store,
     })
 }

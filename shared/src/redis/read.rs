@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::answer::{Items, bytes, count, list, number};
 use super::call::Call;
+use super::control::gate;
 use super::presence::About;
 use super::record::{Record, line, name};
 use super::script::{COUNTS, LIST, READ, RESULT};
@@ -16,6 +17,7 @@ use super::store::Store;
 use super::trouble::Trouble;
 use crate::broker::BrokerError;
 use crate::catalog::{Catalog, Filter, JobRow, KeptResult, QueueCounts, State};
+use crate::control::Gate;
 use crate::finding::{Depth, Finding};
 use crate::fleet::Member;
 use crate::name::QueueName;
@@ -170,6 +172,7 @@ impl Store {
                 oldest_ready: u64::try_from(number(&items.next()?)?)
                     .ok()
                     .map(Timestamp::from_millis),
+                gate: gate(&items.next()?),
             })
         };
         let all = queues.iter().zip(answers).map(counts);
@@ -269,6 +272,7 @@ impl Catalog for Store {
         let counts = self.counts(queues, "0")?;
         let unfinished = counts
             .iter()
+            .filter(|one| one.gate != Gate::Paused)
             .map(|one| one.ready + one.delayed + one.leased);
         Ok(unfinished.sum())
     }

@@ -50,6 +50,10 @@ scripts! {
     REMOVE = "remove";
     REVIVE = "revive";
     PRUNE = "prune";
+    GATE = "gate";
+    CLEAR = "clear";
+    MEND = "mend";
+    ADRIFT = "adrift";
     READ = "read";
     RESULT = "result";
     COUNTS = "counts";

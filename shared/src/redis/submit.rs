@@ -68,8 +68,10 @@ impl Store {
         for ((_, places), answer) in queues.iter().zip(answers.into_iter().skip(told)) {
             let answer = list(answer).map_err(|trouble| self.say(&trouble))?;
             for (&place, one) in places.iter().zip(answer) {
-                if number(&one).map_err(|trouble| self.say(&trouble))? == 1 {
-                    became[place] = Submitted::Created;
+                match number(&one).map_err(|trouble| self.say(&trouble))? {
+                    1 => became[place] = Submitted::Created,
+                    2 => became[place] = Submitted::Closed,
+                    _ => {}
                 }
             }
         }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::clock::stored_length;
 use super::ledger::Ledger;
 use crate::broker::{Claim, Claimed, Receipt, Selection, SupervisorId, Turned};
+use crate::control::Gate;
 use crate::fault;
 
 /// Delayed jobs made ready by one claim: bounded, so that a hundred thousand that are due at
@@ -70,6 +71,9 @@ impl Ledger {
         let mut next_due = None;
         let mut more = false;
         for queue in &chosen.queues {
+            if self.gate(queue.line)? == Gate::Paused {
+                continue;
+            }
             let due = self.next_due(queue.line)?;
             more |= !self.find(queue, 1)?.is_empty();
             if due.is_some_and(|due| due <= self.now.wall) || (more && request.room > 0) {
@@ -89,9 +93,15 @@ impl Ledger {
     pub(super) fn claim(&mut self, request: &Request, turned: &mut Turned) -> rusqlite::Result<()> {
         let owner = self.owner(request.owner)?;
         let chosen = self.chosen(request)?;
-        let found = self.promote(&chosen)?;
-        let end = self.now.boot.saturating_add(request.lease);
+        let mut open = Vec::with_capacity(chosen.queues.len());
         for queue in &chosen.queues {
+            if self.gate(queue.line)? != Gate::Paused {
+                open.push(queue);
+            }
+        }
+        let found = self.promote(&open)?;
+        let end = self.now.boot.saturating_add(request.lease);
+        for queue in open {
             let room = request.room - turned.claimed.len();
             let ids = self.find(queue, room + 1)?;
             for id in ids.iter().take(room) {
@@ -157,12 +167,12 @@ impl Ledger {
     }
 
     /// Makes due jobs of the chosen queues ready.
-    fn promote(&self, chosen: &Chosen) -> rusqlite::Result<Found> {
+    fn promote(&self, queues: &[&ChosenQueue]) -> rusqlite::Result<Found> {
         let mut found = Found {
             next_due: None,
             left: PROMOTED,
         };
-        for queue in &chosen.queues {
+        for queue in queues {
             let mut due = self.next_due(queue.line)?;
             if found.left > 0 && due.is_some_and(|due| due <= self.now.wall) {
                 let sql = "UPDATE job SET state = 0 WHERE id IN (

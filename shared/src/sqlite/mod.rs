@@ -7,6 +7,7 @@ mod alive;
 mod bell;
 mod claim;
 mod clock;
+mod control;
 mod ended;
 mod examine;
 mod files;
@@ -73,6 +74,7 @@ pub fn open_with_clock(
     Ok(Backend {
         broker: Arc::clone(&store) as _,
         catalog: Arc::clone(&store) as _,
+        control: Arc::clone(&store) as _,
         transit: store,
     })
 }

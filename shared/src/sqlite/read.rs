@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::claim::uuid as uuid_of;
 use super::clock::shown;
+use super::control::gate;
 use super::ledger::name;
 use super::schema::configure;
 use super::transit::{ARRIVING, LEAVING};
@@ -189,7 +190,8 @@ pub(super) fn queues(
             (SELECT count(*) FROM job WHERE state >= 3 AND state = 3 AND job.line = line.id),
             (SELECT count(*) FROM job WHERE state >= 3 AND state = 4 AND job.line = line.id),
             (SELECT min(ready_at) FROM lane JOIN job ON job.lane = lane.id AND job.state = 0
-                WHERE lane.line = line.id)
+                WHERE lane.line = line.id),
+            gate
         FROM line WHERE namespace = ?1 ORDER BY queue";
     let mut statement = conn.prepare_cached(sql)?;
     let rows = statement.query_map([namespace.as_str()], |row| {
@@ -201,6 +203,7 @@ pub(super) fn queues(
             succeeded: unsigned(row, 4)?,
             dead: unsigned(row, 5)?,
             oldest_ready: row.get::<_, Option<i64>>(6)?.map(shown),
+            gate: gate(row.get(7)?),
         })
     })?;
     rows.collect()
@@ -211,7 +214,7 @@ pub(super) fn unfinished(
     namespace: &Namespace,
     queues: &[QueueName],
 ) -> rusqlite::Result<u64> {
-    let line = "(SELECT id FROM line WHERE namespace = ?1 AND queue = ?2)";
+    let line = "(SELECT id FROM line WHERE namespace = ?1 AND queue = ?2 AND gate != 1)";
     let sql = format!(
         "SELECT (SELECT count(*) FROM (SELECT 1 FROM job WHERE state = 0
                 AND lane IN (SELECT id FROM lane WHERE line = {line}) LIMIT ?3))

@@ -11,7 +11,7 @@ use crate::broker::BrokerError;
 const APPLICATION_ID: i64 = 0x424C_4B48;
 
 /// One step per version: `STEPS[n]` brings version n to n + 1.
-const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
+const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 /// One row per job holds all there is about it, so that settling touches one page.
 ///
@@ -89,6 +89,11 @@ const VERSION_2: &str = "
 ALTER TABLE supervisor ADD COLUMN version TEXT;
 ALTER TABLE supervisor ADD COLUMN slots INTEGER;
 ALTER TABLE supervisor ADD COLUMN since INTEGER;
+";
+
+/// What queues let through: 0 all, 1 nothing is started, 2 nothing comes in.
+const VERSION_3: &str = "
+ALTER TABLE line ADD COLUMN gate INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// What a file says about itself.

@@ -3,6 +3,7 @@
 use super::clock::{stored, stored_length};
 use super::ledger::{Ledger, state};
 use crate::broker::{Submission, Submitted};
+use crate::control::Gate;
 use crate::fault;
 use crate::name::{QueueName, TaskName};
 use crate::time::Timestamp;
@@ -61,6 +62,9 @@ impl Ledger {
 
     fn submit_one(&mut self, entry: &Entry) -> rusqlite::Result<Submitted> {
         let (line, lane) = self.lane(&entry.queue, &entry.task)?;
+        if self.gate(line)? == Gate::Draining {
+            return self.refuse(entry, line);
+        }
         if self.insert(entry, line, lane)? {
             return Ok(Submitted::Created);
         }
@@ -70,6 +74,13 @@ impl Ledger {
         }
         self.insert(entry, line, lane)?;
         Ok(Submitted::Created)
+    }
+
+    /// A resend of what came in before is known, as ever.
+    fn refuse(&self, entry: &Entry, line: i64) -> rusqlite::Result<Submitted> {
+        let sql = "SELECT 1 FROM job WHERE uuid = ?1 AND line = ?2";
+        let known = self.row(sql, (entry.uuid.as_bytes(), line), |_| Ok(()))?;
+        Ok(known.map_or(Submitted::Closed, |()| Submitted::Duplicate))
     }
 
     /// Forgets an ended job whose time has come; whether there was one.

@@ -1,11 +1,13 @@
 //! One file per command. A command reads, decides nothing, and says what it found.
 
+pub(crate) mod clear;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod fleet;
 pub(crate) mod jobs;
 pub(crate) mod migrate;
 pub(crate) mod queues;
+pub(crate) mod remove;
 pub(crate) mod result;
 pub(crate) mod revoke;
 pub(crate) mod status;
@@ -60,6 +62,8 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandEr
         Command::Result(args) => result::run(&args, &client),
         Command::Revoke(args) => revoke::run(&args, &client),
         Command::Jobs(args) => jobs::run(&args, &client),
+        Command::Remove(args) => remove::run(&args, &client),
+        Command::Clear(args) => clear::run(&args, &client),
         Command::Queues(args) => queues::run(&args, &client),
         Command::Tasks(args) => tasks::run(&args, &client),
         Command::Dlq(args) => dlq::run(&args, &client),

@@ -1,31 +1,78 @@
-//! `supervisor queues`: how much waits where.
+//! `supervisor queues`: how much waits where, and what comes in and goes out.
 
-use bulkhead_shared::Timestamp;
 use bulkhead_shared::catalog::QueueCounts;
 use bulkhead_shared::client::Client;
-use clap::Args;
+use bulkhead_shared::control::Gate;
+use bulkhead_shared::{QueueName, Timestamp};
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{CommandError, output, show};
 use crate::exit::Exit;
 
-/// List all queues that were ever used, and how many jobs they hold.
+/// List all queues that were ever used, and how many jobs they hold; pause, drain or resume one.
 #[derive(Debug, Args)]
 pub(crate) struct QueuesArgs {
-    /// Print a JSON array of objects: `queue ready delayed leased succeeded dead oldest_ready`.
+    #[command(subcommand)]
+    command: Option<QueuesCommand>,
+    /// Print a JSON array of objects: `queue gate ready delayed leased succeeded dead oldest_ready`.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum QueuesCommand {
+    /// Start no job of a queue until it is resumed.
+    ///
+    /// What runs goes on, and new jobs are taken. `supervisor --burst` does not wait for it.
+    Pause(QueueArgs),
+    /// Refuse new jobs of a queue until it is resumed; what is there runs to its end.
+    Drain(QueueArgs),
+    /// Open a queue that was paused or draining.
+    Resume(QueueArgs),
+}
+
+#[derive(Debug, Args)]
+struct QueueArgs {
+    /// The queue; it need not have been used before.
+    queue: QueueName,
+    /// Print one JSON object: `queue gate before`.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(args: &QueuesArgs, client: &Client) -> Result<Exit, CommandError> {
-    let queues = client.backend().catalog.queues()?;
+    match &args.command {
+        None => list(args.json, client),
+        Some(QueuesCommand::Pause(args)) => set(args, Gate::Paused, client),
+        Some(QueuesCommand::Drain(args)) => set(args, Gate::Draining, client),
+        Some(QueuesCommand::Resume(args)) => set(args, Gate::Open, client),
+    }
+}
+
+fn set(args: &QueueArgs, gate: Gate, client: &Client) -> Result<Exit, CommandError> {
+    let queue = &args.queue;
+    let before = client.backend().control.set_gate(queue, gate)?;
     if args.json {
+        output::json(&json!({"queue": queue, "gate": gate, "before": before}))?;
+    } else if before == gate {
+        output::line(&format!("queue {queue} was {gate} already"))?;
+    } else {
+        output::line(&format!("queue {queue} is {gate}, it was {before}"))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn list(json: bool, client: &Client) -> Result<Exit, CommandError> {
+    let queues = client.backend().catalog.queues()?;
+    if json {
         output::json(&queues.iter().map(object).collect::<Vec<_>>())?;
     } else {
         let now = Timestamp::now();
         let rows: Vec<_> = queues.iter().map(|queue| row(queue, now)).collect();
         let head = [
             "QUEUE",
+            "GATE",
             "READY",
             "DELAYED",
             "LEASED",
@@ -41,6 +88,7 @@ pub(super) fn run(args: &QueuesArgs, client: &Client) -> Result<Exit, CommandErr
 fn object(counts: &QueueCounts) -> Value {
     json!({
         "queue": counts.queue,
+        "gate": counts.gate,
         "ready": counts.ready,
         "delayed": counts.delayed,
         "leased": counts.leased,
@@ -50,9 +98,10 @@ fn object(counts: &QueueCounts) -> Value {
     })
 }
 
-fn row(counts: &QueueCounts, now: Timestamp) -> [String; 7] {
+fn row(counts: &QueueCounts, now: Timestamp) -> [String; 8] {
     [
         counts.queue.to_string(),
+        counts.gate.to_string(),
         counts.ready.to_string(),
         counts.delayed.to_string(),
         counts.leased.to_string(),

@@ -192,6 +192,7 @@ fn upkeep(
     let upkeep = Upkeep {
         broker: Arc::clone(flaky) as _,
         catalog: Arc::clone(&store.catalog),
+        control: Arc::clone(&store.control),
         presence: Presence {
             id,
             host: "here".into(),

@@ -39,6 +39,11 @@ if room > 0 or again then
   if number <= barrier then return {given, 0, 1, {}} end
 end
 
+-- A paused queue gives nothing.
+if call('GET', T .. 'f') == '1' then
+  return {given, -1, 0, call('SMEMBERS', T .. 'v:' .. owner)}
+end
+
 -- At most this many delayed jobs become ready in one call, so that none of them is long.
 local head = call('ZRANGE', T .. 'd', 0, 0, 'WITHSCORES')
 if head[1] and tonumber(head[2]) <= now then

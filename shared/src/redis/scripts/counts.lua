@@ -2,7 +2,7 @@
 -- KEYS  1 routing
 -- ARGV  3 1 to look for the oldest ready job too
 -- RETURNS  ready, delayed, leased, succeeded, dead, when the oldest ready job became ready (-1:
---          unknown)
+--          unknown), what it lets through (0 all, 1 nothing is started, 2 nothing comes in)
 local ready, oldest = call('ZCARD', T .. 'p'), -1
 for _, task in ipairs(call('SMEMBERS', T .. 't')) do
   local key = T .. 'r:' .. task
@@ -24,5 +24,5 @@ for _, task in ipairs(call('SMEMBERS', T .. 't')) do
 end
 return {
   ready, call('ZCARD', T .. 'd'), call('ZCARD', T .. 'l'), call('ZCARD', T .. 'e:S'),
-  call('ZCARD', T .. 'e:D'), oldest,
+  call('ZCARD', T .. 'e:D'), oldest, tonumber(call('GET', T .. 'f') or '0'),
 }

@@ -2,8 +2,9 @@
 -- KEYS  1 routing
 -- ARGV  3.. per job: uuid, priority, task, ready at (ms; empty: now), ttl (ms; empty: none),
 --       expires at (ms; empty: none), rest of the record from byte 55, token and message
--- RETURNS  per job 1 created, 0 known. A job that was created with the same token is created.
+-- RETURNS  per job 1 created, 0 known, 2 refused: the queue is draining. A job that was created with the same token is created.
 local n = (#ARGV - 2) / 7
+local is_closed = call('GET', T .. 'f') == '2'
 local last = call('INCRBY', T .. 'seq', n)
 if last == n then
   -- From the clock: a number that was given out is not given out again, whatever was lost.
@@ -21,8 +22,11 @@ for i = 1, n do
   local key = T .. 'm:' .. uuid
   local message = 'R000000000000000' .. seq .. at .. (ready == now and at or hex(ready))
     .. ARGV[b + 7]
-  local created = call('SET', key, message, 'NX')
-  if not created then
+  local is_refused = is_closed and call('EXISTS', key) == 0
+  local created = not is_refused and call('SET', key, message, 'NX')
+  if is_refused then
+    out[i] = 2
+  elseif not created then
     local known = call('GET', T .. 's:' .. uuid)
     if known and is_past(known) then
       forget(sub(known, 17, 30) .. uuid)

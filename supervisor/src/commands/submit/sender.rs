@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use bulkhead_shared::Uuid;
-use bulkhead_shared::broker::Submitted;
-use bulkhead_shared::client::{Client, ClientError};
+use bulkhead_shared::client::Client;
 use bulkhead_shared::message::Message;
 use bulkhead_shared::name::TaskName;
 
@@ -87,13 +86,14 @@ impl Sender {
         self.find_queues(messages)?;
         let mut printed = String::new();
         for ticket in self.client.submit_many(messages)? {
-            let (uuid, queue) = (ticket.uuid, ticket.queue);
-            if ticket.submitted == Submitted::Duplicate {
-                self.refused += 1;
-                let known = ClientError::Known { uuid, queue };
-                output::say(&format!("error: {known}"));
-                continue;
-            }
+            let uuid = match ticket.accepted() {
+                Ok(uuid) => uuid,
+                Err(error) => {
+                    self.refused += 1;
+                    output::say(&format!("error: {error}"));
+                    continue;
+                }
+            };
             self.count += 1;
             printed.push_str(&format!("{uuid}\n"));
             if self.waits {

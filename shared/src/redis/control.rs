@@ -1,0 +1,188 @@
+//! Gates of queues, the end of a namespace, and what others took away.
+
+use redis::Value;
+
+use super::address::Address;
+use super::answer::{Items, bytes, count, list, number};
+use super::call::Call;
+use super::line::Line;
+use super::script::{ADRIFT, CLEAR, GATE, MEND};
+use super::store::Store;
+use super::trouble::Trouble;
+use crate::broker::BrokerError;
+use crate::control::{Control, Gate};
+use crate::name::QueueName;
+
+/// Entries looked at in one call.
+const A_LOOK: u64 = 500;
+
+/// Indexes whose entries must each have a message; those of ready jobs come on top.
+const INDEXES: [&str; 9] = ["d", "p", "x", "l", "g", "i", "e:S", "e:D", "e:O"];
+
+/// As the server holds it.
+const fn letter(gate: Gate) -> &'static str {
+    match gate {
+        Gate::Open => "0",
+        Gate::Paused => "1",
+        Gate::Draining => "2",
+    }
+}
+
+/// A gate as a script tells it; one that a later version may know is as good as open.
+pub(super) fn gate(told: &Value) -> Gate {
+    match number(told) {
+        Ok(1) => Gate::Paused,
+        Ok(2) => Gate::Draining,
+        _ => Gate::Open,
+    }
+}
+
+impl Control for Store {
+    fn set_gate(&self, queue: &QueueName, wanted: Gate) -> Result<Gate, BrokerError> {
+        let mut call = self.script(&GATE, queue);
+        call.arg(letter(wanted));
+        let mut calls: Vec<Call> = self.tell_of(&[queue]).into_iter().collect();
+        calls.push(call);
+        let mut answers = self.lines.run(&calls)?;
+        Ok(gate(&answers.pop().unwrap_or_default()))
+    }
+
+    fn clear(&self, limit: usize) -> Result<usize, BrokerError> {
+        let queues = self.all_queues()?;
+        let mut cleared = 0;
+        for queue in &queues {
+            let left = limit.saturating_sub(cleared);
+            if left == 0 {
+                return Ok(cleared);
+            }
+            let mut call = self.script(&CLEAR, queue);
+            call.number(u64::try_from(left).unwrap_or(u64::MAX));
+            cleared += self.counted(&self.on_one(call)?)?;
+        }
+        if cleared == 0 {
+            let tasks = format!("{}tasks", self.common_tag());
+            self.on_one(Call::plain(&[b"DEL", tasks.as_bytes()]))?;
+            *self.specs() = None;
+        }
+        Ok(cleared)
+    }
+
+    fn mend(&self, limit: usize) -> Result<usize, BrokerError> {
+        let mut mended = 0;
+        for queue in self.all_queues()? {
+            for index in self.indexes(&queue)? {
+                mended += self.mend_index(&queue, &index, limit.saturating_sub(mended))?;
+            }
+            let left = limit.saturating_sub(mended);
+            let adrift = self.put_back(&queue, left);
+            mended += adrift.map_err(|trouble| self.say(&trouble))?;
+        }
+        Ok(mended)
+    }
+}
+
+impl Store {
+    fn counted(&self, answer: &Value) -> Result<usize, BrokerError> {
+        let counted = count(answer).map_err(|trouble| self.say(&trouble))?;
+        Ok(usize::try_from(counted).unwrap_or(usize::MAX))
+    }
+
+    /// The indexes of a queue, those of its ready jobs included.
+    fn indexes(&self, queue: &QueueName) -> Result<Vec<String>, BrokerError> {
+        let key = format!("{}t", self.tag(queue));
+        let answer = self.on_one(Call::plain(&[b"SMEMBERS", key.as_bytes()]))?;
+        let tasks = list(answer).map_err(|trouble| self.say(&trouble))?;
+        let mut indexes: Vec<String> = INDEXES.iter().map(|&index| index.into()).collect();
+        for task in tasks {
+            let task = bytes(task).map_err(|trouble| self.say(&trouble))?;
+            indexes.push(format!("r:{}", String::from_utf8_lossy(&task)));
+        }
+        Ok(indexes)
+    }
+
+    fn mend_index(
+        &self,
+        queue: &QueueName,
+        index: &str,
+        limit: usize,
+    ) -> Result<usize, BrokerError> {
+        let (mut cursor, mut mended) = (b"0".to_vec(), 0);
+        while mended < limit {
+            let mut call = self.script(&MEND, queue);
+            call.arg(index).arg(&cursor).number(A_LOOK);
+            let look = |answer| -> Result<(Vec<u8>, Value), Trouble> {
+                let mut items = Items::of(answer)?;
+                Ok((bytes(items.next()?)?, items.next()?))
+            };
+            let (next, found) = look(self.on_one(call)?).map_err(|trouble| self.say(&trouble))?;
+            mended += self.counted(&found)?;
+            if next == b"0" {
+                break;
+            }
+            cursor = next;
+        }
+        Ok(mended)
+    }
+
+    /// Looks at all messages of a queue on the servers that the URL names.
+    fn put_back(&self, queue: &QueueName, limit: usize) -> Result<usize, Trouble> {
+        let nodes: Vec<Address> = match &self.lines.address {
+            Address::Cluster(nodes) => nodes.iter().cloned().map(Address::Server).collect(),
+            one => vec![one.clone()],
+        };
+        let pattern = format!("{}m:*", self.tag(queue));
+        let mut mended = 0;
+        for node in nodes {
+            let mut line = Line::open(&node)?;
+            let mut cursor = b"0".to_vec();
+            while mended < limit {
+                let (next, keys) = scan(&mut line, &cursor, &pattern)?;
+                mended += self.put_back_some(queue, &keys, pattern.len() - 1)?;
+                if next == b"0" {
+                    break;
+                }
+                cursor = next;
+            }
+        }
+        Ok(mended)
+    }
+
+    fn put_back_some(
+        &self,
+        queue: &QueueName,
+        keys: &[Vec<u8>],
+        prefix: usize,
+    ) -> Result<usize, Trouble> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        let mut call = self.script(&ADRIFT, queue);
+        for key in keys {
+            call.arg(key.get(prefix..).unwrap_or_default());
+        }
+        let mut answers = self.lines.attempt(&[call])?;
+        let found = count(&answers.swap_remove(0))?;
+        Ok(usize::try_from(found).unwrap_or(usize::MAX))
+    }
+}
+
+/// Some keys of one server that match, and where to go on; at `0` all have been seen.
+pub(super) fn scan(
+    line: &mut Line,
+    cursor: &[u8],
+    pattern: &str,
+) -> Result<(Vec<u8>, Vec<Vec<u8>>), Trouble> {
+    let words: [&[u8]; 6] = [
+        b"SCAN",
+        cursor,
+        b"MATCH",
+        pattern.as_bytes(),
+        b"COUNT",
+        b"1000",
+    ];
+    let answer = line.run(&[Call::plain(&words)])?.swap_remove(0);
+    let mut items = Items::of(answer)?;
+    let next = bytes(items.next()?)?;
+    let keys = list(items.next()?)?.into_iter().map(bytes);
+    Ok((next, keys.collect::<Result<_, _>>()?))
+}

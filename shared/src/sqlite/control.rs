@@ -1,0 +1,86 @@
+//! Gates of queues, and the end of a namespace.
+
+use super::claim::bound;
+use super::ledger::Ledger;
+use super::store::Store;
+use super::writer::Urgency;
+use crate::broker::BrokerError;
+use crate::control::{Control, Gate};
+use crate::name::QueueName;
+
+/// As the tables hold it.
+const fn number(gate: Gate) -> i64 {
+    match gate {
+        Gate::Open => 0,
+        Gate::Paused => 1,
+        Gate::Draining => 2,
+    }
+}
+
+/// A gate from the tables; one that a later version may know is as good as open.
+pub(super) const fn gate(number: i64) -> Gate {
+    match number {
+        1 => Gate::Paused,
+        2 => Gate::Draining,
+        _ => Gate::Open,
+    }
+}
+
+impl Ledger {
+    /// What a queue lets through.
+    pub(super) fn gate(&self, line: i64) -> rusqlite::Result<Gate> {
+        let sql = "SELECT gate FROM line WHERE id = ?1";
+        let found = self.row(sql, [line], |row| row.get(0))?;
+        Ok(gate(found.unwrap_or_default()))
+    }
+
+    fn set_gate(&mut self, queue: &QueueName, gate: Gate) -> rusqlite::Result<Gate> {
+        let line = self.line(queue)?;
+        let before = self.gate(line)?;
+        if before != gate {
+            self.execute(
+                "UPDATE line SET gate = ?2 WHERE id = ?1",
+                (line, number(gate)),
+            )?;
+            self.marks.rings = true;
+        }
+        Ok(before)
+    }
+
+    fn clear(&mut self, limit: usize) -> rusqlite::Result<usize> {
+        let mut ids = Vec::new();
+        for line in self.all_lines()? {
+            let left = bound(limit - ids.len());
+            let sql = "SELECT id FROM job WHERE line = ?1 LIMIT ?2";
+            ids.extend(self.rows(sql, (line, left), |row| row.get::<_, i64>(0))?);
+        }
+        for id in &ids {
+            self.forget(*id)?;
+        }
+        if ids.is_empty() {
+            let namespace = self.namespace.as_str();
+            self.execute("DELETE FROM task WHERE namespace = ?1", [namespace])?;
+            self.execute("UPDATE line SET gate = 0 WHERE namespace = ?1", [namespace])?;
+        }
+        self.marks.rings = true;
+        Ok(ids.len())
+    }
+}
+
+impl Control for Store {
+    fn set_gate(&self, queue: &QueueName, gate: Gate) -> Result<Gate, BrokerError> {
+        let queue = queue.clone();
+        self.writer
+            .write(Urgency::Usual, move |ledger| ledger.set_gate(&queue, gate))
+    }
+
+    fn clear(&self, limit: usize) -> Result<usize, BrokerError> {
+        self.writer
+            .write(Urgency::Usual, move |ledger| ledger.clear(limit))
+    }
+
+    /// Nothing: one row holds the job, its status and its place, and goes as a whole.
+    fn mend(&self, _: usize) -> Result<usize, BrokerError> {
+        Ok(0)
+    }
+}
