@@ -11,6 +11,7 @@ mod keeping;
 mod order;
 mod overdue;
 mod processes;
+mod results;
 mod revoke;
 mod settle;
 mod submit;
