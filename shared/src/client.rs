@@ -16,6 +16,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod control;
 mod error;
 mod results;
@@ -36,6 +38,8 @@ use crate::name::{QueueName, TaskName};
 use crate::status::{JobStatus, Status};
 use crate::task::TaskSpec;
 
+#[cfg(feature = "async")]
+pub use asynchronous::AsyncClient;
 pub use error::ClientError;
 pub use results::{JobResult, ResultPool};
 pub use updates::Updates;
