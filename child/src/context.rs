@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use bulkhead_shared::frame::Run;
+use bulkhead_shared::hook::HookKind;
 use bulkhead_shared::message::Header;
 use bulkhead_shared::units::LONGEST;
 use bulkhead_shared::{Timestamp, Uuid};
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::outbox::Outbox;
 use crate::process;
+use crate::state::State;
 
 /// Largest progress details, in bytes of JSON: they are stored with the job's status.
 pub(crate) const PROGRESS_LIMIT: usize = 64 << 10;
@@ -66,6 +68,7 @@ pub struct Context {
     deadline: Instant,
     header: Header,
     outbox: Outbox,
+    state: State,
 }
 
 impl Context {
@@ -82,6 +85,7 @@ impl Context {
             deadline: now + timeout,
             header,
             outbox,
+            state: State::new(),
         }
     }
 
@@ -102,6 +106,14 @@ impl Context {
             payload: serde_bytes::ByteBuf::new(),
         };
         Self::new(&run, empty_header(), now(), Outbox::nowhere())
+    }
+
+    /// [`Context::detached`] of a job that is a hook.
+    #[cfg(test)]
+    pub(crate) fn detached_hook(task: &str, hook: HookKind) -> Self {
+        let mut context = Self::detached(task);
+        context.header.hook = Some(hook);
+        context
     }
 
     /// The job's id.
@@ -169,6 +181,17 @@ impl Context {
     #[must_use]
     pub const fn progenitor_uuid(&self) -> Option<Uuid> {
         self.header.progenitor_uuid
+    }
+
+    /// The hook that this job runs instead of its task, if it does.
+    pub(crate) const fn hook(&self) -> Option<HookKind> {
+        self.header.hook
+    }
+
+    /// What this attempt's hooks and function keep for each other.
+    #[must_use]
+    pub const fn state(&self) -> &State {
+        &self.state
     }
 
     /// When SIGTERM comes; SIGKILL follows after the patience.

@@ -69,11 +69,13 @@ mod answer;
 mod arguments;
 mod command;
 mod context;
+mod hooks;
 mod outbox;
 mod panics;
 mod process;
 mod registry;
 mod runtime;
+mod state;
 mod sys;
 mod usage;
 mod zygote;
@@ -81,10 +83,13 @@ mod zygote;
 pub use allocation::Recording;
 pub use anyhow;
 pub use bulkhead_child_macros::task;
+pub use bulkhead_shared::hook::Occasion;
 pub use bulkhead_shared::{Message, MessageBuilder, Uuid};
 pub use command::run;
 pub use context::{Context, ProgressError, Stopped};
+pub use hooks::TaskError;
 pub use registry::Task;
+pub use state::State;
 
 /// The list of tasks for [`run`]: paths of functions that carry `#[task]`, as a `Vec<Task>`.
 ///
@@ -112,7 +117,9 @@ macro_rules! tasks {
 pub mod __private {
     pub use crate::answer::{Probe, Reply, ViaDisplay, ViaError, ViaSerialize};
     pub use crate::arguments::Given;
+    pub use crate::hooks::{Done, Hooks};
     pub use crate::registry::Definition;
     pub use bulkhead_shared::backoff::{Algorithm, Backoff};
     pub use bulkhead_shared::policy::{Keep, Retries};
+    pub use serde_json::Value;
 }

@@ -65,6 +65,11 @@ impl Outbox {
         })
     }
 
+    /// Writes a frame.
+    pub(crate) fn send(&self, message: &FromTask) -> io::Result<()> {
+        self.with(|state| state.send(message))
+    }
+
     /// Ends a call: writes the progress that waits, then `done`.
     pub(crate) fn finish(&self, done: &FromTask) -> io::Result<()> {
         self.with(|state| {

@@ -11,6 +11,7 @@ use bulkhead_shared::task::TaskSpec;
 use crate::answer::Reply;
 use crate::arguments::Given;
 use crate::context::Context;
+use crate::hooks::Hooks;
 
 /// What `#[task]` writes down about a function. `None` is the supervisor's default.
 #[doc(hidden)]
@@ -27,6 +28,7 @@ pub struct Definition {
     pub profile: Option<&'static str>,
     pub params: &'static [&'static str],
     pub positional: bool,
+    pub hooks: Hooks,
     pub call: fn(&Context, Given<'_>) -> Reply,
 }
 
@@ -131,6 +133,7 @@ fn spec(definition: &Definition) -> Result<TaskSpec, NameError> {
         profile: definition.profile.map(Into::into),
         params: definition.params.iter().map(|&name| name.into()).collect(),
         positional: definition.positional,
+        hooks: definition.hooks.kinds(),
     })
 }
 

@@ -9,18 +9,17 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
 use bulkhead_shared::codec::{self, Assembler, FrameError};
-use bulkhead_shared::frame::{Answer, Failure, FromTask, Run, ToTask, hello};
+use bulkhead_shared::frame::{Answer, Declined, Failure, FromTask, Run, ToTask, hello};
 use bulkhead_shared::message::Header;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_bytes::ByteBuf;
 
 use crate::answer::Reply;
-use crate::arguments::Given;
 use crate::context::{Context, now};
 use crate::outbox::Outbox;
-use crate::registry::Registry;
+use crate::registry::{Definition, Registry};
 use crate::usage::Meter;
-use crate::{panics, process};
+use crate::{hooks, panics, process};
 
 /// What is read at once: most frames. Each page more is a page fault in a fresh process.
 const READ_SIZE: usize = 2 << 10;
@@ -154,8 +153,12 @@ impl<'a> Server<'a> {
     fn answer(&mut self, run: &Run) -> Result<(), ServeError> {
         let start = self.meter.start();
         process::set_call(Some(run.nonce));
-        let reply = self.call(run);
+        let (reply, declined) = self.call(run);
         process::flush_output();
+        if let Some(what) = declined {
+            let nonce = run.nonce;
+            self.outbox.send(&FromTask::Declined { nonce, what })?;
+        }
         let done = FromTask::Done {
             nonce: run.nonce,
             answer: match reply {
@@ -170,7 +173,18 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
-    fn call(&self, run: &Run) -> Reply {
+    /// Runs a job, and asks its task what shall not follow.
+    fn call(&self, run: &Run) -> (Reply, Option<Declined>) {
+        let (definition, context) = match self.prepare(run) {
+            Ok(prepared) => prepared,
+            Err(failure) => return (Err(failure), None),
+        };
+        let reply = hooks::call(definition, &context, &run.payload);
+        let declined = hooks::declined(&definition.hooks, &context, &reply);
+        (reply, declined)
+    }
+
+    fn prepare(&self, run: &Run) -> Result<(&'static Definition, Context), Failure> {
         if let Some(bytes) = run.memory {
             process::limit_memory(bytes)
                 .map_err(|error| failure("sandbox", format!("memory limit: {error}"), false))?;
@@ -182,11 +196,7 @@ impl<'a> Server<'a> {
         let header: Header = serde_json::from_slice(&run.header)
             .map_err(|error| failure("header", format!("message header: {error}"), true))?;
         let context = Context::new(run, header, now(), self.outbox.clone());
-        let definition = task.definition();
-        panics::catch(|| {
-            let given = Given::bind(definition, &run.payload)?;
-            (definition.call)(&context, given)
-        })
+        Ok((task.definition(), context))
     }
 }
 

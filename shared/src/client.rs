@@ -25,6 +25,7 @@ mod updates;
 mod wait;
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -175,11 +176,16 @@ impl Client {
                     });
                 }
             };
-            tickets.extend(batch.iter().zip(became).map(|(one, submitted)| Ticket {
-                uuid: one.message.uuid,
-                queue: one.queue.clone(),
-                submitted,
-            }));
+            for (one, submitted) in batch.iter().zip(became) {
+                if submitted == Submitted::Created {
+                    after_submission(one.message);
+                }
+                tickets.push(Ticket {
+                    uuid: one.message.uuid,
+                    queue: one.queue.clone(),
+                    submitted,
+                });
+            }
             debug_assert_eq!(tickets.len(), end, "a store answers for every message");
         }
         Ok(tickets)
@@ -366,6 +372,7 @@ impl Client {
             ready_at: (row.ready_at > row.submitted_at).then_some(row.ready_at),
             header,
             payload,
+            on_submit: None,
         })
     }
 
@@ -382,6 +389,15 @@ impl Client {
 fn kept(uuid: Uuid, result: Option<KeptResult>) -> Result<Vec<u8>, ClientError> {
     let result = result.ok_or(ClientError::NoResult { uuid })?;
     Ok(result.bytes)
+}
+
+/// Whatever the hook does, the message is stored.
+fn after_submission(message: &Message) {
+    if let Some(hook) = message.on_submit
+        && catch_unwind(AssertUnwindSafe(|| hook(message))).is_err()
+    {
+        tracing::warn!(job = %message.uuid, task = %message.task, "its `on_submit` panicked");
+    }
 }
 
 /// How many of these go into one transaction: at least one, if there is one.

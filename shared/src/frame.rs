@@ -133,6 +133,15 @@ pub enum Answer {
     Failed(Failure),
 }
 
+/// What a task can decline when a call of it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Declined {
+    /// Another attempt.
+    Retry,
+    /// Its callback.
+    Callback,
+}
+
 /// What a task process says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromTask {
@@ -167,6 +176,13 @@ pub enum FromTask {
         step: String,
         /// Why it failed.
         errno: i32,
+    },
+    /// The task does not want what would follow the end of call `nonce`, which comes next.
+    Declined {
+        /// The call.
+        nonce: u64,
+        /// What it does not want.
+        what: Declined,
     },
 }
 
@@ -323,6 +339,15 @@ mod tests {
             },
         };
         keeps(&failed, include_bytes!("golden/failed.v1.bin"));
+    }
+
+    #[test]
+    fn declined_v1_keeps_its_bytes() {
+        let declined = FromTask::Declined {
+            nonce: 300,
+            what: Declined::Callback,
+        };
+        keeps(&declined, include_bytes!("golden/declined.v1.bin"));
     }
 
     #[test]

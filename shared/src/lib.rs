@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod codec;
 pub mod frame;
 pub mod history;
+pub mod hook;
 pub mod isolation;
 pub mod message;
 pub mod name;

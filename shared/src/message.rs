@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
+use crate::hook::HookKind;
 use crate::name::{QueueName, TaskName};
 use crate::policy::{Keep, Retries};
 use crate::time::{Timestamp, millis};
@@ -76,6 +77,9 @@ pub struct Header {
     /// What the message before this one returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_result: Option<Box<RawValue>>,
+    /// It runs this hook of its task, not the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<HookKind>,
 }
 
 /// Arguments as they travel: `{"args": [...], "kwargs": {...}}`.
@@ -107,6 +111,8 @@ pub struct Message {
     pub header: Header,
     /// [`Arguments`] as JSON.
     pub payload: Vec<u8>,
+    /// What its producer does once it is stored; travels nowhere.
+    pub on_submit: Option<fn(&Message)>,
 }
 
 impl Message {
@@ -153,6 +159,7 @@ pub struct MessageBuilder {
     previous_result: Option<Value>,
     header: Header,
     payload_limit: usize,
+    on_submit: Option<fn(&Message)>,
 }
 
 impl MessageBuilder {
@@ -185,8 +192,10 @@ impl MessageBuilder {
                 progenitor_uuid: None,
                 previous_message_uuid: None,
                 previous_result: None,
+                hook: None,
             },
             payload_limit: PAYLOAD_LIMIT,
+            on_submit: None,
         }
     }
 
@@ -335,6 +344,13 @@ impl MessageBuilder {
         self
     }
 
+    /// Has [`Client::submit`](crate::client::Client::submit) call `hook` once the message is stored,
+    /// in the producer's process. Of a message that was known already it is not called.
+    pub const fn on_submit(mut self, hook: fn(&Message)) -> Self {
+        self.on_submit = Some(hook);
+        self
+    }
+
     /// Raises or lowers the largest payload, in bytes ([`PAYLOAD_LIMIT`] is the default and the
     /// most that a supervisor takes).
     pub fn payload_limit(mut self, bytes: usize) -> Self {
@@ -398,6 +414,7 @@ impl MessageBuilder {
             ready_at,
             header,
             payload,
+            on_submit: self.on_submit,
         })
     }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::backoff::Backoff;
+use crate::hook::HookKind;
 use crate::name::{QueueName, TaskName};
 use crate::policy::{Keep, Retries};
 
@@ -41,6 +42,9 @@ pub struct TaskSpec {
     /// Arguments may be given by position.
     #[serde(default = "yes")]
     pub positional: bool,
+    /// The ends of its attempts that it wants to be told of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookKind>,
 }
 
 const fn yes() -> bool {
@@ -63,6 +67,7 @@ impl TaskSpec {
             profile: None,
             params: Vec::new(),
             positional: true,
+            hooks: Vec::new(),
         }
     }
 }

@@ -9,6 +9,7 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Error, ItemFn, Result, ReturnType, Type};
 
+use crate::hooks;
 use crate::options::{Options, option};
 use crate::signature::{Params, check};
 use crate::units::check_name;
@@ -82,11 +83,12 @@ fn message(options: &Options, params: &Params<'_>, function: &ItemFn, name: &str
             quote_spanned!(param.ty.span()=> .arg(#ident))
         }
     });
+    let on_submit = hooks::on_submit(options);
     let doc = format!("A message for the task `{name}`.");
     quote! {
         #[doc = #doc]
         #vis fn message(#(#idents: #types),*) -> ::bulkhead_child::MessageBuilder {
-            ::bulkhead_child::Message::new(#name) #(#adds)*
+            ::bulkhead_child::Message::new(#name) #(#adds)* #on_submit
         }
     }
 }
@@ -104,10 +106,12 @@ fn task(options: &Options, params: &Params<'_>, function: &ItemFn, name: &str) -
     let memory = option(options.memory.as_ref());
     let profile = option(options.profile.as_ref());
     let positional = options.positional.unwrap_or(true);
+    let (hook_functions, hooks) = hooks::hooks(options);
     quote! {
         #[doc = "What `tasks!` lists."]
         #vis fn task() -> ::bulkhead_child::Task {
             #call
+            #hook_functions
             static DEFINITION: ::bulkhead_child::__private::Definition =
                 ::bulkhead_child::__private::Definition {
                     name: #name,
@@ -121,6 +125,7 @@ fn task(options: &Options, params: &Params<'_>, function: &ItemFn, name: &str) -
                     profile: #profile,
                     params: &[#(#names),*],
                     positional: #positional,
+                    hooks: #hooks,
                     call: __call,
                 };
             ::bulkhead_child::Task::new(&DEFINITION)

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod expand;
+mod hooks;
 mod options;
 mod signature;
 mod units;
@@ -26,6 +27,14 @@ use syn::{ItemFn, parse_macro_input};
 /// | `memory` | `"512MiB"` | memory of the process |
 /// | `profile` | `"strict"` | its sandbox |
 /// | `positional` | `true` | arguments may be given by position |
+/// | `on_submit` | `fn(&Message)` | runs in a Rust producer after the message is stored |
+/// | `pre_op` | `fn(&Context)` | runs before the function, in its process; its failure is the attempt's |
+/// | `post_op` | `fn(&Context, &Value)` | runs after the function returned; its failure is the attempt's |
+/// | `do_retry` | `fn(&Context, &TaskError) -> bool` | whether a failed attempt may be repeated |
+/// | `do_callback` | `fn(&Context, &Value) -> bool` | whether the callback is submitted |
+/// | `on_retry`, `on_failure`, `on_success`, `on_revocation` | `fn(&Context, &Occasion)` | a job of its own after the end of an attempt |
+///
+/// Hooks but `do_retry` and `do_callback` return nothing or a `Result`.
 ///
 /// `exponential` and `linear` stay between a floor of 60 s and a ceiling of 1 h unless they name
 /// others (`none` for no bound); `constant` has neither.

@@ -5,12 +5,14 @@ use quote::quote;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Error, Expr, Ident, Lit, Result, Token};
+use syn::{Error, Expr, Ident, Lit, Path, Result, Token};
 
 use crate::units::{check_name, duration_ms, size_bytes};
 
 const KNOWN: &str = "`name`, `queue`, `timeout`, `max_retries`, `backoff`, `patience`, \
-                     `result_ttl`, `memory`, `profile`, `positional`";
+                     `result_ttl`, `memory`, `profile`, `positional`, and the hooks `on_submit`, \
+                     `pre_op`, `post_op`, `do_retry`, `do_callback`, `on_retry`, `on_failure`, \
+                     `on_success`, `on_revocation`";
 
 /// No process starts with less, in bytes.
 const LEAST_MEMORY: u64 = 16 << 20;
@@ -28,7 +30,21 @@ pub(crate) struct Options {
     pub(crate) memory: Option<TokenStream>,
     pub(crate) profile: Option<TokenStream>,
     pub(crate) positional: Option<bool>,
+    pub(crate) hooks: Vec<(&'static str, Path)>,
 }
+
+/// Options whose values are functions.
+pub(crate) const HOOKS: [&str; 9] = [
+    "on_submit",
+    "pre_op",
+    "post_op",
+    "do_retry",
+    "do_callback",
+    "on_retry",
+    "on_failure",
+    "on_success",
+    "on_revocation",
+];
 
 struct Pair {
     key: Ident,
@@ -66,6 +82,10 @@ pub(crate) fn parse(tokens: TokenStream) -> Result<Options> {
 
 impl Options {
     fn set(&mut self, name: &str, key: &Ident, value: &Expr) -> Result<()> {
+        if let Some(hook) = HOOKS.into_iter().find(|hook| *hook == name) {
+            self.hooks.push((hook, function(name, value)?));
+            return Ok(());
+        }
         match name {
             "name" => self.name = Some((named("task", name, value)?, value.span())),
             "queue" => {
@@ -114,6 +134,14 @@ fn literal(value: &Expr) -> Option<&Lit> {
         // What other macros hand over comes in an invisible group.
         Expr::Group(group) => literal(&group.expr),
         _ => None,
+    }
+}
+
+fn function(option: &str, value: &Expr) -> Result<Path> {
+    match value {
+        Expr::Path(path) => Ok(path.path.clone()),
+        Expr::Group(group) => function(option, &group.expr),
+        _ => Err(expected(value, option, "the name of a function")),
     }
 }
 

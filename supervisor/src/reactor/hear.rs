@@ -149,6 +149,10 @@ impl Reactor {
                 *served += 1;
                 Some(LinkEvent::Done(event))
             }),
+            FromTask::Declined { nonce, what } => call(running, nonce).map(|running| {
+                running.declined = Some(what);
+                None
+            }),
             FromTask::AllocationFailed { nonce, bytes } => call(running, nonce).map(|running| {
                 running.failed_allocation = Some(bytes);
                 None
