@@ -99,7 +99,7 @@ impl<'a> Server<'a> {
         Self {
             registry,
             jobs,
-            frames: Assembler::default(),
+            frames: Assembler::up_to(codec::RUN_LIMIT),
             outbox: Outbox::new(results),
             meter,
         }
@@ -181,10 +181,13 @@ impl<'a> Server<'a> {
         };
         let header: Header = serde_json::from_slice(&run.header)
             .map_err(|error| failure("header", format!("message header: {error}"), true))?;
-        let context = Context::new(run, header, now(), self.outbox.clone());
+        let (arguments, previous) = header.split(&run.payload);
+        let previous = previous.map(<[u8]>::to_vec);
+        let context = Context::new(run, header.clone(), now(), self.outbox.clone());
+        let context = context.with_previous(previous);
         let definition = task.definition();
         panics::catch(|| {
-            let given = Given::bind(definition, &run.payload)?;
+            let given = Given::bind(definition, arguments)?;
             (definition.call)(&context, given)
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_shared::broker::{Claimed, Receipt};
+use bulkhead_shared::flow::follow::Thread;
 use bulkhead_shared::history::History;
 use bulkhead_shared::message::{HEADER_VERSION, Header};
 use bulkhead_shared::outcome::{Cause, ErrorDetails, Outcome};
@@ -28,6 +29,8 @@ pub(crate) struct Job {
     pub history: History,
     pub policy: Policy,
     pub expires_at: Option<Timestamp>,
+    /// What hangs on its end.
+    pub thread: Option<Box<Thread>>,
 }
 
 /// What jobs are resolved against.
@@ -60,11 +63,17 @@ impl Rules {
             (Err(error), _) => Some(unreadable("header", error)),
             (_, Err(error)) => Some(unreadable("history", error)),
         };
-        let parsed = parsed.unwrap_or_else(|_| empty_header());
+        let mut parsed = parsed.unwrap_or_else(|_| empty_header());
+        let thread = Thread::of(receipt.uuid, &parsed).map(Box::new);
         let mut policy = Policy::resolve(&parsed, self.specs.get(&task), &self.defaults);
         policy.memory = match (policy.memory, self.most_memory) {
             (Some(asked), Some(most)) => Some(asked.min(most)),
             (asked, most) => asked.or(most),
+        };
+        // What follows is not the task's business, and may be long.
+        let header = match parsed.then.take() {
+            Some(_) => serde_json::to_vec(&parsed).unwrap_or(header),
+            None => header,
         };
         let job = Job {
             ticket,
@@ -72,6 +81,7 @@ impl Rules {
             task,
             header,
             payload,
+            thread,
             history: past.unwrap_or_default(),
             policy,
             expires_at: parsed.expires_at,
@@ -86,6 +96,9 @@ impl Rules {
                 header.v
             );
             return Some(fatal(Cause::Error, "unreadable", text));
+        }
+        if let Some(refusal) = &header.refusal {
+            return Some(fatal(Cause::Error, &refusal.name, refusal.text.clone()));
         }
         let profile = header
             .profile

@@ -6,6 +6,7 @@ mod catalog;
 mod dead;
 mod examine;
 mod fleet;
+mod flow;
 mod keeping;
 mod order;
 mod overdue;

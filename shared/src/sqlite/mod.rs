@@ -10,6 +10,7 @@ mod clock;
 mod ended;
 mod examine;
 mod files;
+mod flow;
 mod fold;
 mod gate;
 mod ledger;

@@ -34,6 +34,8 @@ pub(super) fn compose(
         started_at,
         finished_at: now.wall,
         pid,
+        wants_callback: true,
+        wants_retry: true,
     }
 }
 

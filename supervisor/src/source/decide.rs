@@ -3,10 +3,13 @@
 use std::hash::{BuildHasher, RandomState};
 
 use bulkhead_shared::broker::{Settled, Settlement};
-use bulkhead_shared::outcome::{Ended, Outcome};
+use bulkhead_shared::flow::Errands;
+use bulkhead_shared::flow::follow::{About, Thread};
+use bulkhead_shared::outcome::{Cause, Ended, ErrorDetails, Outcome};
 use bulkhead_shared::retry::{self, Circumstances, Move};
 use tracing::{info, warn};
 
+use super::groups::queue_of;
 use crate::job::Job;
 use crate::pool::TicketId;
 
@@ -42,8 +45,16 @@ pub(crate) fn decide(
         task,
         history,
         policy,
+        thread,
         ..
     } = job;
+    // Copied only where something hangs on it: it may be large.
+    let known = thread.as_ref().map(|_| ended.outcome.clone());
+    let about_flow = About {
+        wants_callback: ended.wants_callback,
+        now: at,
+        queue_of: &queue_of,
+    };
     let bits = random.hash_one((receipt.uuid, receipt.fence));
     #[expect(
         clippy::cast_precision_loss,
@@ -63,6 +74,10 @@ pub(crate) fn decide(
         isolation: &place.isolation,
     };
     let (next, history) = retry::decide(history, ended, about);
+    let errands = match (thread, known) {
+        (Some(thread), Some(outcome)) => follow(&thread, &next, &outcome, &about_flow),
+        _ => Errands::default(),
+    };
     let attempt = history.attempt;
     let story = Story {
         ticket,
@@ -77,9 +92,29 @@ pub(crate) fn decide(
             next,
             history: history.to_json(),
             at,
+            errands,
         },
         story,
     )
+}
+
+/// What the end brings: the next step, or a count in a group. Jobs of hooks belong here, too.
+fn follow(thread: &Thread, next: &Move, outcome: &Outcome, about: &About<'_>) -> Errands {
+    let (result, error) = match outcome {
+        Outcome::Returned(result) => (result.as_slice(), None),
+        Outcome::Failed { error, .. } => (&[][..], Some(error)),
+        Outcome::Released | Outcome::LeaseLost => (&[][..], None),
+    };
+    thread
+        .follow(next, result, error, about)
+        .unwrap_or_else(|error| {
+            warn!(%error, "what follows a job was lost");
+            let details = ErrorDetails::new("unreadable", error.to_string());
+            Errands {
+                applied: thread.failed(Cause::Error, Some(&details)),
+                revoked: thread.failed(Cause::Revoked, None),
+            }
+        })
 }
 
 impl Story {
