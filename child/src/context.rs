@@ -67,6 +67,7 @@ pub struct Context {
     fence: u64,
     deadline: Instant,
     header: Header,
+    previous: Option<Vec<u8>>,
     outbox: Outbox,
     state: State,
 }
@@ -84,9 +85,16 @@ impl Context {
             fence: run.fence,
             deadline: now + timeout,
             header,
+            previous: None,
             outbox,
             state: State::new(),
         }
+    }
+
+    /// With what the job before this one returned, as JSON.
+    pub(crate) fn with_previous(mut self, previous: Option<Vec<u8>>) -> Self {
+        self.previous = previous;
+        self
     }
 
     /// A context without a supervisor, for tests of tasks: first attempt, no deadline worth
@@ -162,16 +170,17 @@ impl Context {
         raw.map(|raw| serde_json::from_str(raw.get())).transpose()
     }
 
-    /// What the message before this one returned, if there was one.
+    /// What the message before this one returned, if there was one. A join gets a list: what the
+    /// members of its group returned, in their order.
     ///
     /// # Errors
     /// It is no `T`.
     pub fn previous_result<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
-        let raw = self.header.previous_result.as_ref();
-        raw.map(|raw| serde_json::from_str(raw.get())).transpose()
+        let bytes = self.previous.as_deref();
+        bytes.map(serde_json::from_slice).transpose()
     }
 
-    /// The message before this one, if there was one.
+    /// The message before this one, or the group, if there was one.
     #[must_use]
     pub const fn previous_message_uuid(&self) -> Option<Uuid> {
         self.header.previous_message_uuid

@@ -98,7 +98,7 @@ impl<'a> Server<'a> {
         Self {
             registry,
             jobs,
-            frames: Assembler::default(),
+            frames: Assembler::up_to(codec::RUN_LIMIT),
             outbox: Outbox::new(results),
             meter,
         }
@@ -195,8 +195,10 @@ impl<'a> Server<'a> {
         };
         let header: Header = serde_json::from_slice(&run.header)
             .map_err(|error| failure("header", format!("message header: {error}"), true))?;
-        let context = Context::new(run, header, now(), self.outbox.clone());
-        Ok((task.definition(), context))
+        let (_, previous) = header.split(&run.payload);
+        let previous = previous.map(<[u8]>::to_vec);
+        let context = Context::new(run, header.clone(), now(), self.outbox.clone());
+        Ok((task.definition(), context.with_previous(previous)))
     }
 }
 

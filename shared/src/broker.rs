@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::flow::{Complete, Errand, Errands, Opening};
 use crate::message::Message;
 use crate::name::{QueueName, TaskName};
 use crate::retry::Move;
@@ -147,10 +148,12 @@ pub struct Settlement {
     pub history: Vec<u8>,
     /// When the attempt ended.
     pub at: Timestamp,
+    /// What is done along with it.
+    pub errands: Errands,
 }
 
 /// What became of a settlement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Settled {
     /// It is done.
     Applied,
@@ -173,6 +176,8 @@ pub struct Turned {
     pub next_due: Option<Duration>,
     /// More jobs are ready than were asked for.
     pub more: bool,
+    /// A group has become complete: [`Broker::complete`] lists it.
+    pub has_completed: bool,
 }
 
 /// The answer to a renewal.
@@ -391,6 +396,35 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`BrokerError`].
     fn remove(&self, uuids: &[Uuid]) -> Result<usize, BrokerError>;
+
+    /// Opens a group and starts its members, in one move or in moves that are made sure of.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    fn open(&self, opening: &Opening) -> Result<Submitted, BrokerError>;
+
+    /// Groups whose members have all ended and that nobody has closed, at most `limit`.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    fn complete(&self, limit: usize) -> Result<Vec<Complete>, BrokerError>;
+
+    /// Closes a complete group and does these errands in the same move; false if it was closed
+    /// already, and then nothing is done.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    fn close(&self, group: &Complete, errands: Vec<Errand>) -> Result<bool, BrokerError>;
+
+    /// Does errands that were left undone by somebody who died, at most `limit`. Returns how many.
+    /// A store whose moves are whole leaves none.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    fn deliver(&self, limit: usize) -> Result<usize, BrokerError> {
+        let _ = limit;
+        Ok(0)
+    }
 
     /// Makes dead letters ready again, with the same uuid and fresh budgets. Returns how many.
     ///

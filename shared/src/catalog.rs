@@ -114,6 +114,40 @@ pub struct KeptResult {
     pub at: Timestamp,
 }
 
+/// A group as it stands.
+#[derive(Debug, Clone)]
+pub struct GroupRow {
+    /// Its id.
+    pub uuid: Uuid,
+    /// The queue it is kept with.
+    pub home: QueueName,
+    /// Its members.
+    pub members: u32,
+    /// Those that have ended.
+    pub ended: u32,
+    /// Those that have ended badly.
+    pub failed: u32,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// When what follows was started.
+    pub closed_at: Option<Timestamp>,
+    /// [`crate::flow::GroupRecord`] as JSON.
+    pub record: Vec<u8>,
+    /// The places of members that have ended badly.
+    pub failed_places: Vec<u32>,
+    /// The places of members that have ended well.
+    pub succeeded_places: Vec<u32>,
+}
+
+/// What of flows is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FlowCounts {
+    /// Groups that are not closed.
+    pub groups: u64,
+    /// Errands that are still to be done.
+    pub errands: u64,
+}
+
 /// Reads jobs. Object-safe.
 pub trait Catalog: Send + Sync + fmt::Debug {
     /// The jobs with these ids, in order; `None` for unknown ones. Of several with one uuid in
@@ -146,6 +180,18 @@ pub trait Catalog: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`BrokerError`].
     fn payload(&self, uuid: Uuid) -> Result<Option<Vec<u8>>, BrokerError>;
+
+    /// The groups with these ids, in order; `None` for unknown ones.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    fn groups(&self, uuids: &[Uuid]) -> Result<Vec<Option<GroupRow>>, BrokerError>;
+
+    /// What of flows is under way.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    fn flows(&self) -> Result<FlowCounts, BrokerError>;
 
     /// All queues that were ever used.
     ///

@@ -12,6 +12,10 @@ use crate::message::PAYLOAD_LIMIT;
 /// Largest frame in bytes: the largest payload or result, and 1 MiB for what surrounds it.
 pub const FRAME_LIMIT: usize = PAYLOAD_LIMIT + (1 << 20);
 
+/// Largest frame to a task: the largest payload, the largest previous result, and what surrounds
+/// them.
+pub const RUN_LIMIT: usize = FRAME_LIMIT + PAYLOAD_LIMIT;
+
 /// Length of the length.
 pub const PREFIX: usize = 4;
 
@@ -36,23 +40,23 @@ pub enum FrameError {
 }
 
 fn config() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<FRAME_LIMIT>()
+    bincode::config::standard().with_limit::<RUN_LIMIT>()
 }
 
 /// `message` as a frame body, without its length.
 ///
 /// # Errors
-/// [`FrameError::TooLong`] if it is over [`FRAME_LIMIT`].
+/// [`FrameError::TooLong`] if it is over [`RUN_LIMIT`].
 pub fn body(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
     let body = bincode::serde::encode_to_vec(message, config()).map_err(|error| {
         FrameError::Malformed {
             reason: error.to_string(),
         }
     })?;
-    if body.len() > FRAME_LIMIT {
+    if body.len() > RUN_LIMIT {
         return Err(FrameError::TooLong {
             len: body.len(),
-            limit: FRAME_LIMIT,
+            limit: RUN_LIMIT,
         });
     }
     Ok(body)
@@ -64,7 +68,7 @@ pub fn body(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
 /// As [`body`].
 pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, FrameError> {
     let body = body(message)?;
-    let len = u32::try_from(body.len()).expect("a body is at most FRAME_LIMIT bytes");
+    let len = u32::try_from(body.len()).expect("a body is at most RUN_LIMIT bytes");
     let mut frame = Vec::with_capacity(PREFIX + body.len());
     frame.extend_from_slice(&len.to_le_bytes());
     frame.extend_from_slice(&body);
@@ -125,13 +129,30 @@ pub fn frame_len(prefix: [u8; PREFIX], limit: usize) -> Result<usize, FrameError
 }
 
 /// Takes frames out of a stream of bytes that arrives in pieces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Assembler {
     bytes: Vec<u8>,
     start: usize,
+    limit: usize,
+}
+
+impl Default for Assembler {
+    fn default() -> Self {
+        Self::up_to(FRAME_LIMIT)
+    }
 }
 
 impl Assembler {
+    /// For frames of at most `limit` bytes.
+    #[must_use]
+    pub const fn up_to(limit: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            start: 0,
+            limit,
+        }
+    }
+
     /// Adds what was read.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.start > 0 && self.start == self.bytes.len() {
@@ -157,7 +178,7 @@ impl Assembler {
         let Some(prefix) = rest.first_chunk::<PREFIX>() else {
             return Ok(None);
         };
-        let len = frame_len(*prefix, FRAME_LIMIT)?;
+        let len = frame_len(*prefix, self.limit)?;
         let Some(body) = rest.get(PREFIX..PREFIX + len) else {
             return Ok(None);
         };

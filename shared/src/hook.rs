@@ -5,11 +5,29 @@
 
 use std::fmt;
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use crate::backoff::{Algorithm, Backoff};
+use crate::flow::{Errand, Errands};
+use crate::message::{Header, Message};
+use crate::name::{QueueName, TaskName};
 use crate::outcome::{Cause, ErrorDetails};
+use crate::policy::{Keep, Retries};
+use crate::retry::Move;
+use crate::time::Timestamp;
+
+/// Longest run of a hook.
+pub const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Attempts of a hook after the first.
+pub const HOOK_RETRIES: u32 = 2;
+
+/// Between attempts of a hook, in milliseconds.
+const HOOK_PAUSE_MS: u64 = 5000;
 
 /// The ends of attempts that a task may have a hook for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,6 +86,150 @@ pub struct Occasion {
     /// What is known of the failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorDetails>,
+}
+
+/// A job whose task wants to be told of its ends.
+#[derive(Debug, Clone)]
+pub struct Hooked {
+    uuid: Uuid,
+    queue: QueueName,
+    task: TaskName,
+    kinds: Vec<HookKind>,
+    header: Header,
+}
+
+/// The end of an attempt, as far as hooks go.
+#[derive(Debug, Clone, Copy)]
+pub struct Ending<'a> {
+    /// The fence of the attempt: another attempt's hook is another job.
+    pub fence: u64,
+    /// Which attempt, from 1; 0 if it ended before the first.
+    pub attempt: u32,
+    /// What it returned.
+    pub result: Option<&'a [u8]>,
+    /// What is known of its failure.
+    pub failure: Option<(Cause, &'a ErrorDetails)>,
+    /// When it ended.
+    pub at: Timestamp,
+}
+
+impl Ending<'_> {
+    /// Of a job that a user revoked while it waited.
+    #[must_use]
+    pub const fn unrun(fence: u64, at: Timestamp) -> Self {
+        Self {
+            fence,
+            attempt: 0,
+            result: None,
+            failure: None,
+            at,
+        }
+    }
+}
+
+impl Hooked {
+    /// The job `uuid`, if its task has hooks of these kinds. A hook has none of its own.
+    #[must_use]
+    pub fn of(
+        uuid: Uuid,
+        queue: &QueueName,
+        task: &TaskName,
+        header: &Header,
+        kinds: &[HookKind],
+    ) -> Option<Self> {
+        let is_hooked = !kinds.is_empty() && header.hook.is_none();
+        is_hooked.then(|| Self {
+            uuid,
+            queue: queue.clone(),
+            task: task.clone(),
+            kinds: kinds.to_vec(),
+            header: header.clone(),
+        })
+    }
+
+    /// The hooks that a move to `next` brings, and those that a revocation would bring instead.
+    #[must_use]
+    pub fn errands(&self, next: &Move, ending: &Ending<'_>) -> Errands {
+        let kind = match next {
+            Move::Succeed { .. } => Some(HookKind::OnSuccess),
+            Move::Retry { .. } => Some(HookKind::OnRetry),
+            Move::Release => None,
+            Move::Bury { cause, .. } | Move::Drop { cause, .. } => Some(match cause {
+                Cause::Revoked => HookKind::OnRevocation,
+                _ => HookKind::OnFailure,
+            }),
+        };
+        Errands {
+            applied: kind
+                .and_then(|kind| self.job(kind, ending))
+                .into_iter()
+                .collect(),
+            revoked: self.revoked(ending),
+        }
+    }
+
+    /// The hook that a revocation brings.
+    #[must_use]
+    pub fn revoked(&self, ending: &Ending<'_>) -> Vec<Errand> {
+        self.job(HookKind::OnRevocation, ending)
+            .into_iter()
+            .collect()
+    }
+
+    fn job(&self, kind: HookKind, ending: &Ending<'_>) -> Option<Errand> {
+        if !self.kinds.contains(&kind) {
+            return None;
+        }
+        let occasion = Occasion {
+            uuid: self.uuid,
+            attempt: ending.attempt,
+            result: ending
+                .result
+                .and_then(|bytes| serde_json::from_slice(bytes).ok()),
+            cause: ending.failure.map(|(cause, _)| cause),
+            error: ending.failure.map(|(_, error)| error.clone()),
+        };
+        let header = Header {
+            created_at: ending.at,
+            timeout_ms: u64::try_from(HOOK_TIMEOUT.as_millis()).ok(),
+            max_retries: Some(Retries::Times(HOOK_RETRIES)),
+            backoff: Some(pause()),
+            result_ttl: Some(Keep::For { ms: 0 }),
+            memory: self.header.memory,
+            profile: self.header.profile.clone(),
+            metadata: self.header.metadata.clone(),
+            previous_message_uuid: Some(self.uuid),
+            progenitor_uuid: self.header.progenitor_uuid,
+            hook: Some(kind),
+            ..Header::new()
+        };
+        let message = Message {
+            // The same end brings the same hook, however often it is written.
+            uuid: Uuid::new_v5(&self.uuid, format!("{kind}:{}", ending.fence).as_bytes()),
+            task: self.task.clone(),
+            queue: Some(self.queue.clone()),
+            priority: 0,
+            ready_at: None,
+            header,
+            payload: serde_json::to_vec(&occasion).expect("an occasion holds only checked JSON"),
+            on_submit: None,
+        };
+        Some(Errand::Submit {
+            queue: self.queue.clone(),
+            message: Box::new(message),
+        })
+    }
+}
+
+const fn pause() -> Backoff {
+    Backoff {
+        algorithm: Algorithm::Constant {
+            constant_ms: HOOK_PAUSE_MS,
+        },
+        floor_ms: None,
+        ceiling_ms: None,
+        zero_override: true,
+    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 pub mod backoff;
 pub mod cgroup;
 pub mod codec;
+pub mod flow;
 pub mod frame;
 pub mod history;
 pub mod hook;

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
+use crate::flow::{Chain, FlowError, JobStep, Member, Refusal, plan, read_plan, write_plan};
 use crate::hook::HookKind;
 use crate::name::{QueueName, TaskName};
 use crate::policy::{Keep, Retries};
@@ -25,7 +26,7 @@ pub use error::MessageError;
 /// Default for the largest payload, in bytes: what fits through a pipe in well under a second.
 pub const PAYLOAD_LIMIT: usize = 16 << 20;
 
-/// Largest metadata and previous result, in bytes: they travel with every listing.
+/// Largest metadata, in bytes: they travel with every listing.
 pub const METADATA_LIMIT: usize = 64 << 10;
 
 /// The layout of [`Header`] that this version writes.
@@ -74,9 +75,18 @@ pub struct Header {
     /// The message before this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_message_uuid: Option<Uuid>,
-    /// What the message before this one returned.
+    /// Bytes at the end of the payload that are what the message before this one returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub previous_result: Option<Box<RawValue>>,
+    pub previous_bytes: Option<u64>,
+    /// What follows it: a list of [`crate::flow::Step`]s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<Box<RawValue>>,
+    /// Its place in a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<Box<Member>>,
+    /// Why it ends as failed without being run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Box<Refusal>>,
     /// It runs this hook of its task, not the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<HookKind>,
@@ -109,7 +119,7 @@ pub struct Message {
     pub ready_at: Option<Timestamp>,
     /// What the supervisor reads.
     pub header: Header,
-    /// [`Arguments`] as JSON.
+    /// [`Arguments`] as JSON, and behind them the previous result, if there is one.
     pub payload: Vec<u8>,
     /// What its producer does once it is stored; travels nowhere.
     pub on_submit: Option<fn(&Message)>,
@@ -125,12 +135,76 @@ impl Message {
         MessageBuilder::new(task)
     }
 
-    /// The same message under another uuid.
+    /// The same message under another uuid; what follows it gets other ones, too.
+    ///
+    /// # Errors
+    /// [`FlowError::Unreadable`].
+    pub fn duplicate(&self) -> Result<Self, FlowError> {
+        let mut copy = self.clone();
+        copy.uuid = Uuid::now_v7();
+        if copy.header.then.is_some() {
+            let mut then = read_plan(copy.header.then.as_deref())?;
+            plan::renew(&mut then);
+            copy.header.then = write_plan(then.iter())?;
+        }
+        Ok(copy)
+    }
+
+    /// The ids of all messages that follow this one: callbacks in their order, members of groups
+    /// before their joins.
+    ///
+    /// # Errors
+    /// [`FlowError::Unreadable`].
+    pub fn descendants(&self) -> Result<Vec<Uuid>, FlowError> {
+        let mut uuids = Vec::new();
+        let mut then = read_plan(self.header.then.as_deref())?;
+        plan::each(&mut then, &mut |step| uuids.push(step.uuid));
+        Ok(uuids)
+    }
+
+    /// Its arguments and the previous result, each as JSON.
     #[must_use]
-    pub fn duplicate(&self) -> Self {
+    pub fn parts(&self) -> (&[u8], Option<&[u8]>) {
+        self.header.split(&self.payload)
+    }
+}
+
+impl Header {
+    /// One that says nothing.
+    pub(crate) const fn new() -> Self {
         Self {
-            uuid: Uuid::now_v7(),
-            ..self.clone()
+            v: HEADER_VERSION,
+            created_at: Timestamp::from_millis(0),
+            timeout_ms: None,
+            patience_ms: None,
+            max_retries: None,
+            backoff: None,
+            result_ttl: None,
+            memory: None,
+            profile: None,
+            ttl_ms: None,
+            expires_at: None,
+            metadata: None,
+            progenitor_uuid: None,
+            previous_message_uuid: None,
+            previous_bytes: None,
+            then: None,
+            member: None,
+            refusal: None,
+            hook: None,
+        }
+    }
+
+    /// A payload's arguments, and the previous result behind them.
+    #[must_use]
+    pub fn split<'a>(&self, payload: &'a [u8]) -> (&'a [u8], Option<&'a [u8]>) {
+        let tail = self
+            .previous_bytes
+            .and_then(|len| usize::try_from(len).ok());
+        let start = tail.and_then(|tail| payload.len().checked_sub(tail));
+        match start.and_then(|start| payload.split_at_checked(start)) {
+            Some((arguments, previous)) => (arguments, Some(previous)),
+            None => (payload, None),
         }
     }
 }
@@ -158,6 +232,7 @@ pub struct MessageBuilder {
     metadata: Option<Map<String, Value>>,
     previous_result: Option<Value>,
     header: Header,
+    then: Chain,
     payload_limit: usize,
     on_submit: Option<fn(&Message)>,
 }
@@ -176,24 +251,8 @@ impl MessageBuilder {
             expires: None,
             metadata: None,
             previous_result: None,
-            header: Header {
-                v: HEADER_VERSION,
-                created_at: Timestamp::default(),
-                timeout_ms: None,
-                patience_ms: None,
-                max_retries: None,
-                backoff: None,
-                result_ttl: None,
-                memory: None,
-                profile: None,
-                ttl_ms: None,
-                expires_at: None,
-                metadata: None,
-                progenitor_uuid: None,
-                previous_message_uuid: None,
-                previous_result: None,
-                hook: None,
-            },
+            header: Header::new(),
+            then: Chain::new(),
             payload_limit: PAYLOAD_LIMIT,
             on_submit: None,
         }
@@ -337,6 +396,20 @@ impl MessageBuilder {
         self
     }
 
+    /// What follows when it has succeeded: a message, a group, or several one after the other.
+    /// Each gets what the one before it returned. Called again, it adds to the end.
+    ///
+    /// ```
+    /// use bulkhead_shared::Message;
+    /// let add = Message::new("add").arg(2).arg(3);
+    /// let message = add.callback(Message::new("add_previous").arg(4)).build().unwrap();
+    /// assert_eq!(message.descendants().unwrap().len(), 1);
+    /// ```
+    pub fn callback(mut self, next: impl Into<Chain>) -> Self {
+        self.then.append(next.into());
+        self
+    }
+
     /// The message before this one, and what it returned.
     pub fn previous(mut self, uuid: Uuid, result: Value) -> Self {
         self.header.previous_message_uuid = Some(uuid);
@@ -371,6 +444,40 @@ impl MessageBuilder {
     /// # Errors
     /// As [`MessageBuilder::build`].
     pub fn build_at(mut self, now: Timestamp) -> Result<Message, MessageError> {
+        let previous = self.previous_result.take();
+        let (limit, on_submit) = (self.payload_limit, self.on_submit);
+        let (step, then) = self.step(now);
+        let step = step?;
+        let mut message = step.into_message(now);
+        message.header.created_at = now;
+        message.on_submit = on_submit;
+        if let Some(wrong) = then.wrong {
+            return Err(wrong.into());
+        }
+        message.header.then = write_plan(then.steps.iter())?;
+        if let Some(previous) = previous {
+            let json = serde_json::to_vec(&previous).map_err(|source| MessageError::Argument {
+                parameter: "previous result".into(),
+                source,
+            })?;
+            within("previous result", json.len(), limit)?;
+            message.header.previous_bytes = u64::try_from(json.len()).ok();
+            message.payload.extend(json);
+        }
+        Ok(message)
+    }
+
+    /// The step it is, and what follows it.
+    pub(crate) fn into_step(self) -> (Result<JobStep, MessageError>, Chain) {
+        self.step(Timestamp::now())
+    }
+
+    fn step(mut self, now: Timestamp) -> (Result<JobStep, MessageError>, Chain) {
+        let then = std::mem::take(&mut self.then);
+        (self.checked(now), then)
+    }
+
+    fn checked(mut self, now: Timestamp) -> Result<JobStep, MessageError> {
         if let Some(delay) = self.delay {
             self.bounded("delay", delay);
         }
@@ -382,39 +489,35 @@ impl MessageBuilder {
         })?;
         let task = TaskName::new(&self.task)?;
         let queue = self.queue.as_deref().map(QueueName::new).transpose()?;
-        let ready_at = self.at.or_else(|| self.delay.map(|delay| now.plus(delay)));
-        let mut header = self.header;
-        header.created_at = now;
-        header.expires_at = self.expires.map(|expires| now.plus(expires));
-        if let (Some(expires), Some(ready)) = (header.expires_at, ready_at)
+        let ready = self.at.or_else(|| self.delay.map(|delay| now.plus(delay)));
+        let expires = self.expires.map(|expires| now.plus(expires));
+        if let (Some(expires), Some(ready)) = (expires, ready)
             && expires <= ready
         {
             return Err(MessageError::ExpiresFirst { expires, ready });
         }
+        let mut header = self.header;
+        header.created_at = now;
         header.metadata = self
             .metadata
             .map(|data| raw("metadata", &data))
             .transpose()?;
-        let previous = self
-            .previous_result
-            .map(|data| raw("previous result", &data));
-        header.previous_result = previous.transpose()?;
         let payload =
             serde_json::to_vec(&self.arguments).map_err(|source| MessageError::Argument {
                 parameter: "*".into(),
                 source,
             })?;
         within("payload", payload.len(), self.payload_limit)?;
-        let uuid = self.uuid.unwrap_or_else(Uuid::now_v7);
-        Ok(Message {
-            uuid,
+        Ok(JobStep {
+            uuid: self.uuid.unwrap_or_else(Uuid::now_v7),
             task,
             queue,
             priority,
-            ready_at,
+            at: self.at,
+            delay_ms: self.delay.map(millis),
+            expires_ms: self.expires.map(millis),
             header,
             payload,
-            on_submit: self.on_submit,
         })
     }
 

@@ -188,4 +188,8 @@ pub struct Ended {
     pub finished_at: crate::Timestamp,
     /// The process it ran in.
     pub pid: Option<u32>,
+    /// Whether what follows a success is to follow; the task may decline it.
+    pub wants_callback: bool,
+    /// Whether a failure is to be tried again, as far as its budgets allow; the task may decline it.
+    pub wants_retry: bool,
 }

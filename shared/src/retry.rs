@@ -80,6 +80,8 @@ pub fn decide(mut history: History, ended: Ended, about: Circumstances<'_>) -> (
         started_at,
         finished_at,
         pid,
+        wants_callback: _,
+        wants_retry,
     } = ended;
     if outcome == Outcome::Released {
         history.released = history.released.saturating_add(1);
@@ -99,7 +101,7 @@ pub fn decide(mut history: History, ended: Ended, about: Circumstances<'_>) -> (
             cause,
             error,
             is_final,
-        } => (Some(cause), Some(error), is_final, None),
+        } => (Some(cause), Some(error), is_final || !wants_retry, None),
         Outcome::Released | Outcome::LeaseLost => {
             (Some(Cause::Lost), Some(lost_error()), false, None)
         }
@@ -223,6 +225,8 @@ mod tests {
             started_at: Some(Timestamp::from_millis(at)),
             finished_at: Timestamp::from_millis(at),
             pid: Some(1),
+            wants_callback: true,
+            wants_retry: true,
         }
     }
 
@@ -295,6 +299,29 @@ mod tests {
         let (end, history) = run(&policy, 0.0, outcomes.into_iter());
         assert!(matches!(end, Move::Succeed { result: Some(r), .. } if r == [7]));
         assert_eq!(history.released, 1);
+    }
+
+    #[test]
+    fn a_failure_that_the_task_does_not_want_repeated_is_final() {
+        let policy = policy(Retries::Unlimited);
+        let about = Circumstances {
+            policy: &policy,
+            jitter: 0.0,
+            host: "h",
+            isolation: "none",
+        };
+        let declined = |outcome| Ended {
+            wants_retry: false,
+            ..ended(outcome, 1)
+        };
+        let (next, _) = decide(History::default(), declined(failed(Cause::Error)), about);
+        assert!(matches!(next, Move::Bury { .. }));
+        let (next, _) = decide(History::default(), declined(Outcome::LeaseLost), about);
+        assert_eq!(
+            next,
+            Move::Release,
+            "nobody asked the task about a lost lease"
+        );
     }
 
     #[test]

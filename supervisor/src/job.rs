@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_shared::broker::{Claimed, Receipt};
+use bulkhead_shared::flow::follow::Thread;
 use bulkhead_shared::history::History;
+use bulkhead_shared::hook::{HookKind, Hooked};
 use bulkhead_shared::message::{HEADER_VERSION, Header};
 use bulkhead_shared::outcome::{Cause, ErrorDetails, Outcome};
 use bulkhead_shared::policy::{Defaults, Policy};
@@ -28,6 +30,12 @@ pub(crate) struct Job {
     pub history: History,
     pub policy: Policy,
     pub expires_at: Option<Timestamp>,
+    /// What hangs on its end.
+    pub thread: Option<Box<Thread>>,
+    /// Whom its ends are told to.
+    pub hooked: Option<Box<Hooked>>,
+    /// The hook of its task that it runs.
+    pub hook: Option<HookKind>,
 }
 
 /// What jobs are resolved against.
@@ -60,11 +68,19 @@ impl Rules {
             (Err(error), _) => Some(unreadable("header", error)),
             (_, Err(error)) => Some(unreadable("history", error)),
         };
-        let parsed = parsed.unwrap_or_else(|_| empty_header());
+        let mut parsed = parsed.unwrap_or_else(|_| empty_header());
+        let thread = Thread::of(receipt.uuid, &parsed).map(Box::new);
+        let kinds = self.specs.get(&task).map_or(&[][..], |spec| &spec.hooks);
+        let hooked = Hooked::of(receipt.uuid, &receipt.queue, &task, &parsed, kinds);
         let mut policy = Policy::resolve(&parsed, self.specs.get(&task), &self.defaults);
         policy.memory = match (policy.memory, self.most_memory) {
             (Some(asked), Some(most)) => Some(asked.min(most)),
             (asked, most) => asked.or(most),
+        };
+        // What follows is not the task's business, and may be long.
+        let header = match parsed.then.take() {
+            Some(_) => serde_json::to_vec(&parsed).unwrap_or(header),
+            None => header,
         };
         let job = Job {
             ticket,
@@ -72,6 +88,9 @@ impl Rules {
             task,
             header,
             payload,
+            thread,
+            hooked: hooked.map(Box::new),
+            hook: parsed.hook,
             history: past.unwrap_or_default(),
             policy,
             expires_at: parsed.expires_at,
@@ -86,6 +105,9 @@ impl Rules {
                 header.v
             );
             return Some(fatal(Cause::Error, "unreadable", text));
+        }
+        if let Some(refusal) = &header.refusal {
+            return Some(fatal(Cause::Error, &refusal.name, refusal.text.clone()));
         }
         let profile = header
             .profile

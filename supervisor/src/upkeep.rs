@@ -21,6 +21,7 @@ use crate::job::Rules;
 use crate::notice::{Notice, Notices};
 use crate::pool::TicketId;
 use crate::process::dead;
+use crate::source::groups;
 use crate::source::queue::{Order, Queue, ended_unrun};
 
 /// Overdue jobs taken over in one move.
@@ -163,6 +164,7 @@ impl Upkeep {
             due.clear = due.clear.min(now + LOOK_EVERY);
         }
         self.take_over("expired", &Overdue::Expired, expired);
+        self.help_flows();
         let queues: &[QueueName] = &self.presence.selection.queues;
         if let (Some(after), true) = (self.unknown_after, self.is_serving()) {
             self.take_over(
@@ -209,6 +211,30 @@ impl Upkeep {
         }
     }
 
+    /// Does what others have left undone; returns how much.
+    fn help_flows(&self) -> usize {
+        let delivered = self.broker.deliver(BATCH);
+        let closed = groups::close(&*self.broker, Now::read().wall);
+        let mut done = 0;
+        for one in [delivered, closed] {
+            match one {
+                Ok(some) => done += some,
+                // The queue thread says it when the store is away; this is asked again soon.
+                Err(BrokerError::Away { .. }) => {}
+                Err(error) => warn!(%error, "flows were not helped on"),
+            }
+        }
+        done
+    }
+
+    /// Whether what is to follow has begun to wait by now. Nobody runs, so nothing new can end.
+    fn has_flows_left(&self) -> Result<bool, BrokerError> {
+        let queues = &self.presence.selection.queues;
+        Ok(self.help_flows() > 0
+            || self.catalog.flows()?.errands > 0
+            || self.catalog.unfinished(queues)? > 0)
+    }
+
     fn take_over(
         &self,
         cause: &'static str,
@@ -252,6 +278,7 @@ impl Upkeep {
 
     fn look_for_the_end(&self, now: Instant, due: &mut Due) {
         match self.catalog.unfinished(&self.presence.selection.queues) {
+            Ok(0) if self.has_flows_left().unwrap_or(true) => {}
             Ok(0) => self.notices.send(Notice::AllDone),
             Ok(unfinished) if now >= due.say => {
                 due.say = now + SAY_EVERY;

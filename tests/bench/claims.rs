@@ -111,5 +111,6 @@ pub(crate) fn success(claimed: Claimed) -> Settlement {
         },
         history: br#"{"attempt":1}"#.to_vec(),
         at,
+        errands: Default::default(),
     }
 }

@@ -64,6 +64,8 @@ fn end_all(place: &Place, task: &str, outcome: &Outcome) {
             started_at: Some(now),
             finished_at: now,
             pid: Some(7),
+            wants_callback: true,
+            wants_retry: true,
         };
         let (next, history) = decide(History::from_json(&claimed.history).unwrap(), ended, about);
         Settlement {
@@ -71,6 +73,7 @@ fn end_all(place: &Place, task: &str, outcome: &Outcome) {
             next,
             history: history.to_json(),
             at: now,
+            errands: Default::default(),
         }
     });
     let turned = backend.broker.turn(settlements.collect(), None).unwrap();

@@ -7,6 +7,7 @@ mod control;
 mod dead;
 mod examine;
 mod fleet;
+mod flow;
 mod keeping;
 mod order;
 mod overdue;

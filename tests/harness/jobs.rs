@@ -49,6 +49,7 @@ pub fn settlement(claimed: &Claimed, next: Move) -> Settlement {
         next,
         history: br#"{"attempt":1,"errors":1,"retries":1,"note":"kept"}"#.to_vec(),
         at: TestClock::START,
+        errands: Default::default(),
     }
 }
 

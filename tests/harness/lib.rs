@@ -9,6 +9,7 @@ mod backends;
 pub mod cli;
 mod clock;
 mod disk;
+pub mod flow;
 mod jobs;
 pub mod namespace;
 pub mod network;

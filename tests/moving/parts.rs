@@ -106,6 +106,7 @@ pub(crate) fn run(store: &Backend, room: usize, next: &Move) -> Vec<Claimed> {
         next: next.clone(),
         history: job.history.clone(),
         at: Timestamp::now(),
+        errands: Default::default(),
     };
     let settlements = claimed.iter().map(settle).collect();
     store.broker.turn(settlements, None).unwrap();

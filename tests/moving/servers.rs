@@ -74,6 +74,7 @@ fn everything_moves_to_a_server_and_back_as_it_was() {
         next: Move::Release,
         history: Vec::new(),
         at: bulkhead_shared::Timestamp::now(),
+        errands: Default::default(),
     };
     on_server.broker.turn(vec![release], None).unwrap();
     let mut back = place.command(&["migrate", "--json", "--to", &place.url()]);

@@ -58,6 +58,7 @@ fn scripts_that_the_server_forgot_are_sent_again_in_mid_run() {
             },
             history: Vec::new(),
             at: Timestamp::now(),
+            errands: Default::default(),
         }];
         server.command("SCRIPT FLUSH");
     }

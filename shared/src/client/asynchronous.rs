@@ -318,6 +318,7 @@ mod tests {
             next,
             history: Vec::new(),
             at: Timestamp::now(),
+            errands: crate::flow::Errands::default(),
         };
         broker.turn(vec![settlement], None).unwrap();
     }

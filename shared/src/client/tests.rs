@@ -40,6 +40,7 @@ fn settle(client: &Client, receipt: Receipt, next: Move) {
         next,
         history: History::default().to_json(),
         at: Timestamp::now(),
+        errands: Default::default(),
     };
     client
         .backend()

@@ -1,3 +1,4 @@
+use crate::flow::FlowError;
 use crate::name::NameError;
 use crate::time::Timestamp;
 
@@ -76,4 +77,16 @@ pub enum MessageError {
         /// Longest wait.
         ceiling: u64,
     },
+    /// What follows it is wrong.
+    #[error(transparent)]
+    Flow(#[from] Box<FlowError>),
+}
+
+impl From<FlowError> for MessageError {
+    fn from(error: FlowError) -> Self {
+        match error {
+            FlowError::Message(inner) => *inner,
+            error => Self::Flow(Box::new(error)),
+        }
+    }
 }

@@ -38,7 +38,7 @@ fn a_header_with_keys_of_a_later_version_is_still_read() {
 #[test]
 fn a_duplicate_differs_in_its_uuid_alone() {
     let message = Message::new("add").arg(1).build().unwrap();
-    let other = message.duplicate();
+    let other = message.duplicate().unwrap();
     assert_ne!(message.uuid, other.uuid);
     assert_eq!(message.payload, other.payload);
 }

@@ -11,6 +11,7 @@ use crate::broker::{
     Bell, Broker, BrokerError, Claim, Claimed, Listen, Note, Overdue, Presence, Receipt, Renewal,
     Revocation, Settlement, Submission, Submitted, SupervisorId, Turned,
 };
+use crate::flow::{Complete, Errand, Opening};
 
 impl Broker for Store {
     fn submit(&self, batch: &[Submission<'_>]) -> Result<Vec<Submitted>, BrokerError> {
@@ -49,6 +50,22 @@ impl Broker for Store {
 
     fn remove(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
         self.remove_everywhere(uuids)
+    }
+
+    fn open(&self, opening: &Opening) -> Result<Submitted, BrokerError> {
+        self.open_group(opening)
+    }
+
+    fn complete(&self, limit: usize) -> Result<Vec<Complete>, BrokerError> {
+        self.complete_groups(limit)
+    }
+
+    fn close(&self, group: &Complete, errands: Vec<Errand>) -> Result<bool, BrokerError> {
+        self.close_group(group, &errands)
+    }
+
+    fn deliver(&self, limit: usize) -> Result<usize, BrokerError> {
+        self.deliver_old(limit)
     }
 
     fn retry_dead(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {

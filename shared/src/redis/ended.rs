@@ -5,46 +5,12 @@ use uuid::Uuid;
 
 use super::answer::count;
 use super::record::{Record, name};
-use super::script::{PRUNE, REMOVE, REVIVE, REVOKE};
+use super::script::{PRUNE, REVIVE};
 use super::store::Store;
-use crate::broker::{BrokerError, Revocation};
+use crate::broker::BrokerError;
 use crate::history::with_fresh_budgets;
-use crate::policy::VERDICT_KEPT;
-use crate::time::millis;
 
 impl Store {
-    pub(super) fn revoke_everywhere(
-        &self,
-        uuid: Uuid,
-        skip: bool,
-    ) -> Result<Revocation, BrokerError> {
-        let queues = self.all_queues()?;
-        let answers = self.on_each(&queues, &REVOKE, |call| {
-            call.arg(name(uuid))
-                .arg(if skip { "1" } else { "0" })
-                .number(millis(VERDICT_KEPT));
-        })?;
-        // Of several jobs with one uuid, the answer that matters most.
-        let most = answers.iter().filter_map(|one| count(one).ok()).max();
-        Ok(match most {
-            Some(1) => Revocation::AlreadyEnded,
-            Some(2) => Revocation::Skipped,
-            Some(3) => Revocation::Ended,
-            Some(4) => Revocation::Told,
-            _ => Revocation::Unknown,
-        })
-    }
-
-    pub(super) fn remove_everywhere(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
-        let queues = self.all_queues()?;
-        let answers = self.on_each(&queues, &REMOVE, |call| {
-            for uuid in uuids {
-                call.arg(name(*uuid));
-            }
-        })?;
-        self.sum(&answers)
-    }
-
     pub(super) fn revive_everywhere(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
         let mut calls = Vec::new();
         let queues = self.all_queues()?;

@@ -9,7 +9,7 @@ use super::line::Line;
 const TYPES: [(&str, &str); 22] = [
     ("seq", "string"),
     ("w", "string"),
-    ("f", "string"),
+    ("gate", "string"),
     ("d", "zset"),
     ("x", "zset"),
     ("p", "zset"),

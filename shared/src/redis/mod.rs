@@ -22,8 +22,11 @@
 //! | `T g`, `T i` | jobs on their way to another store, and those that arrive from one |
 //! | `T h` | lines of jobs that are to go, for an hour |
 //! | `T c:process` | what its last claim gave it, for a while |
-//! | `T f` | what the queue lets through, unless all |
+//! | `T gate` | what the queue lets through, unless all |
 //! | `T w` | somebody waits for jobs to change |
+//! | `T f`, `T y` | errands for other queues that are still to be done, and since when they wait |
+//! | `T j:group`, `T k:group` | a group whose home is this queue, and what its members returned |
+//! | `T n`, `T q` | groups that are open, and those whose members have all ended |
 //! | `N born` | a name that the store got when it was new |
 //! | `N queues`, `N tasks`, `N fleet`, `N s:owner` | of the namespace, `N` = `{namespace|}` |
 
@@ -37,9 +40,11 @@ mod door;
 mod doubt;
 mod ear;
 mod ended;
+mod errand;
 pub mod evidence;
 mod examine;
 mod facts;
+mod flow;
 mod foreign;
 mod line;
 mod lines;

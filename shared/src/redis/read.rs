@@ -16,7 +16,9 @@ use super::script::{COUNTS, LIST, READ, RESULT};
 use super::store::Store;
 use super::trouble::Trouble;
 use crate::broker::BrokerError;
-use crate::catalog::{Catalog, Filter, JobRow, KeptResult, QueueCounts, State};
+use crate::catalog::{
+    Catalog, Filter, FlowCounts, GroupRow, JobRow, KeptResult, QueueCounts, State,
+};
 use crate::control::Gate;
 use crate::finding::{Depth, Finding};
 use crate::fleet::Member;
@@ -38,7 +40,7 @@ const READ_AT_ONCE: usize = 500;
 /// A job as a script shows it.
 pub(super) struct Found {
     pub(super) record: Vec<u8>,
-    header: Vec<u8>,
+    pub(super) header: Vec<u8>,
     is_delayed: bool,
     result: Option<u64>,
 }
@@ -262,6 +264,14 @@ impl Catalog for Store {
         let message = super::record::message(&stored);
         let (_, payload) = message.map_err(|trouble| self.say(&trouble))?;
         Ok(Some(payload.to_vec()))
+    }
+
+    fn groups(&self, uuids: &[Uuid]) -> Result<Vec<Option<GroupRow>>, BrokerError> {
+        self.read_groups(uuids)
+    }
+
+    fn flows(&self) -> Result<FlowCounts, BrokerError> {
+        self.count_flows()
     }
 
     fn queues(&self) -> Result<Vec<QueueCounts>, BrokerError> {

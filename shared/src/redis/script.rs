@@ -39,15 +39,21 @@ macro_rules! scripts {
 }
 
 scripts! {
-    SUBMIT = "submit";
+    SUBMIT = "store" "submit";
     CLAIM = "lease" "claim";
-    SETTLE = "settle";
+    SETTLE = "store" "errands" "settle";
     RENEW = "renew";
     NOTE = "note";
     OVERDUE = "overdue";
     TAKE_OVER = "lease" "take_over";
-    REVOKE = "revoke";
-    REMOVE = "remove";
+    REVOKE = "store" "errands" "revoke";
+    REMOVE = "store" "errands" "remove";
+    DELIVER = "store" "errands" "deliver";
+    DELIVERED = "delivered";
+    UNDELIVERED = "undelivered";
+    CLOSE = "store" "errands" "close";
+    COMPLETE = "complete";
+    GROUPS = "groups";
     REVIVE = "revive";
     PRUNE = "prune";
     GATE = "gate";

@@ -1,5 +1,6 @@
 //! The opened store: what all moves share.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -40,6 +41,8 @@ pub(super) struct Rounds {
     pub(super) leases: AtomicUsize,
     pub(super) expired: AtomicUsize,
     pub(super) prune: AtomicUsize,
+    pub(super) letters: AtomicUsize,
+    pub(super) groups: AtomicUsize,
 }
 
 impl Rounds {
@@ -51,6 +54,8 @@ impl Rounds {
             leases: start(),
             expired: start(),
             prune: start(),
+            letters: start(),
+            groups: start(),
         }
     }
 }
@@ -69,6 +74,8 @@ pub(super) struct Store {
     /// What was sent and never answered.
     pub(super) doubts: Doubts,
     pub(super) rounds: Rounds,
+    /// Queues in which a group is said to be complete.
+    complete: Mutex<BTreeSet<QueueName>>,
     known: Mutex<Vec<QueueName>>,
     /// What the store was when it was last looked at: another one holds other jobs.
     born: Mutex<Option<Vec<u8>>>,
@@ -98,6 +105,7 @@ impl Store {
             specs: Mutex::default(),
             doubts: Doubts::new(),
             rounds: Rounds::new(),
+            complete: Mutex::default(),
             known: Mutex::default(),
             born: Mutex::default(),
             has_forgotten: AtomicBool::new(false),
@@ -173,6 +181,22 @@ impl Store {
         let is_another = known.as_ref().is_some_and(|known| *known != born);
         *known = Some(born);
         is_another
+    }
+
+    /// Remembers that the queue whose keys begin with `tag` has a group that is complete.
+    pub(super) fn remember_complete(&self, tag: &str) {
+        let name = tag
+            .split_once('|')
+            .and_then(|(_, rest)| rest.strip_suffix('}'));
+        let queue = name.and_then(|name| QueueName::new(name).ok());
+        let mut complete = self.complete.lock().unwrap_or_else(PoisonError::into_inner);
+        complete.extend(queue);
+    }
+
+    /// The queues that were remembered.
+    pub(super) fn take_complete(&self) -> Vec<QueueName> {
+        let mut complete = self.complete.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *complete).into_iter().collect()
     }
 
     /// What all keys of a queue begin with. No name holds `|` or braces.

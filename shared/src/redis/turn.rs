@@ -1,5 +1,6 @@
 //! Ends attempts and gives ready jobs to supervisors, in one round trip where it can.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use redis::Value;
@@ -7,6 +8,7 @@ use uuid::Uuid;
 
 use super::answer::{Items, bytes, list, number};
 use super::call::Call;
+use super::errand::{Letter, Packed};
 use super::record::{NONE, Record, hex, key, letter_of, line, message, name, nonsense, time};
 use super::script::{CLAIM, NOTE, RENEW, SETTLE};
 use super::store::Store;
@@ -23,6 +25,9 @@ use crate::time::{Timestamp, millis};
 
 /// What lies in one queue, with its places among all.
 pub(super) type ByQueue<'a> = Vec<(&'a QueueName, Vec<usize>)>;
+
+/// What is to be delivered if the settlement at this place comes to this.
+type Letters = HashMap<(usize, Settled), Vec<Letter>>;
 
 /// What a claim from one queue brought.
 struct Brought {
@@ -56,9 +61,10 @@ impl Store {
         claim: Option<Claim<'_>>,
     ) -> Result<Turned, Trouble> {
         let by_queue = by_queue(settlements.iter().map(|one| &one.receipt.queue));
+        let mut letters = HashMap::new();
         let mut calls: Vec<Call> = by_queue
             .iter()
-            .map(|(queue, places)| self.settle_call(queue, places, settlements))
+            .map(|(queue, places)| self.settle_call(queue, places, settlements, &mut letters))
             .collect();
         let queues = claim.map_or(&[][..], |claim| &claim.selection.queues);
         // While claims are in doubt, what they gave is asked for, and nothing more.
@@ -86,23 +92,32 @@ impl Store {
         })?;
         let mut answers = answers.into_iter();
         self.doubts.find_endings(settlements);
+        let mut to_deliver = Vec::new();
         let mut turned = Turned {
             settled: vec![Settled::Stale; settlements.len()],
             ..Turned::default()
         };
-        for (_, places) in &by_queue {
+        for ((_, places), call) in by_queue.iter().zip(&calls) {
             let settled = list(answers.next().unwrap_or_default())?;
+            turned.has_completed |= self.note_completion(call.tag(), &settled)?;
             for (&place, one) in places.iter().zip(settled) {
                 turned.settled[place] = match one {
                     Value::Int(1) => Settled::Applied,
                     Value::Int(2) => Settled::Revoked,
                     _ => Settled::Stale,
                 };
+                to_deliver.extend(
+                    letters
+                        .remove(&(place, turned.settled[place]))
+                        .into_iter()
+                        .flatten(),
+                );
             }
         }
         if !settlements.is_empty() {
             fault::point("settled");
         }
+        turned.has_completed |= self.deliver_now(to_deliver);
         let Some(claim) = claim else {
             return Ok(turned);
         };
@@ -163,14 +178,21 @@ impl Store {
         call
     }
 
-    fn settle_call(&self, queue: &QueueName, places: &[usize], all: &[Settlement]) -> Call {
+    fn settle_call(
+        &self,
+        queue: &QueueName,
+        places: &[usize],
+        all: &[Settlement],
+        letters: &mut Letters,
+    ) -> Call {
         let mut call = self.script(&SETTLE, queue);
         let receipts = places.iter().map(|&place| &all[place].receipt);
         call.arg(if self.doubts.has_any(receipts) {
             "1"
         } else {
             ""
-        });
+        })
+        .number(u64::try_from(places.len()).unwrap_or(u64::MAX));
         for &place in places {
             let settlement = &all[place];
             let receipt = &settlement.receipt;
@@ -215,6 +237,15 @@ impl Store {
                 .arg(cause.map_or('-', letter_of).to_string())
                 .arg(&settlement.history)
                 .arg(kept_result);
+        }
+        let is_bare = |place: &usize| {
+            let errands = &all[*place].errands;
+            errands.applied.is_empty() && errands.revoked.is_empty()
+        };
+        if !places.iter().all(is_bare) {
+            for &place in places {
+                give_errands(&mut call, queue, place, &all[place], letters);
+            }
         }
         call
     }
@@ -268,6 +299,31 @@ impl Store {
         };
         let calls: Vec<_> = by_queue.iter().map(call).collect();
         self.lines.run_again(&calls).map(drop)
+    }
+}
+
+/// Adds what comes with an ending, for either outcome.
+fn give_errands(
+    call: &mut Call,
+    queue: &QueueName,
+    place: usize,
+    settlement: &Settlement,
+    letters: &mut Letters,
+) {
+    let Settlement {
+        receipt, errands, ..
+    } = settlement;
+    // Always the same for the same ending: one that is written again keeps its letters.
+    let id = format!("{}{:x}", name(receipt.uuid), receipt.fence);
+    for (settled, errands) in [
+        (Settled::Applied, &errands.applied),
+        (Settled::Revoked, &errands.revoked),
+    ] {
+        let packed = Packed::new(queue, errands, &id);
+        packed.give(call);
+        if !packed.letters.is_empty() {
+            letters.insert((place, settled), packed.letters);
+        }
     }
 }
 

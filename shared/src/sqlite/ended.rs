@@ -4,6 +4,7 @@ use uuid::Uuid;
 
 use super::claim::bound;
 use super::clock::stored_length;
+use super::flow::Unrun;
 use super::ledger::Ledger;
 use crate::broker::Revocation;
 use crate::catalog::KeptResult;
@@ -30,6 +31,7 @@ impl Ledger {
                     let now = self.now.wall;
                     let purge = now.saturating_add(stored_length(VERDICT_KEPT));
                     self.execute(sql, (id, now, purge))?;
+                    self.end_unrun(id, Unrun::Revoked)?;
                     Revocation::Ended
                 }
                 // On its way from or to another store: its end travels instead.
@@ -40,6 +42,7 @@ impl Ledger {
                     let now = self.now.wall;
                     let purge = now.saturating_add(stored_length(VERDICT_KEPT));
                     self.execute(sql, (id, now, purge))?;
+                    self.end_unrun(id, Unrun::Revoked)?;
                     Revocation::Ended
                 }
                 2 if skip => Revocation::Skipped,
@@ -62,6 +65,9 @@ impl Ledger {
         for uuid in uuids {
             for (id, state, _) in self.ours(*uuid)? {
                 if state < 10 && state != 2 {
+                    if state < 2 {
+                        self.end_unrun(id, Unrun::Removed)?;
+                    }
                     self.forget(id)?;
                     removed += 1;
                 }
@@ -128,6 +134,7 @@ impl Ledger {
         let sql = "UPDATE job SET result = NULL, result_until = NULL WHERE id IN (
             SELECT id FROM job WHERE result_until IS NOT NULL AND result_until <= ?1 LIMIT ?2)";
         forgotten += self.execute(sql, (self.now.wall, bound(limit - forgotten)))?;
+        forgotten += self.forget_groups(limit - forgotten)?;
         forgotten += self.forget_supervisors(limit - forgotten)?;
         Ok(forgotten)
     }

@@ -23,6 +23,7 @@ pub(super) struct Marks {
     pub(super) rings: bool,
     pub(super) has_claimed: bool,
     pub(super) has_settled: bool,
+    pub(super) has_completed: bool,
 }
 
 /// A queue and a task, as a lane stands for them.

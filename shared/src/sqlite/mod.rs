@@ -11,6 +11,7 @@ mod control;
 mod ended;
 mod examine;
 mod files;
+mod flow;
 mod fold;
 mod gate;
 mod ledger;

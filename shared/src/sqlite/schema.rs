@@ -11,7 +11,7 @@ use crate::broker::BrokerError;
 const APPLICATION_ID: i64 = 0x424C_4B48;
 
 /// One step per version: `STEPS[n]` brings version n to n + 1.
-const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+const STEPS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// One row per job holds all there is about it, so that settling touches one page.
 ///
@@ -91,8 +91,36 @@ ALTER TABLE supervisor ADD COLUMN slots INTEGER;
 ALTER TABLE supervisor ADD COLUMN since INTEGER;
 ";
 
-/// What queues let through: 0 all, 1 nothing is started, 2 nothing comes in.
+/// Groups of jobs, and the ends of their members. A place is kept once.
 const VERSION_3: &str = "
+CREATE TABLE bundle(
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    uuid BLOB NOT NULL,
+    namespace TEXT NOT NULL,
+    home TEXT NOT NULL,
+    record BLOB NOT NULL,
+    members INTEGER NOT NULL,
+    ended INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    opened_at INTEGER NOT NULL,
+    closed_at INTEGER,
+    forget_at INTEGER) STRICT;
+CREATE UNIQUE INDEX bundle_uuid ON bundle(uuid, namespace);
+CREATE INDEX bundle_open ON bundle(namespace) WHERE closed_at IS NULL;
+CREATE INDEX bundle_complete ON bundle(namespace, id) WHERE closed_at IS NULL AND ended >= members;
+CREATE INDEX bundle_closed ON bundle(forget_at) WHERE forget_at IS NOT NULL;
+CREATE TABLE place(
+    bundle INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    member BLOB NOT NULL,
+    is_failed INTEGER NOT NULL,
+    body BLOB,
+    PRIMARY KEY(bundle, place)) STRICT, WITHOUT ROWID;
+";
+
+/// What queues let through: 0 all, 1 nothing is started, 2 nothing comes in.
+const VERSION_4: &str = "
 ALTER TABLE line ADD COLUMN gate INTEGER NOT NULL DEFAULT 0;
 ";
 

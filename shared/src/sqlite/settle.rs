@@ -30,8 +30,9 @@ impl Ledger {
         Ok(answers)
     }
 
-    fn settle_one(&self, settlement: &Settlement) -> rusqlite::Result<Settled> {
+    fn settle_one(&mut self, settlement: &Settlement) -> rusqlite::Result<Settled> {
         if self.apply(settlement)? {
+            self.run_errands(&settlement.errands.applied)?;
             return Ok(Settled::Applied);
         }
         let sql = "UPDATE job SET state = 5, cause = 'revoked', owner = NULL, history = ?3,
@@ -48,11 +49,11 @@ impl Ledger {
                 purge_after_revocation(settlement),
             ),
         )?;
-        Ok(if revoked == 1 {
-            Settled::Revoked
-        } else {
-            Settled::Stale
-        })
+        if revoked == 0 {
+            return Ok(Settled::Stale);
+        }
+        self.run_errands(&settlement.errands.revoked)?;
+        Ok(Settled::Revoked)
     }
 
     fn apply(&self, settlement: &Settlement) -> rusqlite::Result<bool> {

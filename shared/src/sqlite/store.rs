@@ -10,6 +10,7 @@ use super::bell;
 use super::claim::Request;
 use super::clock::{Clock, Moment, stored_length};
 use super::files::{Files, Identity};
+use super::flow;
 use super::overdue::What;
 use super::presence::Announcement;
 use super::read::{self, Readers};
@@ -21,9 +22,10 @@ use crate::broker::{
     Bell, Broker, BrokerError, Claim, Claimed, Interrupt, Listen, Note, Overdue, Presence, Receipt,
     Renewal, Revocation, Selection, Settlement, Submission, Submitted, SupervisorId, Turned,
 };
-use crate::catalog::{Catalog, Filter, JobRow, KeptResult, QueueCounts};
+use crate::catalog::{Catalog, Filter, FlowCounts, GroupRow, JobRow, KeptResult, QueueCounts};
 use crate::finding::{Depth, Finding};
 use crate::fleet::Member;
+use crate::flow::{Complete, Errand, Opening};
 use crate::name::{Namespace, QueueName};
 use crate::task::TaskSpec;
 
@@ -113,6 +115,7 @@ impl Broker for Store {
                 let mut turned = Turned::default();
                 if !settlements.is_empty() {
                     turned.settled = ledger.settle(&settlements)?;
+                    turned.has_completed = ledger.marks.has_completed;
                 }
                 if let Some(request) = &*request {
                     ledger.claim(request, &mut turned)?;
@@ -173,6 +176,29 @@ impl Broker for Store {
             .write(Urgency::Usual, move |ledger| ledger.remove(&uuids))
     }
 
+    fn open(&self, opening: &Opening) -> Result<Submitted, BrokerError> {
+        let opening = opening.clone();
+        self.writer
+            .write(Urgency::Usual, move |ledger| ledger.open(&opening))
+    }
+
+    fn complete(&self, limit: usize) -> Result<Vec<Complete>, BrokerError> {
+        self.writer.call(
+            Urgency::Usual,
+            move |ledger| match ledger.has_complete()? {
+                true => ledger.complete(limit).map(Some),
+                false => Ok(Some(Vec::new())),
+            },
+            move |ledger| ledger.complete(limit),
+        )
+    }
+
+    fn close(&self, group: &Complete, errands: Vec<Errand>) -> Result<bool, BrokerError> {
+        let group = group.uuid;
+        self.writer
+            .write(Urgency::Usual, move |ledger| ledger.close(group, &errands))
+    }
+
     fn retry_dead(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
         let uuids = uuids.to_vec();
         self.writer
@@ -228,6 +254,15 @@ impl Catalog for Store {
 
     fn payload(&self, uuid: Uuid) -> Result<Option<Vec<u8>>, BrokerError> {
         self.read(move |conn, namespace, _| read::payload(conn, namespace, uuid))
+    }
+
+    fn groups(&self, uuids: &[Uuid]) -> Result<Vec<Option<GroupRow>>, BrokerError> {
+        let uuids = uuids.to_vec();
+        self.read(move |conn, namespace, _| flow::groups(conn, namespace, &uuids))
+    }
+
+    fn flows(&self) -> Result<FlowCounts, BrokerError> {
+        self.read(|conn, namespace, _| flow::flows(conn, namespace))
     }
 
     fn queues(&self) -> Result<Vec<QueueCounts>, BrokerError> {

@@ -174,6 +174,7 @@ impl Reactor {
             nonce,
             started: now,
             answer: None,
+            declined: None,
             failed_allocation: None,
             progress: None,
             is_noted: false,

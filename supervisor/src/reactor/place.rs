@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bulkhead_shared::frame::{Failure, InitReport};
+use bulkhead_shared::frame::{Declined, Failure, InitReport};
 use bulkhead_shared::pidfd::PidFd;
 use bulkhead_shared::time::Now;
 
@@ -33,6 +33,8 @@ pub(crate) struct Running {
     pub nonce: u64,
     pub started: Now,
     pub answer: Option<(Answered, Reported)>,
+    /// What the task does not want to follow.
+    pub declined: Option<Declined>,
     /// Bytes of the allocation that failed, right before the process ends.
     pub failed_allocation: Option<u64>,
     pub progress: Option<Vec<u8>>,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bulkhead_shared::frame::Declined;
 use bulkhead_shared::outcome::{Cause, Ended, ErrorDetails, Outcome, Output, Usage, UsageSource};
 use bulkhead_shared::policy::Policy;
 use bulkhead_shared::time::{Now, millis};
@@ -26,7 +27,16 @@ pub(super) fn compose(
     let output = output(process);
     let started_at = Some(running.started.wall);
     let pid = u32::try_from(process.pid).ok();
+    let declined = running.declined;
     let outcome = outcome(process, running, end, policy);
+    // A process that died after it had declined has not answered.
+    let has_own_failure = matches!(
+        outcome,
+        Outcome::Failed {
+            cause: Cause::Error,
+            ..
+        }
+    );
     Ended {
         outcome,
         usage,
@@ -34,6 +44,8 @@ pub(super) fn compose(
         started_at,
         finished_at: now.wall,
         pid,
+        wants_callback: declined != Some(Declined::Callback),
+        wants_retry: declined != Some(Declined::Retry) || !has_own_failure,
     }
 }
 

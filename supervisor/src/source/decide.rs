@@ -2,11 +2,16 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use bulkhead_shared::broker::{Settled, Settlement};
-use bulkhead_shared::outcome::{Ended, Outcome};
+use bulkhead_shared::Timestamp;
+use bulkhead_shared::broker::{Receipt, Settled, Settlement};
+use bulkhead_shared::flow::Errands;
+use bulkhead_shared::flow::follow::{About, Thread};
+use bulkhead_shared::hook::{Ending, HookKind, Hooked};
+use bulkhead_shared::outcome::{Cause, Ended, ErrorDetails, Outcome};
 use bulkhead_shared::retry::{self, Circumstances, Move};
 use tracing::{info, warn};
 
+use super::groups::queue_of;
 use crate::job::Job;
 use crate::pool::TicketId;
 
@@ -42,8 +47,19 @@ pub(crate) fn decide(
         task,
         history,
         policy,
+        thread,
+        hooked,
+        hook,
         ..
     } = job;
+    // Copied only where something hangs on it: it may be large.
+    let is_known = thread.is_some() || hooked.is_some();
+    let known = is_known.then(|| ended.outcome.clone());
+    let about_flow = About {
+        wants_callback: ended.wants_callback,
+        now: at,
+        queue_of: &queue_of,
+    };
     let bits = random.hash_one((receipt.uuid, receipt.fence));
     #[expect(
         clippy::cast_precision_loss,
@@ -62,8 +78,19 @@ pub(crate) fn decide(
         host: &place.host,
         isolation: &place.isolation,
     };
-    let (next, history) = retry::decide(history, ended, about);
+    let (mut next, history) = retry::decide(history, ended, about);
     let attempt = history.attempt;
+    let mut errands = Errands::default();
+    if let (Some(thread), Some(outcome)) = (&thread, &known) {
+        errands = follow(thread, &next, outcome, &about_flow);
+    }
+    if let (Some(hooked), Some(outcome)) = (&hooked, &known) {
+        let fence = receipt.fence;
+        errands.add(tell(hooked, &next, outcome, (fence, attempt), at));
+    }
+    if let Some(hook) = hook {
+        next = give_up(next, hook, &receipt);
+    }
     let story = Story {
         ticket,
         task: task.as_str().into(),
@@ -77,9 +104,63 @@ pub(crate) fn decide(
             next,
             history: history.to_json(),
             at,
+            errands,
         },
         story,
     )
+}
+
+/// The hooks that the end brings.
+fn tell(
+    hooked: &Hooked,
+    next: &Move,
+    outcome: &Outcome,
+    (fence, attempt): (u64, u32),
+    at: Timestamp,
+) -> Errands {
+    let (result, failure) = match outcome {
+        Outcome::Returned(result) => (Some(result.as_slice()), None),
+        Outcome::Failed { cause, error, .. } => (None, Some((*cause, error))),
+        Outcome::Released | Outcome::LeaseLost => (None, None),
+    };
+    let ending = Ending {
+        fence,
+        attempt,
+        result,
+        failure,
+        at,
+    };
+    hooked.errands(next, &ending)
+}
+
+/// A hook that failed for good is no dead letter: the job it was about has had its verdict.
+fn give_up(next: Move, hook: HookKind, receipt: &Receipt) -> Move {
+    match next {
+        Move::Bury { cause, purge_at } => {
+            warn!(job = %receipt.uuid, %hook, %cause, "a hook failed for good");
+            Move::Drop { cause, purge_at }
+        }
+        next => next,
+    }
+}
+
+/// What the end brings: the next step, or a count in a group.
+fn follow(thread: &Thread, next: &Move, outcome: &Outcome, about: &About<'_>) -> Errands {
+    let (result, error) = match outcome {
+        Outcome::Returned(result) => (result.as_slice(), None),
+        Outcome::Failed { error, .. } => (&[][..], Some(error)),
+        Outcome::Released | Outcome::LeaseLost => (&[][..], None),
+    };
+    thread
+        .follow(next, result, error, about)
+        .unwrap_or_else(|error| {
+            warn!(%error, "what follows a job was lost");
+            let details = ErrorDetails::new("unreadable", error.to_string());
+            Errands {
+                applied: thread.failed(Cause::Error, Some(&details)),
+                revoked: thread.failed(Cause::Revoked, None),
+            }
+        })
 }
 
 impl Story {

@@ -1,6 +1,7 @@
 //! The threads between the store and the reactor: claim and settle, renew, guard.
 
 mod decide;
+pub(crate) mod groups;
 pub(crate) mod guard;
 mod held;
 pub(crate) mod queue;

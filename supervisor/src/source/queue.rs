@@ -16,11 +16,11 @@ use bulkhead_shared::outcome::{Ended, Outcome, Usage};
 use bulkhead_shared::reconnect;
 use bulkhead_shared::time::{Now, Timestamp};
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::decide::{Place, Story, Told, decide};
 use super::room::Offer;
-use super::{Held, Room};
+use super::{Held, Room, groups};
 use crate::job::{Job, Rules};
 use crate::notice::{Notice, Notices};
 use crate::pool::TicketId;
@@ -319,6 +319,11 @@ impl Thread {
                 .story
                 .tell(&Told::from(&pending.settlement), *settled);
         }
+        if turned.has_completed
+            && let Err(error) = groups::close(&*self.setting.broker, Now::read().wall)
+        {
+            debug!(%error, "groups that are complete are left to upkeep");
+        }
         let next_due = turned.next_due;
         if is_asked {
             self.must_hear = false;
@@ -409,5 +414,7 @@ pub(crate) fn ended_unrun(outcome: Outcome, finished_at: Timestamp) -> Ended {
         started_at: None,
         finished_at,
         pid: None,
+        wants_callback: true,
+        wants_retry: true,
     }
 }

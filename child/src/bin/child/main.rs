@@ -14,11 +14,26 @@ use std::process::ExitCode;
 use bulkhead_child::tasks;
 
 use trouble::{allocate, crash, escape, exit, fail, flaky, garbage, hang, panic, spin};
-use work::{add, echo, print, progress, sha256, sleep};
+use work::{add, add_previous, echo, print, progress, sha256, sleep};
 
 fn main() -> ExitCode {
     bulkhead_child::run(tasks![
-        add, allocate, crash, echo, escape, exit, fail, flaky, garbage, hang, panic, print,
-        progress, sha256, sleep, spin,
+        add,
+        add_previous,
+        allocate,
+        crash,
+        echo,
+        escape,
+        exit,
+        fail,
+        flaky,
+        garbage,
+        hang,
+        panic,
+        print,
+        progress,
+        sha256,
+        sleep,
+        spin,
     ])
 }

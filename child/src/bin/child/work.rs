@@ -20,6 +20,18 @@ pub(crate) fn add(a: i64, b: i64) -> anyhow::Result<i64> {
         .context("the sum does not fit into 64 bits")
 }
 
+/// What the job before this one returned, and `n`.
+#[task]
+pub(crate) fn add_previous(ctx: &Context, n: i64) -> anyhow::Result<i64> {
+    let previous: Option<i64> = ctx
+        .previous_result()
+        .context("what the job before this one returned is no whole number of 64 bits")?;
+    let previous = previous.context("no job came before this one (make it a callback)")?;
+    previous
+        .checked_add(n)
+        .context("the sum does not fit into 64 bits")
+}
+
 /// Its argument.
 #[task]
 pub(crate) fn echo(value: Value) -> Value {

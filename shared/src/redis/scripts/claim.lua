@@ -40,7 +40,7 @@ if room > 0 or again then
 end
 
 -- A paused queue gives nothing.
-if call('GET', T .. 'f') == '1' then
+if call('GET', T .. 'gate') == '1' then
   return {given, -1, 0, call('SMEMBERS', T .. 'v:' .. owner)}
 end
 

@@ -22,5 +22,5 @@ end
 tell(changed)
 if limit > left then return limit - left end
 for _, task in ipairs(call('SMEMBERS', T .. 't')) do call('DEL', T .. 'b:' .. task) end
-for _, key in ipairs({'f', 't', 'a', 'z'}) do call('DEL', T .. key) end
+for _, key in ipairs({'gate', 't', 'a', 'z'}) do call('DEL', T .. key) end
 return 0

@@ -24,5 +24,5 @@ for _, task in ipairs(call('SMEMBERS', T .. 't')) do
 end
 return {
   ready, call('ZCARD', T .. 'd'), call('ZCARD', T .. 'l'), call('ZCARD', T .. 'e:S'),
-  call('ZCARD', T .. 'e:D'), oldest, tonumber(call('GET', T .. 'f') or '0'),
+  call('ZCARD', T .. 'e:D'), oldest, tonumber(call('GET', T .. 'gate') or '0'),
 }

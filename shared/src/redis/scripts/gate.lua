@@ -2,8 +2,8 @@
 -- KEYS  1 routing
 -- ARGV  3 0 all, 1 nothing is started, 2 nothing comes in
 -- RETURNS  what it was
-local before = call('GET', T .. 'f') or '0'
-if ARGV[3] == '0' then call('DEL', T .. 'f') else call('SET', T .. 'f', ARGV[3]) end
+local before = call('GET', T .. 'gate') or '0'
+if ARGV[3] == '0' then call('DEL', T .. 'gate') else call('SET', T .. 'gate', ARGV[3]) end
 if ARGV[3] ~= '1' then
   for _, task in ipairs(call('SMEMBERS', T .. 't')) do ring(task) end
 end

@@ -1,7 +1,8 @@
 -- Ends a waiting job as revoked, or marks a running one and tells its supervisor.
 -- KEYS  1 routing
--- ARGV  3 uuid, 4 skip if running (0/1), 5 how long its end is kept (ms)
--- RETURNS  0 unknown, 1 had ended, 2 skipped, 3 ended, 4 told
+-- ARGV  3 uuid, 4 skip if running (0/1), 5 how long its end is kept (ms), 6 its seq as it was read
+--       (empty: unknown), 7 how many errands come with its end, 8.. the errands
+-- RETURNS  0 unknown, 1 had ended, 2 skipped, 3 ended, 4 told, -1 it is another one than was read
 local uuid = ARGV[3]
 local rec = record(uuid)
 if not rec then return 0 end
@@ -16,6 +17,11 @@ if state == 'L' then
   tell({uuid})
   return 4
 end
+local is_ended = state ~= 'r' and state ~= 'w' and state ~= 'R'
+if is_ended then return 1 end
+if sub(rec, 17, 30) ~= ARGV[6] then return -1 end
+errands(8, tonumber(ARGV[7]), false)
+line_up_born()
 local kept = hex(now + tonumber(ARGV[5]))
 if state == 'r' or state == 'w' then
   -- On its way to or from another store: its end travels instead, under a new fence.
@@ -26,7 +32,6 @@ if state == 'r' or state == 'w' then
   tell({uuid})
   return 3
 end
-if state ~= 'R' then return 1 end
 unwait(line .. lane(rec))
 local stop = string.find(rec, '\n', 176, true) + num(sub(rec, 168, 175))
 local new, life = finish(rec, 'O', hex(now), kept, NONE, 'f', sub(rec, stop + 1))

@@ -1,12 +1,16 @@
 -- Ends attempts, each under its fence.
 -- KEYS  1 routing
--- ARGV  3 1: they may have been written before, 4.. per attempt: uuid, seq, fence, kind (S succeed with a result, s without, T retry,
---       R release, D bury, O drop), ended at, result until, purge at (also if it turns out to be
---       revoked), ready at (ms; of a retry), cause, history, result
--- RETURNS  per attempt 1 applied, 2 the job was revoked and has ended so, 0 stale: nothing written
-local again, n = ARGV[3] == '1', (#ARGV - 3) / 11
+-- ARGV  3 1: they may have been written before, 4 how many attempts, 5.. per attempt: uuid, seq,
+--       fence, kind (S succeed with a result, s without, T retry, R release, D bury, O drop),
+--       ended at, result until, purge at (also if it turns out to be revoked), ready at (ms; of a
+--       retry), cause, history, result; then, unless there are none at all, per attempt: how many
+--       errands, the errands, of an applied one, and the same of one that was revoked
+-- RETURNS  per attempt 1 applied, 2 the job was revoked and has ended so, 0 stale: nothing written;
+--          then 1 if a group has become complete
+local again, n = ARGV[3] == '1', tonumber(ARGV[4])
+local errand = 5 + n * 11
 local keys, recs = {}, {}
-for i = 1, n do keys[i] = T .. 's:' .. ARGV[4 + (i - 1) * 11] end
+for i = 1, n do keys[i] = T .. 's:' .. ARGV[5 + (i - 1) * 11] end
 for from = 1, n, 2000 do
   local some = call('MGET', unpack(keys, from, math.min(from + 1999, n)))
   for i = 1, #some do recs[from + i - 1] = some[i] end
@@ -14,7 +18,8 @@ end
 local out, gone, changed, seen = {}, {}, {}, {}
 local lists, delayed, ending, ended = {}, {}, {}, {S = {}, D = {}, O = {}}
 for i = 1, n do
-  local b = 3 + (i - 1) * 11
+  local b = 4 + (i - 1) * 11
+  local did = 0
   local uuid, seq, fence, kind = ARGV[b + 1], ARGV[b + 2], ARGV[b + 3], ARGV[b + 4]
   local rec = recs[i]
   if seen[uuid] or not rec or sub(rec, 1, 1) ~= 'L' or sub(rec, 3, 30) ~= fence .. seq then
@@ -31,6 +36,7 @@ for i = 1, n do
     local history = ARGV[b + 10]
     local is_revoked = sub(rec, 2, 2) == '1'
     out[i] = is_revoked and 2 or 1
+    did = out[i]
     if is_revoked or (kind ~= 'T' and kind ~= 'R') then
       local state, till, cause = string.upper(kind), ARGV[b + 6], ARGV[b + 9]
       if is_revoked then
@@ -75,6 +81,10 @@ for i = 1, n do
       end
     end
   end
+  if ARGV[errand] then
+    errand = errands(errand + 1, tonumber(ARGV[errand]), did ~= 1)
+    errand = errands(errand + 1, tonumber(ARGV[errand]), did ~= 2)
+  end
 end
 each('ZREM', T .. 'l', gone)
 each('ZADD', T .. 'd', delayed)
@@ -92,5 +102,7 @@ for state, list in pairs(ended) do
 end
 make_ready(lists)
 for task in pairs(lists) do ring(task) end
+line_up_born()
 tell(changed)
+out[n + 1] = has_completed
 return out

@@ -21,6 +21,7 @@ use clap::Args;
 use serde_json::{Map, Value};
 
 use super::CommandError;
+use super::error::chain;
 use crate::exit::Exit;
 use line::Line;
 use sender::Sender;
@@ -191,10 +192,12 @@ fn send_same(message: &Message, count: u32, sender: &mut Sender) -> Result<(), C
     while left > 0 {
         let some = left.min(BATCH);
         let copy = |_| match count {
-            1 => message.clone(),
+            1 => Ok(message.clone()),
             _ => message.duplicate(),
         };
-        sender.send(&(0..some).map(copy).collect::<Vec<_>>())?;
+        let copies = (0..some).map(copy).collect::<Result<Vec<_>, _>>();
+        let copies = copies.map_err(|error| CommandError::Input(chain(&error)))?;
+        sender.send(&copies)?;
         left -= some;
     }
     Ok(())

@@ -10,6 +10,7 @@ use bulkhead_shared::broker::{
     Bell, Broker, BrokerError, Claim, Claimed, Listen, Note, Overdue, Presence, Receipt, Renewal,
     Revocation, Settled, Settlement, Submission, Submitted, SupervisorId, Turned,
 };
+use bulkhead_shared::flow::{Complete, Errand, Opening};
 use bulkhead_shared::retry::Move;
 
 /// The calls a supervisor makes.
@@ -177,6 +178,22 @@ impl Broker for Flaky {
 
     fn remove(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
         self.inner.remove(uuids)
+    }
+
+    fn open(&self, opening: &Opening) -> Result<Submitted, BrokerError> {
+        self.inner.open(opening)
+    }
+
+    fn complete(&self, limit: usize) -> Result<Vec<Complete>, BrokerError> {
+        self.inner.complete(limit)
+    }
+
+    fn close(&self, group: &Complete, errands: Vec<Errand>) -> Result<bool, BrokerError> {
+        self.inner.close(group, errands)
+    }
+
+    fn deliver(&self, limit: usize) -> Result<usize, BrokerError> {
+        self.inner.deliver(limit)
     }
 
     fn retry_dead(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {

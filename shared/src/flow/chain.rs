@@ -1,0 +1,142 @@
+//! Messages and groups one after the other.
+
+use std::collections::VecDeque;
+
+use super::group::Group;
+use super::plan::{JobStep, Step, depth};
+use super::{DEPTH_LIMIT, FlowError, read_plan};
+use crate::message::{Message, MessageBuilder};
+
+/// Messages and groups, one after the other. Tuples, arrays and vectors of them make one, also of
+/// different kinds and within each other; what is within is laid flat.
+///
+/// ```
+/// use bulkhead_shared::Message;
+/// let one = |n: u32| Message::new("add_previous").arg(n);
+/// let nested = Message::new("add").arg(1).arg(1).callback((one(1), one(2).callback(one(3))));
+/// assert_eq!(nested.build().unwrap().descendants().unwrap().len(), 3);
+/// ```
+#[derive(Debug, Default)]
+#[must_use = "a chain does nothing until it is submitted"]
+pub struct Chain {
+    pub(crate) steps: VecDeque<Step>,
+    pub(crate) depth: usize,
+    pub(crate) wrong: Option<FlowError>,
+}
+
+impl Chain {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds what comes next.
+    pub fn then(mut self, next: impl Into<Self>) -> Self {
+        self.append(next.into());
+        self
+    }
+
+    pub(crate) fn append(&mut self, mut next: Self) {
+        self.wrong = self.wrong.take().or(next.wrong.take());
+        self.depth = self.depth.max(next.depth);
+        if self.steps.is_empty() {
+            self.steps = next.steps;
+        } else {
+            self.steps.append(&mut next.steps);
+        }
+    }
+
+    /// Its steps, if there are some and nothing is wrong.
+    pub(crate) fn into_steps(self) -> Result<VecDeque<Step>, FlowError> {
+        match self.wrong {
+            Some(wrong) => Err(wrong),
+            None if self.steps.is_empty() => Err(FlowError::EmptyChain),
+            None => Ok(self.steps),
+        }
+    }
+
+    fn wrong(wrong: FlowError) -> Self {
+        Self {
+            wrong: Some(wrong),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<MessageBuilder> for Chain {
+    fn from(builder: MessageBuilder) -> Self {
+        let (step, mut then) = builder.into_step();
+        match step {
+            Ok(step) => {
+                then.steps.push_front(Step::Job(Box::new(step)));
+                then
+            }
+            Err(error) => Self::wrong(error.into()),
+        }
+    }
+}
+
+impl From<Message> for Chain {
+    fn from(message: Message) -> Self {
+        match read_plan(message.header.then.as_deref()) {
+            Ok(then) => {
+                let depth = depth(&then);
+                let mut steps = VecDeque::from(then);
+                steps.push_front(Step::Job(Box::new(JobStep::from(message))));
+                Self {
+                    steps,
+                    depth,
+                    wrong: None,
+                }
+            }
+            Err(error) => Self::wrong(error),
+        }
+    }
+}
+
+impl From<Group> for Chain {
+    fn from(group: Group) -> Self {
+        match group.into_step() {
+            Ok((_, depth)) if depth > DEPTH_LIMIT => Self::wrong(FlowError::TooDeep),
+            Ok((step, depth)) => Self {
+                steps: VecDeque::from([Step::Group(Box::new(step))]),
+                depth,
+                wrong: None,
+            },
+            Err(error) => Self::wrong(error),
+        }
+    }
+}
+
+impl<T: Into<Self>> FromIterator<T> for Chain {
+    fn from_iter<I: IntoIterator<Item = T>>(parts: I) -> Self {
+        parts.into_iter().fold(Self::new(), Self::then)
+    }
+}
+
+impl<T: Into<Self>> From<Vec<T>> for Chain {
+    fn from(parts: Vec<T>) -> Self {
+        parts.into_iter().collect()
+    }
+}
+
+impl<T: Into<Self>, const N: usize> From<[T; N]> for Chain {
+    fn from(parts: [T; N]) -> Self {
+        parts.into_iter().collect()
+    }
+}
+
+macro_rules! tuples {
+    ($(($($part:ident),+))*) => {
+        $(impl<$($part: Into<Chain>),+> From<($($part,)+)> for Chain {
+            #[allow(non_snake_case, reason = "named as its type")]
+            fn from(($($part,)+): ($($part,)+)) -> Self {
+                let mut chain = Self::new();
+                $(chain.append($part.into());)+
+                chain
+            }
+        })*
+    };
+}
+
+tuples! { (A) (A, B) (A, B, C) (A, B, C, D) (A, B, C, D, E) (A, B, C, D, E, F) }
