@@ -17,6 +17,7 @@
 //! ```
 
 mod error;
+mod flow;
 mod wait;
 
 use std::collections::HashMap;
@@ -28,12 +29,14 @@ use uuid::Uuid;
 use crate::backend::{self, Backend, Options};
 use crate::broker::{Revocation, Submission, Submitted};
 use crate::catalog::{KeptResult, State};
+use crate::flow::Flow;
 use crate::message::Message;
 use crate::name::{QueueName, TaskName};
 use crate::status::{JobStatus, Status};
 use crate::task::TaskSpec;
 
 pub use error::ClientError;
+pub use flow::{FlowState, FlowStep, FlowView};
 pub use wait::{Look, Wait};
 
 /// Messages in one transaction: enough to make its cost small, few enough not to keep the
@@ -129,6 +132,8 @@ impl Client {
     /// # Errors
     /// [`ClientError::Store`] if none are stored, [`ClientError::Partly`] if only the first are.
     pub fn submit_many(&self, messages: &[Message]) -> Result<Vec<Ticket>, ClientError> {
+        let settled = self.settle_steps(messages)?;
+        let messages = settled.as_deref().unwrap_or(messages);
         let queues = self.queues_of(messages)?;
         let mut tickets = Vec::with_capacity(messages.len());
         while tickets.len() < messages.len() {
@@ -159,17 +164,20 @@ impl Client {
         Ok(tickets)
     }
 
-    /// The tasks of `messages` whose queue nobody has told: they would go to `default`.
+    /// The tasks of these, and of what follows them, whose queue nobody has told: they would go to
+    /// `default`.
     ///
     /// # Errors
-    /// [`ClientError::Store`].
-    pub fn unregistered(&self, messages: &[Message]) -> Result<Vec<TaskName>, ClientError> {
-        let known = self.registrations(messages)?;
-        let mut missing: Vec<_> = messages
-            .iter()
-            .filter(|m| m.queue.is_none() && !known.contains_key(&m.task))
-            .map(|m| m.task.clone())
-            .collect();
+    /// [`ClientError::Store`], [`ClientError::Flow`].
+    pub fn unregistered(&self, flows: &[Flow]) -> Result<Vec<TaskName>, ClientError> {
+        let mut missing = Vec::new();
+        for flow in flows {
+            missing.extend(flow.unsettled()?);
+        }
+        if !missing.is_empty() {
+            let known = self.all_registrations()?;
+            missing.retain(|task| !known.contains_key(task));
+        }
         missing.sort();
         missing.dedup();
         Ok(missing)
@@ -193,12 +201,17 @@ impl Client {
         &self,
         messages: &[Message],
     ) -> Result<HashMap<TaskName, Option<QueueName>>, ClientError> {
-        let mut known = HashMap::new();
         if messages.iter().any(|message| message.queue.is_none()) {
-            known.clone_from(&self.learnt);
-            let stored = self.backend.catalog.tasks()?;
-            known.extend(stored.into_iter().map(|spec| (spec.name, spec.queue)));
+            self.all_registrations()
+        } else {
+            Ok(HashMap::new())
         }
+    }
+
+    fn all_registrations(&self) -> Result<HashMap<TaskName, Option<QueueName>>, ClientError> {
+        let mut known = self.learnt.clone();
+        let stored = self.backend.catalog.tasks()?;
+        known.extend(stored.into_iter().map(|spec| (spec.name, spec.queue)));
         Ok(known)
     }
 
