@@ -20,6 +20,7 @@
 mod asynchronous;
 mod control;
 mod error;
+mod flow;
 mod results;
 mod updates;
 mod wait;
@@ -34,6 +35,7 @@ use uuid::Uuid;
 use crate::backend::{self, Backend, Options};
 use crate::broker::{Revocation, Submission, Submitted};
 use crate::catalog::{KeptResult, State};
+use crate::flow::Flow;
 use crate::message::Message;
 use crate::name::{QueueName, TaskName};
 use crate::status::{JobStatus, Status};
@@ -42,6 +44,7 @@ use crate::task::TaskSpec;
 #[cfg(feature = "async")]
 pub use asynchronous::AsyncClient;
 pub use error::ClientError;
+pub use flow::{FlowState, FlowStep, FlowView};
 pub use results::{JobResult, ResultPool};
 pub use updates::Updates;
 pub use wait::{Look, Wait};
@@ -156,6 +159,8 @@ impl Client {
     /// # Errors
     /// [`ClientError::Store`] if none are stored, [`ClientError::Partly`] if only the first are.
     pub fn submit_many(&self, messages: &[Message]) -> Result<Vec<Ticket>, ClientError> {
+        let settled = self.settle_steps(messages)?;
+        let messages = settled.as_deref().unwrap_or(messages);
         let queues = self.queues_of(messages)?;
         let mut tickets = Vec::with_capacity(messages.len());
         while tickets.len() < messages.len() {
@@ -191,17 +196,20 @@ impl Client {
         Ok(tickets)
     }
 
-    /// The tasks of `messages` whose queue nobody has told: they would go to `default`.
+    /// The tasks of these, and of what follows them, whose queue nobody has told: they would go to
+    /// `default`.
     ///
     /// # Errors
-    /// [`ClientError::Store`].
-    pub fn unregistered(&self, messages: &[Message]) -> Result<Vec<TaskName>, ClientError> {
-        let known = self.registrations(messages)?;
-        let mut missing: Vec<_> = messages
-            .iter()
-            .filter(|m| m.queue.is_none() && !known.contains_key(&m.task))
-            .map(|m| m.task.clone())
-            .collect();
+    /// [`ClientError::Store`], [`ClientError::Flow`].
+    pub fn unregistered(&self, flows: &[Flow]) -> Result<Vec<TaskName>, ClientError> {
+        let mut missing = Vec::new();
+        for flow in flows {
+            missing.extend(flow.unsettled()?);
+        }
+        if !missing.is_empty() {
+            let known = self.all_registrations()?;
+            missing.retain(|task| !known.contains_key(task));
+        }
         missing.sort();
         missing.dedup();
         Ok(missing)
@@ -225,12 +233,17 @@ impl Client {
         &self,
         messages: &[Message],
     ) -> Result<HashMap<TaskName, Option<QueueName>>, ClientError> {
-        let mut known = HashMap::new();
         if messages.iter().any(|message| message.queue.is_none()) {
-            known.clone_from(&self.learnt);
-            let stored = self.backend.catalog.tasks()?;
-            known.extend(stored.into_iter().map(|spec| (spec.name, spec.queue)));
+            self.all_registrations()
+        } else {
+            Ok(HashMap::new())
         }
+    }
+
+    fn all_registrations(&self) -> Result<HashMap<TaskName, Option<QueueName>>, ClientError> {
+        let mut known = self.learnt.clone();
+        let stored = self.backend.catalog.tasks()?;
+        known.extend(stored.into_iter().map(|spec| (spec.name, spec.queue)));
         Ok(known)
     }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::catalog::{JobRow, State};
+use crate::client::FlowView;
 use crate::history::{Attempt, History};
 use crate::name::{QueueName, TaskName};
 use crate::outcome::{Cause, ErrorDetails, Output, Usage};
@@ -169,6 +170,8 @@ pub struct JobStatus {
     pub attempts: Vec<AttemptStatus>,
     /// What could not be read, and is null for that reason.
     pub note: Option<String>,
+    /// The flow it belongs to; filled in where one job is asked for.
+    pub flow: Option<Box<FlowView>>,
 }
 
 impl JobStatus {
@@ -197,6 +200,7 @@ impl JobStatus {
             pid: None,
             attempts: Vec::new(),
             note: None,
+            flow: None,
         }
     }
 }

@@ -9,6 +9,7 @@ mod children;
 mod deadlines;
 mod draining;
 mod fallbacks;
+mod flows;
 mod hostile;
 mod moving;
 mod output;

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         wait::flaky,
         wait::hold,
         wait::late,
+        wait::measure,
         wait::patient,
         wait::step,
         wait::who_am_i,

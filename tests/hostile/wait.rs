@@ -31,6 +31,13 @@ fn pause() {
     let _ = nix::poll::poll(&mut none, every);
 }
 
+/// How long the text is that the job before this one returned, and how long its own.
+#[task]
+pub(crate) fn measure(ctx: &Context, text: String) -> anyhow::Result<(usize, usize)> {
+    let previous: Option<String> = ctx.previous_result()?;
+    Ok((previous.context("nothing came before")?.len(), text.len()))
+}
+
 /// Waits for SIGTERM, and then returns as if in time.
 #[task]
 pub(crate) fn late(ctx: &Context) -> &'static str {

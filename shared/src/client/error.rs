@@ -4,6 +4,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::broker::BrokerError;
+use crate::flow::FlowError;
 use crate::message::MessageError;
 use crate::name::QueueName;
 use crate::status::JobStatus;
@@ -49,6 +50,9 @@ pub enum ClientError {
         #[source]
         source: serde_json::Error,
     },
+    /// The flow cannot be sent, or read, as it is.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
     /// Some messages are stored, the others are not.
     #[error("only the first {stored} messages are stored")]
     Partly {

@@ -110,11 +110,22 @@ fn the_queue_is_the_messages_else_the_learnt_one_else_the_default() {
     ];
     let names = |tasks: Vec<TaskName>| tasks.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(
-        names(client.unregistered(&messages).unwrap()),
+        names(
+            client
+                .unregistered(&messages.clone().map(Flow::from))
+                .unwrap()
+        ),
         ["add", "mail"]
     );
     client.learn([spec]);
-    assert_eq!(names(client.unregistered(&messages).unwrap()), ["add"]);
+    assert_eq!(
+        names(
+            client
+                .unregistered(&messages.clone().map(Flow::from))
+                .unwrap()
+        ),
+        ["add"]
+    );
     let tickets = client.submit_many(&messages).unwrap();
     let queues: Vec<_> = tickets.iter().map(|t| t.queue.as_str()).collect();
     assert_eq!(queues, ["post", "q", "default"]);

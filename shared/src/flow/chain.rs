@@ -2,10 +2,14 @@
 
 use std::collections::VecDeque;
 
-use super::group::Group;
-use super::plan::{JobStep, Step, depth};
-use super::{DEPTH_LIMIT, FlowError, read_plan};
+use uuid::Uuid;
+
+use super::group::{BuiltGroup, Group};
+use super::plan::{JobStep, Step, depth, each};
+use super::{DEPTH_LIMIT, FlowError, read_plan, write_plan};
 use crate::message::{Message, MessageBuilder};
+use crate::name::TaskName;
+use crate::time::Timestamp;
 
 /// Messages and groups, one after the other. Tuples, arrays and vectors of them make one, also of
 /// different kinds and within each other; what is within is laid flat.
@@ -59,6 +63,78 @@ impl Chain {
         Self {
             wrong: Some(wrong),
             ..Self::default()
+        }
+    }
+}
+
+/// What a chain comes to when it is built: the message, or the group, that it begins with.
+#[derive(Debug, Clone)]
+pub enum Flow {
+    /// A message, and what follows it.
+    Job(Message),
+    /// A group, and what follows it.
+    Group(BuiltGroup),
+}
+
+impl Flow {
+    /// The id of the message or the group.
+    #[must_use]
+    pub const fn uuid(&self) -> Uuid {
+        match self {
+            Self::Job(message) => message.uuid,
+            Self::Group(group) => group.uuid(),
+        }
+    }
+}
+
+impl Flow {
+    /// The tasks of all its messages that name no queue.
+    ///
+    /// # Errors
+    /// [`FlowError::Unreadable`].
+    pub fn unsettled(&self) -> Result<Vec<TaskName>, FlowError> {
+        let message = match self {
+            Self::Job(message) => message,
+            Self::Group(group) => return Ok(group.unsettled()),
+        };
+        let first = message.queue.is_none().then(|| message.task.clone());
+        let mut tasks: Vec<TaskName> = first.into_iter().collect();
+        each(
+            &mut read_plan(message.header.then.as_deref())?,
+            &mut |step| {
+                if step.queue.is_none() {
+                    tasks.push(step.task.clone());
+                }
+            },
+        );
+        Ok(tasks)
+    }
+}
+
+impl From<Message> for Flow {
+    fn from(message: Message) -> Self {
+        Self::Job(message)
+    }
+}
+
+impl Chain {
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// [`FlowError`] with its way out.
+    pub fn build(self) -> Result<Flow, FlowError> {
+        let mut steps = self.into_steps()?;
+        match steps.pop_front() {
+            Some(Step::Job(step)) => {
+                let mut message = step.into_message(Timestamp::now());
+                message.header.then = write_plan(steps.iter())?;
+                Ok(Flow::Job(message))
+            }
+            Some(Step::Group(mut group)) => {
+                group.join.extend(steps);
+                BuiltGroup::new(*group).map(Flow::Group)
+            }
+            None => Err(FlowError::EmptyChain),
         }
     }
 }

@@ -123,21 +123,11 @@ impl Group {
     /// # Errors
     /// [`FlowError`] with its way out.
     pub fn build(self) -> Result<BuiltGroup, FlowError> {
-        let chain = Chain::from(self);
-        let mut steps = Vec::from(chain.into_steps()?);
-        let mut len = 0;
-        each(&mut steps, &mut |job| len += job.payload.len());
-        if len > OPENING_LIMIT {
-            return Err(FlowError::TooLarge { len });
+        let mut steps = Chain::from(self).into_steps()?;
+        match steps.pop_front() {
+            Some(Step::Group(step)) => BuiltGroup::new(*step),
+            _ => Err(FlowError::Empty),
         }
-        let Some(Step::Group(step)) = steps.pop() else {
-            unreachable!("a group makes a chain of one group")
-        };
-        write_plan(step.join.iter())?;
-        for member in &step.members {
-            write_plan(member.iter())?;
-        }
-        Ok(BuiltGroup { step: *step })
     }
 }
 
@@ -148,6 +138,23 @@ pub struct BuiltGroup {
 }
 
 impl BuiltGroup {
+    pub(super) fn new(step: GroupStep) -> Result<Self, FlowError> {
+        let mut steps = [Step::Group(Box::new(step))];
+        let mut len = 0;
+        each(&mut steps, &mut |job| len += job.payload.len());
+        if len > OPENING_LIMIT {
+            return Err(FlowError::TooLarge { len });
+        }
+        let [Step::Group(step)] = steps else {
+            return Err(FlowError::Empty);
+        };
+        write_plan(step.join.iter())?;
+        for member in &step.members {
+            write_plan(member.iter())?;
+        }
+        Ok(Self { step: *step })
+    }
+
     /// Its id.
     #[must_use]
     pub const fn uuid(&self) -> Uuid {

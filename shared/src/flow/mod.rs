@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::message::MessageError;
 use crate::name::QueueName;
 
-pub use chain::Chain;
+pub use chain::{Chain, Flow};
 pub use errand::{Complete, Count, Errand, Errands, GroupRecord, MemberEnd, Opening};
 pub use group::{BuiltGroup, Group};
 pub use plan::{GroupStep, JobStep, Step};
@@ -125,3 +125,6 @@ impl From<MessageError> for FlowError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

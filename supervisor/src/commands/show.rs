@@ -1,5 +1,7 @@
 //! Jobs, times and figures as people like to read them.
 
+mod flow;
+
 use std::time::Duration;
 
 use bulkhead_shared::Timestamp;
@@ -159,6 +161,9 @@ pub(crate) fn job(job: &JobStatus, now: Timestamp) -> String {
         }
     }
     page.push_str(&blocks(job));
+    if let Some(view) = &job.flow {
+        page.push_str(&flow::page(view, job.uuid));
+    }
     page
 }
 

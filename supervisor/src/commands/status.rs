@@ -1,6 +1,6 @@
 //! `supervisor status`: how a job stands.
 
-use bulkhead_shared::client::{Client, Look, Wait};
+use bulkhead_shared::client::{Client, FlowState, Look, Wait};
 use bulkhead_shared::status::{JobStatus, Status};
 use bulkhead_shared::{Timestamp, Uuid};
 use clap::Args;
@@ -10,7 +10,8 @@ use crate::exit::Exit;
 
 /// Show how a job stands and what its attempts came to.
 ///
-/// Of a job that nobody knows it shows the status UNKNOWN, and ends with code 3.
+/// If it is part of a flow, the flow is shown too, from its first message on: what has ended, what
+/// runs, and what is still to come. The id of a group shows the flow alone. Of a job that nobody knows it shows the status UNKNOWN, and ends with code 3.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
     /// The job's id, as `submit` printed it.
@@ -28,8 +29,21 @@ pub(super) fn run(args: &StatusArgs, client: &Client) -> Result<Exit, CommandErr
     if args.watch {
         watch(args, client)
     } else {
-        show_job(&client.status(args.uuid)?, args.json)
+        show_job(&with_flow(client, client.status(args.uuid)?)?, args.json)
     }
+}
+
+/// A job with the flow it belongs to; a group stands for a job that nobody knows.
+fn with_flow(client: &Client, mut job: JobStatus) -> Result<JobStatus, CommandError> {
+    job.flow = client.flow(job.uuid)?.map(Box::new);
+    if let (Status::Unknown, Some(flow)) = (job.status, &job.flow) {
+        job.status = match flow.state {
+            FlowState::Running => Status::Running,
+            FlowState::Succeeded => Status::Succeeded,
+            FlowState::Failed => Status::Failed,
+        };
+    }
+    Ok(job)
 }
 
 fn show_job(job: &JobStatus, json: bool) -> Result<Exit, CommandError> {
@@ -55,6 +69,11 @@ fn watch(args: &StatusArgs, client: &Client) -> Result<Exit, CommandError> {
     let mut exit = Exit::Done;
     client.watch(&[args.uuid], wait, |_, job| {
         let is_last = job.status.has_ended() || job.status == Status::Unknown;
+        let job = &if is_last {
+            with_flow(client, job.clone())?
+        } else {
+            job.clone()
+        };
         if shown.as_ref() != Some(job) {
             if args.json || is_last {
                 exit = show_job(job, args.json)?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bulkhead_shared::backoff::Backoff;
-use bulkhead_shared::message::{Arguments, Message};
+use bulkhead_shared::message::{Arguments, Message, MessageBuilder};
 use bulkhead_shared::policy::{Keep, Retries};
 use bulkhead_shared::time::millis;
 use bulkhead_shared::units::{Size, duration};
@@ -12,7 +12,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::{JsonArray, backoff};
+use super::{JsonArray, backoff, flow};
 
 /// What a line may say; everything may be left out.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -47,6 +47,9 @@ pub(super) struct Line {
     pub metadata: Option<Map<String, Value>>,
     #[serde(deserialize_with = "keeping")]
     pub result_ttl: Option<Keep>,
+    #[serde(deserialize_with = "flow::callbacks")]
+    pub callback: Option<Vec<Line>>,
+    pub group: Option<flow::GroupLine>,
 }
 
 impl Line {
@@ -58,10 +61,12 @@ impl Line {
                 .to_string()
                 .replace(" at line 1 column ", ", at column ")
         })?;
-        if line.delay.is_some() && line.at.is_some() {
-            return Err("both `delay` and `at` are given (leave one out)".into());
+        // A group by itself is no message.
+        if line.group.is_some() && line.task.is_none() {
+            return Ok(line);
         }
-        Ok(line.or(defaults))
+        let has_both = line.delay.is_some() && line.at.is_some();
+        Ok(if has_both { line } else { line.or(defaults) })
     }
 
     fn or(self, defaults: &Self) -> Self {
@@ -89,11 +94,35 @@ impl Line {
             uuid: self.uuid.or(defaults.uuid),
             metadata: self.metadata.or_else(|| defaults.metadata.clone()),
             result_ttl: self.result_ttl.or(defaults.result_ttl),
+            callback: self.callback,
+            group: self.group,
         }
     }
 
-    /// The message it means.
-    pub(super) fn message(self) -> Result<Message, String> {
+    /// Refuses a line without a task that speaks of one all the same.
+    pub(super) fn says_nothing_else(self) -> Result<(), String> {
+        let keys = [
+            self.args.is_some() || self.kwargs.is_some(),
+            self.queue.is_some() || self.priority.is_some() || self.uuid.is_some(),
+            self.delay.is_some() || self.at.is_some() || self.ttl.is_some(),
+            self.timeout.is_some() || self.patience.is_some() || self.expires.is_some(),
+            self.max_retries.is_some() || self.backoff.is_some() || self.memory.is_some(),
+            self.profile.is_some() || self.metadata.is_some() || self.result_ttl.is_some(),
+        ];
+        if keys.contains(&true) {
+            return Err(
+                "a line without a task has other keys than `group` (put them into the group's members or its `join`)"
+                    .into(),
+            );
+        }
+        Ok(())
+    }
+
+    /// The message it means, without what follows.
+    pub(super) fn builder(self) -> Result<MessageBuilder, String> {
+        if self.delay.is_some() && self.at.is_some() {
+            return Err("both `delay` and `at` are given (leave one out)".into());
+        }
         let task = self
             .task
             .ok_or("it names no task (add the key `task`, or name one on the command line)")?;
@@ -146,9 +175,7 @@ impl Line {
         if let Some(keep) = self.result_ttl {
             builder = builder.result_ttl(keep);
         }
-        builder
-            .build()
-            .map_err(|error| super::super::error::chain(&error))
+        Ok(builder)
     }
 }
 
@@ -310,7 +337,12 @@ mod tests {
             r#"{"task":"a","patience":"0","ttl":"2s","backoff":"3s","memory":"32MiB",
                 "profile":"process","result_ttl":"1h"}"#,
         );
-        let header = line.and_then(Line::message).unwrap().header;
+        let header = line
+            .and_then(Line::builder)
+            .unwrap()
+            .build()
+            .unwrap()
+            .header;
         assert_eq!((header.patience_ms, header.ttl_ms), (Some(0), Some(2000)));
         let three = Backoff::constant(Duration::from_secs(3));
         assert_eq!(header.backoff, Some(three));
@@ -324,7 +356,7 @@ mod tests {
     #[test]
     fn wrong_lines_say_what_is_wrong_with_them() {
         let says = |json, words: &[&str]| {
-            let error = parse(json).and_then(Line::message).unwrap_err();
+            let error = parse(json).and_then(Line::flow).unwrap_err();
             for word in words {
                 assert!(error.contains(word), "{word}: {error}");
             }

@@ -1,6 +1,7 @@
 //! `supervisor submit`: one message, many alike, or one for each line of a file.
 
 mod backoff;
+mod flow;
 mod line;
 mod sender;
 mod source;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use bulkhead_shared::backend::Missing;
 use bulkhead_shared::backoff::Backoff;
 use bulkhead_shared::client::{BATCH, Client};
+use bulkhead_shared::flow::Flow;
 use bulkhead_shared::message::Message;
 use bulkhead_shared::policy::{Keep, Retries};
 use bulkhead_shared::units::{Size, duration};
@@ -32,8 +34,11 @@ use source::Source;
 /// With --from every line is one message: {"task": "add", "args": [2, 3], "kwargs": {}, "queue":
 /// "math", "max_retries": 0, "timeout": "1s", ...}. Its keys are `task` and the options below
 /// from --args to --result-ttl, with `_` for `-`. What a line leaves out comes from the options,
-/// else from the task's registration. `"max_retries": null` is no limit. A file is checked whole
-/// before its first message is submitted; `-` is standard input and goes in batches of 500 lines.
+/// else from the task's registration. `"max_retries": null` is no limit. What follows a message is
+/// in its `callback`, a message or a list of them, or its `group`: {"members": [...], "join": {...},
+/// "on_failed": "stop", "null" or "error"}; a line with only a `group` starts that. Options are no
+/// defaults for what follows. A file is checked whole before its first message is submitted; `-` is
+/// standard input and goes in batches of 500 lines.
 #[derive(Debug, Args)]
 pub(crate) struct SubmitArgs {
     /// The task's name.
@@ -176,11 +181,15 @@ fn plan(args: SubmitArgs) -> Result<Plan, CommandError> {
         uuid: args.uuid,
         metadata: args.metadata,
         result_ttl: args.result_ttl,
+        callback: None,
+        group: None,
     };
     match args.from {
         Some(path) => Ok(Plan::Lines(Source::open(path, defaults)?)),
         None => {
-            let message = defaults.message().map_err(CommandError::Input)?;
+            let builder = defaults.builder().map_err(CommandError::Input)?;
+            let message = builder.build();
+            let message = message.map_err(|error| CommandError::Input(chain(&error)))?;
             let count = args.count.map_or(1, NonZeroU32::get);
             Ok(Plan::Same(message, count))
         }
@@ -195,7 +204,8 @@ fn send_same(message: &Message, count: u32, sender: &mut Sender) -> Result<(), C
             1 => Ok(message.clone()),
             _ => message.duplicate(),
         };
-        let copies = (0..some).map(copy).collect::<Result<Vec<_>, _>>();
+        let copies = (0..some).map(copy).map(|copy| copy.map(Flow::from));
+        let copies = copies.collect::<Result<Vec<_>, _>>();
         let copies = copies.map_err(|error| CommandError::Input(chain(&error)))?;
         sender.send(&copies)?;
         left -= some;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bulkhead_shared::Uuid;
 use bulkhead_shared::client::Client;
-use bulkhead_shared::message::Message;
+use bulkhead_shared::flow::Flow;
 use bulkhead_shared::name::TaskName;
 
 use crate::commands::describe::describe;
@@ -82,10 +82,10 @@ impl Sender {
     }
 
     /// Submits these messages, and prints their uuids.
-    pub(super) fn send(&mut self, messages: &[Message]) -> Result<(), CommandError> {
-        self.find_queues(messages)?;
+    pub(super) fn send(&mut self, flows: &[Flow]) -> Result<(), CommandError> {
+        self.find_queues(flows)?;
         let mut printed = String::new();
-        for ticket in self.client.submit_many(messages)? {
+        for ticket in self.client.submit_flows(flows)? {
             let uuid = match ticket.accepted() {
                 Ok(uuid) => uuid,
                 Err(error) => {
@@ -124,8 +124,8 @@ impl Sender {
     }
 
     /// Asks the child, once, for the queues of tasks that no supervisor has registered.
-    fn find_queues(&mut self, messages: &[Message]) -> Result<(), CommandError> {
-        let mut missing = self.client.unregistered(messages)?;
+    fn find_queues(&mut self, flows: &[Flow]) -> Result<(), CommandError> {
+        let mut missing = self.client.unregistered(flows)?;
         missing.retain(|task| !self.told.contains(task));
         if missing.is_empty() {
             return Ok(());
@@ -134,7 +134,7 @@ impl Sender {
         if !self.has_asked {
             self.has_asked = true;
             match self.ask() {
-                Ok(()) => missing = self.client.unregistered(messages)?,
+                Ok(()) => missing = self.client.unregistered(flows)?,
                 Err(reason) => why = format!(" and {reason}"),
             }
         }

@@ -5,7 +5,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 
 use bulkhead_shared::client::BATCH;
-use bulkhead_shared::message::{Message, PAYLOAD_LIMIT};
+use bulkhead_shared::flow::Flow;
+use bulkhead_shared::message::PAYLOAD_LIMIT;
 
 use super::line::Line;
 use super::sender::Sender;
@@ -55,7 +56,7 @@ impl Source {
         if is_regular {
             let mut lines = opened()?;
             while let Some(line) = lines.next_line()? {
-                lines.message(&line, &defaults)?;
+                lines.flow(&line, &defaults)?;
             }
         }
         Ok(Self {
@@ -69,7 +70,7 @@ impl Source {
     pub(super) fn next_batch(
         &mut self,
         sender: &Sender,
-    ) -> Result<Option<Vec<Message>>, CommandError> {
+    ) -> Result<Option<Vec<Flow>>, CommandError> {
         let batch = self.read_batch();
         // Of a stream, and of a file that has changed since it was checked.
         batch.map_err(|error| match error {
@@ -81,7 +82,7 @@ impl Source {
         })
     }
 
-    fn read_batch(&mut self) -> Result<Option<Vec<Message>>, CommandError> {
+    fn read_batch(&mut self) -> Result<Option<Vec<Flow>>, CommandError> {
         let mut messages = Vec::new();
         let mut bytes = 0;
         while messages.len() < BATCH && bytes < BATCH_BYTES {
@@ -89,7 +90,7 @@ impl Source {
                 break;
             };
             bytes += line.len();
-            messages.push(self.lines.message(&line, &self.defaults)?);
+            messages.push(self.lines.flow(&line, &self.defaults)?);
         }
         Ok((!messages.is_empty()).then_some(messages))
     }
@@ -138,9 +139,9 @@ impl Lines {
         }
     }
 
-    fn message(&self, line: &[u8], defaults: &Line) -> Result<Message, CommandError> {
+    fn flow(&self, line: &[u8], defaults: &Line) -> Result<Flow, CommandError> {
         Line::parse(line, defaults)
-            .and_then(Line::message)
+            .and_then(Line::flow)
             .map_err(|text| self.wrong(&text))
     }
 
