@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::broker::{Broker, BrokerError};
 use crate::catalog::Catalog;
 use crate::name::Namespace;
+use crate::schedule::Schedules;
 use crate::transit::Transit;
 
 /// The store used where none is named.
@@ -19,6 +20,10 @@ pub struct Backend {
     pub catalog: Arc<dyn Catalog>,
     /// Moves jobs to and from other stores.
     pub transit: Arc<dyn Transit>,
+    /// Keeps schedules.
+    pub schedules: Arc<dyn Schedules>,
+    /// The namespace that was opened.
+    pub namespace: Namespace,
 }
 
 /// Whether a store may be made where none is.

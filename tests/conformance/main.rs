@@ -11,6 +11,7 @@ mod order;
 mod overdue;
 mod processes;
 mod revoke;
+mod schedule;
 mod settle;
 mod submit;
 mod transit;

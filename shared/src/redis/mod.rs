@@ -23,6 +23,8 @@
 //! | `T h` | lines of jobs that are to go, for an hour |
 //! | `T c:process` | what its last claim gave it, for a while |
 //! | `T w` | somebody waits for jobs to change |
+//! | `T f`, `T n` | schedules by name: version, due, body; and by when they are due |
+//! | `N schedules`, `N scheduled` | the queue of each schedule, and queues that had some |
 //! | `N born` | a name that the store got when it was new |
 //! | `N queues`, `N tasks`, `N fleet`, `N s:owner` | of the namespace, `N` = `{namespace|}` |
 
@@ -45,6 +47,7 @@ mod overdue;
 mod presence;
 mod read;
 mod record;
+mod schedule;
 mod script;
 mod sentinel;
 mod store;
@@ -86,6 +89,8 @@ fn backend(url: &str, options: &Options, time: Option<Time>) -> Result<Backend, 
     Ok(Backend {
         broker: Arc::clone(&store) as _,
         catalog: Arc::clone(&store) as _,
-        transit: store,
+        transit: Arc::clone(&store) as _,
+        schedules: store,
+        namespace: options.namespace.clone(),
     })
 }

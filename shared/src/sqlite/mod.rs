@@ -16,6 +16,7 @@ mod ledger;
 mod overdue;
 mod presence;
 mod read;
+mod schedule;
 mod schema;
 mod settle;
 mod store;
@@ -73,7 +74,9 @@ pub fn open_with_clock(
     Ok(Backend {
         broker: Arc::clone(&store) as _,
         catalog: Arc::clone(&store) as _,
-        transit: store,
+        transit: Arc::clone(&store) as _,
+        schedules: store,
+        namespace: options.namespace.clone(),
     })
 }
 

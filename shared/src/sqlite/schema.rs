@@ -11,7 +11,7 @@ use crate::broker::BrokerError;
 const APPLICATION_ID: i64 = 0x424C_4B48;
 
 /// One step per version: `STEPS[n]` brings version n to n + 1.
-const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
+const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 /// One row per job holds all there is about it, so that settling touches one page.
 ///
@@ -89,6 +89,19 @@ const VERSION_2: &str = "
 ALTER TABLE supervisor ADD COLUMN version TEXT;
 ALTER TABLE supervisor ADD COLUMN slots INTEGER;
 ALTER TABLE supervisor ADD COLUMN since INTEGER;
+";
+
+/// Schedules, those that are due in order.
+const VERSION_3: &str = "
+CREATE TABLE schedule(
+    namespace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    queue TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    due INTEGER,
+    body BLOB NOT NULL,
+    PRIMARY KEY(namespace, name)) STRICT, WITHOUT ROWID;
+CREATE INDEX schedule_due ON schedule(namespace, due) WHERE due IS NOT NULL;
 ";
 
 /// What a file says about itself.

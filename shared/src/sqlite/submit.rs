@@ -59,7 +59,7 @@ impl Ledger {
         Ok(answers)
     }
 
-    fn submit_one(&mut self, entry: &Entry) -> rusqlite::Result<Submitted> {
+    pub(super) fn submit_one(&mut self, entry: &Entry) -> rusqlite::Result<Submitted> {
         let (line, lane) = self.lane(&entry.queue, &entry.task)?;
         if self.insert(entry, line, lane)? {
             return Ok(Submitted::Created);
