@@ -17,6 +17,7 @@
 //! ```
 
 mod error;
+mod schedule;
 mod wait;
 
 use std::collections::HashMap;
@@ -34,6 +35,7 @@ use crate::status::{JobStatus, Status};
 use crate::task::TaskSpec;
 
 pub use error::ClientError;
+pub use schedule::{ScheduleError, Scheduled};
 pub use wait::{Look, Wait};
 
 /// Messages in one transaction: enough to make its cost small, few enough not to keep the

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::backoff::Backoff;
 use crate::name::{QueueName, TaskName};
 use crate::policy::{Keep, Retries};
+use crate::trigger::TriggerSpec;
 
 /// A task as its child registers it. What is absent is the supervisor's default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub struct TaskSpec {
     /// The sandbox profile.
     #[serde(default)]
     pub profile: Option<String>,
+    /// When it runs by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<TriggerSpec>,
     /// The names of its parameters, in order.
     #[serde(default)]
     pub params: Vec<String>,
@@ -61,6 +65,7 @@ impl TaskSpec {
             result_ttl: None,
             memory: None,
             profile: None,
+            trigger: None,
             params: Vec::new(),
             positional: true,
         }

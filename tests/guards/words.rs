@@ -45,7 +45,7 @@ const BANNED: [&str; 12] = [
     "events", "cancel", "canceled",
 ];
 
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 25] = [
     &[],
     &["run"],
     &["submit"],
@@ -60,6 +60,14 @@ const COMMANDS: [&[&str]; 17] = [
     &["dlq", "show"],
     &["dlq", "retry"],
     &["dlq", "drop"],
+    &["schedule"],
+    &["schedule", "ls"],
+    &["schedule", "add"],
+    &["schedule", "explain"],
+    &["schedule", "pause"],
+    &["schedule", "resume"],
+    &["schedule", "clear"],
+    &["schedule", "run-now"],
     &["fleet"],
     &["doctor"],
     &["migrate"],

@@ -4,6 +4,7 @@
 mod expand;
 mod options;
 mod signature;
+mod trigger;
 mod units;
 
 use proc_macro::TokenStream;
@@ -26,6 +27,15 @@ use syn::{ItemFn, parse_macro_input};
 /// | `memory` | `"512MiB"` | memory of the process |
 /// | `profile` | `"strict"` | its sandbox |
 /// | `positional` | `true` | arguments may be given by position |
+/// | `cron`, `tz` | `"0 3 * * mon-fri"`, `"Europe/Berlin"` | runs by itself at these times, by the clocks of this zone (UTC) |
+/// | `every` | `"30s"` | runs by itself at this interval |
+/// | `at` | `"2030-01-31T09:30:00Z"` | runs by itself, once |
+/// | `at_start` | `true` | runs when a supervisor starts; needs `on = "each"` |
+/// | `on` | `"one"`, `"each"` | on one supervisor, or on each that lives |
+/// | `misfire` | `"one"`, `"skip"`, `"all 100"` | what becomes of firings that were missed |
+/// | `overlap` | `"allow"`, `"skip"`, `"queue-one"` | what becomes of a firing while the job before runs |
+/// | `jitter` | `"30s"` | each firing waits up to this long |
+/// | `args`, `kwargs` | `"[1, 2]"`, `"{\"a\": 1}"` | what it is called with by itself, JSON |
 ///
 /// `exponential` and `linear` stay between a floor of 60 s and a ceiling of 1 h unless they name
 /// others (`none` for no bound); `constant` has neither.

@@ -111,6 +111,9 @@ impl Schedules for Store {
             all.next = all.next.into_iter().chain(next).min();
             all.rows.extend(rows);
         }
+        if queues.is_empty() {
+            all.now = Timestamp::now();
+        }
         all.rows.sort_by_key(|row| row.due);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         all.rows.truncate(limit);
