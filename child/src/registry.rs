@@ -7,6 +7,7 @@ use bulkhead_shared::backoff::Backoff;
 use bulkhead_shared::name::{NameError, QueueName, TaskName};
 use bulkhead_shared::policy::{Keep, Retries};
 use bulkhead_shared::task::TaskSpec;
+use bulkhead_shared::trigger::{TriggerError, TriggerSpec};
 
 use crate::answer::Reply;
 use crate::arguments::Given;
@@ -26,6 +27,8 @@ pub struct Definition {
     pub result_ttl: Option<Keep>,
     pub memory: Option<u64>,
     pub profile: Option<&'static str>,
+    /// A trigger as JSON.
+    pub trigger: Option<&'static str>,
     pub params: &'static [&'static str],
     pub positional: bool,
     pub hooks: Hooks,
@@ -78,6 +81,15 @@ pub(crate) enum RegistryError {
     Twice { name: &'static str },
     #[error(transparent)]
     Name(#[from] NameError),
+    #[error("task `{name}`: {source}")]
+    Trigger {
+        name: &'static str,
+        source: TriggerError,
+    },
+    #[error(
+        "task `{name}` has a trigger that cannot be read: {reason} (build it with the macros of this release)"
+    )]
+    TriggerText { name: &'static str, reason: String },
 }
 
 /// All tasks of this binary.
@@ -94,7 +106,7 @@ impl Registry {
         let mut tasks = tasks
             .into_iter()
             .map(|task| Ok((spec(task.definition())?, task)))
-            .collect::<Result<Vec<_>, NameError>>()?;
+            .collect::<Result<Vec<_>, RegistryError>>()?;
         tasks.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
         match tasks
             .windows(2)
@@ -120,7 +132,23 @@ impl Registry {
     }
 }
 
-fn spec(definition: &Definition) -> Result<TaskSpec, NameError> {
+fn trigger(definition: &Definition) -> Result<Option<TriggerSpec>, RegistryError> {
+    let Some(text) = definition.trigger else {
+        return Ok(None);
+    };
+    let name = definition.name;
+    let spec: TriggerSpec =
+        serde_json::from_str(text).map_err(|error| RegistryError::TriggerText {
+            name,
+            reason: error.to_string(),
+        })?;
+    match spec.check() {
+        Ok(_) => Ok(Some(spec)),
+        Err(source) => Err(RegistryError::Trigger { name, source }),
+    }
+}
+
+fn spec(definition: &Definition) -> Result<TaskSpec, RegistryError> {
     Ok(TaskSpec {
         name: TaskName::new(definition.name)?,
         queue: definition.queue.map(QueueName::new).transpose()?,
@@ -131,6 +159,7 @@ fn spec(definition: &Definition) -> Result<TaskSpec, NameError> {
         result_ttl: definition.result_ttl,
         memory: definition.memory,
         profile: definition.profile.map(Into::into),
+        trigger: trigger(definition)?,
         params: definition.params.iter().map(|&name| name.into()).collect(),
         positional: definition.positional,
         hooks: definition.hooks.kinds(),

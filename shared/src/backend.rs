@@ -6,6 +6,7 @@ use crate::broker::{Broker, BrokerError};
 use crate::catalog::Catalog;
 use crate::control::Control;
 use crate::name::Namespace;
+use crate::schedule::Schedules;
 use crate::transit::Transit;
 
 /// The store used where none is named.
@@ -22,6 +23,10 @@ pub struct Backend {
     pub control: Arc<dyn Control>,
     /// Moves jobs to and from other stores.
     pub transit: Arc<dyn Transit>,
+    /// Keeps schedules.
+    pub schedules: Arc<dyn Schedules>,
+    /// The namespace that was opened.
+    pub namespace: Namespace,
 }
 
 /// Whether a store may be made where none is.

@@ -22,6 +22,7 @@ mod control;
 mod error;
 mod flow;
 mod results;
+mod schedule;
 mod updates;
 mod wait;
 
@@ -46,6 +47,7 @@ pub use asynchronous::AsyncClient;
 pub use error::ClientError;
 pub use flow::{FlowState, FlowStep, FlowView};
 pub use results::{JobResult, ResultPool};
+pub use schedule::{ScheduleError, Scheduled};
 pub use updates::Updates;
 pub use wait::{Look, Wait};
 

@@ -21,6 +21,7 @@ pub mod policy;
 pub mod retry;
 pub mod task;
 pub mod time;
+pub mod trigger;
 pub mod units;
 
 #[cfg(feature = "store")]
@@ -43,17 +44,21 @@ pub mod fleet;
 pub mod reconnect;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(feature = "store")]
+pub mod schedule;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(feature = "store")]
 pub mod status;
 #[cfg(feature = "store")]
 pub mod transit;
+#[cfg(feature = "store")]
+pub mod turned;
 
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 mod wake;
 
 pub use message::{Message, MessageBuilder, MessageError};
-pub use name::{Namespace, QueueName, TaskName};
+pub use name::{Namespace, QueueName, ScheduleName, TaskName};
 pub use time::Timestamp;
 pub use uuid::Uuid;

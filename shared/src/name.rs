@@ -133,6 +133,10 @@ name!(
     QueueName, "queue"
 );
 name!(
+    /// The name of a schedule: a trigger and what it starts.
+    ScheduleName, "schedule"
+);
+name!(
     /// The name of a namespace: everything of one installation in a shared store.
     Namespace, "namespace"
 );

@@ -6,6 +6,7 @@ use crate::backoff::Backoff;
 use crate::hook::HookKind;
 use crate::name::{QueueName, TaskName};
 use crate::policy::{Keep, Retries};
+use crate::trigger::TriggerSpec;
 
 /// A task as its child registers it. What is absent is the supervisor's default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct TaskSpec {
     /// The sandbox profile.
     #[serde(default)]
     pub profile: Option<String>,
+    /// When it runs by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<TriggerSpec>,
     /// The names of its parameters, in order.
     #[serde(default)]
     pub params: Vec<String>,
@@ -65,6 +69,7 @@ impl TaskSpec {
             result_ttl: None,
             memory: None,
             profile: None,
+            trigger: None,
             params: Vec::new(),
             positional: true,
             hooks: Vec::new(),

@@ -1,9 +1,24 @@
 //! Times that are stored or sent. Only the edges read a clock; everything else is told.
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+/// How far this process's wall clock is turned, in milliseconds: 0 outside of tests.
+static TURNED: AtomicI64 = AtomicI64::new(0);
+
+/// Turns this process's wall clock by `ms`, for tests. Clocks that leases and deadlines go by stay.
+pub fn turn(ms: i64) {
+    TURNED.store(ms, Ordering::Relaxed);
+}
+
+/// How far this process's wall clock is turned, in milliseconds.
+#[must_use]
+pub fn turned() -> i64 {
+    TURNED.load(Ordering::Relaxed)
+}
 
 /// A point in time: milliseconds since 1970-01-01T00:00Z.
 #[derive(
@@ -45,7 +60,7 @@ impl Timestamp {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        Self(millis(since))
+        Self(millis(since).saturating_add_signed(turned()))
     }
 
     /// This time plus `duration`, at most [`Timestamp::MAX`].

@@ -61,6 +61,8 @@ pub(crate) enum Command {
     Tasks(commands::tasks::TasksArgs),
     #[command(subcommand, after_help = crate::exit::HELP)]
     Dlq(commands::dlq::Dlq),
+    #[command(subcommand, after_help = crate::exit::HELP)]
+    Schedule(commands::schedule::Schedule),
     #[command(after_help = crate::exit::HELP)]
     Fleet(commands::fleet::FleetArgs),
     #[command(after_help = crate::exit::HELP)]

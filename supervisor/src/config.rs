@@ -65,6 +65,8 @@ pub(crate) struct RunConfig {
     pub fault: Option<String>,
     /// Whether a Redis store is to keep evidence, for tests.
     pub evidence: bool,
+    /// The file that turns the clock, for tests.
+    pub test_clock: Option<PathBuf>,
 }
 
 /// The variable that names the store.
@@ -138,6 +140,12 @@ impl Environment {
         self.text(bulkhead_shared::fault::VARIABLE)
     }
 
+    /// The file that turns the clock, for tests.
+    pub(crate) fn test_clock(&self) -> Option<PathBuf> {
+        let file = self.find(OsStr::new(bulkhead_shared::turned::VARIABLE))?;
+        (!file.is_empty()).then(|| file.into())
+    }
+
     /// A variable's value as text; an empty one counts as not set.
     fn text(&self, variable: &'static str) -> Result<Option<&str>, ConfigError> {
         let value = self.find(OsStr::new(variable)).filter(|v| !v.is_empty());
@@ -185,6 +193,7 @@ impl RunConfig {
             without: without(environment)?,
             fault: fault.map(Into::into),
             evidence: environment.text(evidence::VARIABLE)? == Some("1"),
+            test_clock: environment.test_clock(),
         })
     }
 }

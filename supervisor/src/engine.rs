@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use bulkhead_shared::backend::{self, Backend};
 use bulkhead_shared::broker::{BrokerError, Presence, Selection, SupervisorId};
 use bulkhead_shared::policy::Defaults;
 use bulkhead_shared::redis::evidence;
+use bulkhead_shared::turned::{self, TurnedError};
 use bulkhead_shared::{Timestamp, Uuid, fault};
 use tracing::{debug, info, warn};
 
@@ -28,6 +30,7 @@ use crate::reactor::{Finished, Parts, Reactor};
 use crate::registrar::Registrar;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::probe::Host;
+use crate::schedule::{self, Scheduler};
 use crate::source::guard;
 use crate::source::queue::{self, Order, Setting};
 use crate::source::renew::Renewer;
@@ -43,6 +46,8 @@ const USER_LOCKS: &str = "/run/bulkhead";
 pub(crate) enum EngineError {
     #[error("the store cannot be used")]
     Store(#[from] BrokerError),
+    #[error(transparent)]
+    Clock(#[from] TurnedError),
     #[error("failed to {step}")]
     System {
         step: &'static str,
@@ -65,7 +70,7 @@ impl EngineError {
         match self {
             Self::Store(_) => Exit::StoreAway,
             Self::System { .. } | Self::AllRetired => Exit::Internal,
-            Self::NoUser { .. } | Self::NotRoot { .. } => Exit::Usage,
+            Self::NoUser { .. } | Self::NotRoot { .. } | Self::Clock(_) => Exit::Usage,
         }
     }
 }
@@ -96,6 +101,10 @@ pub(crate) fn run(config: RunConfig) -> Result<Exit, EngineError> {
     let host = Host::probe(&config.without);
     let mut plan = Plan::resolve(&config, &host);
     harden(&config)?;
+    if let Some(path) = &config.test_clock {
+        turned::follow(path)?;
+        warn!(file = %path.display(), ms = bulkhead_shared::time::turned(), "TEST CLOCK: THIS SUPERVISOR'S TIME IS NOT THE TIME");
+    }
     let backend = backend::open(&config.store)?;
     let id = SupervisorId(Uuid::now_v7());
     let ground = Ground::prepare(&config, &host, &mut plan, id)?;
@@ -231,6 +240,16 @@ fn run_on(
         queues: config.queues.clone().unwrap_or_default(),
         tasks: vec![],
     };
+    let (of_schedules, schedules_inbox) = crossbeam::channel::unbounded();
+    let is_draining = Arc::new(AtomicBool::new(false));
+    let scheduler = Scheduler::new(schedule::Setting {
+        backend: backend.clone(),
+        me: id,
+        started_at: Timestamp::now(),
+        is_draining: Arc::clone(&is_draining),
+        words: schedules_inbox,
+        upkeep: words.clone(),
+    });
     let pid = std::process::id();
     let presence = Presence {
         id,
@@ -254,6 +273,8 @@ fn run_on(
         below: ground.below.clone(),
         queue: queue.clone(),
         notices: notices.clone(),
+        schedules: (!config.burst).then(|| of_schedules.clone()),
+        each: Vec::new(),
         words: words_inbox,
     };
     let of_guard = notices.clone();
@@ -279,6 +300,7 @@ fn run_on(
         inbox,
         wake,
         signals,
+        is_draining,
         registrar: Registrar::new(config, defaults, words.clone()),
     };
     let threads = [
@@ -286,12 +308,15 @@ fn run_on(
         spawn("renew", || renewer.run())?,
     ];
     let upkeep = spawn("upkeep", || upkeep.run())?;
+    let schedules = spawn("schedules", || scheduler.run())?;
     let guarded = Arc::clone(&held);
     let guard = spawn("guard", move || guard::guard(&guarded, &of_guard))?;
     let finished = Reactor::new(parts).step("make the loop")?.run();
     // In this order: what upkeep has taken over is settled too, and the store hears that this
     // supervisor is gone only when nothing of it is on the way. Before, others would take what is
     // not settled yet for lost, and run it again.
+    let _ = of_schedules.send(schedule::Word::Stop);
+    wait_for(schedules);
     drop(words);
     wait_for(upkeep);
     queue.send(Order::Stop);

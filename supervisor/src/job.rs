@@ -61,6 +61,7 @@ impl Rules {
             payload,
             history,
         } = claimed;
+        let task = self.base(task);
         let parsed: Result<Header, _> = serde_json::from_slice(&header);
         let past = History::from_json(&history);
         let trouble = match (&parsed, &past) {
@@ -96,6 +97,17 @@ impl Rules {
             expires_at: parsed.expires_at,
         };
         (Box::new(job), trouble)
+    }
+
+    /// The task of a job, also if only one supervisor was to run it: `task@id`.
+    fn base(&self, task: TaskName) -> TaskName {
+        if self.specs.contains_key(&task) {
+            return task;
+        }
+        let base = task.as_str().rsplit_once('@');
+        let base = base.and_then(|(base, _)| TaskName::new(base).ok());
+        base.filter(|base| self.specs.contains_key(base))
+            .unwrap_or(task)
     }
 
     fn misfit(&self, header: &Header, spec: Option<&TaskSpec>) -> Option<Outcome> {

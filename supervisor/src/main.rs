@@ -14,6 +14,7 @@ mod process;
 mod reactor;
 mod registrar;
 mod sandbox;
+mod schedule;
 mod source;
 mod upkeep;
 

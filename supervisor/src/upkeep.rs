@@ -7,20 +7,21 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bulkhead_shared::QueueName;
 use bulkhead_shared::broker::{Broker, BrokerError, Claimed, Overdue, Presence, Selection};
 use bulkhead_shared::catalog::Catalog;
 use bulkhead_shared::control::Control;
 use bulkhead_shared::outcome::{Cause, ErrorDetails, Outcome};
 use bulkhead_shared::reconnect;
 use bulkhead_shared::time::Now;
-use crossbeam::channel::{Receiver, RecvTimeoutError};
+use bulkhead_shared::{QueueName, TaskName};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use tracing::{debug, info, warn};
 
 use crate::job::Rules;
 use crate::notice::{Notice, Notices};
 use crate::pool::TicketId;
 use crate::process::dead;
+use crate::schedule;
 use crate::source::groups;
 use crate::source::queue::{Order, Queue, ended_unrun};
 
@@ -57,6 +58,8 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 pub(crate) enum Word {
     /// The child's tasks are known: announce them, then claim.
     Serve(Selection, Rules),
+    /// Tasks that this supervisor runs for itself alone, named as its own.
+    Each(Vec<TaskName>),
 }
 
 /// What the thread works with.
@@ -74,6 +77,10 @@ pub(crate) struct Upkeep {
     pub below: Option<PathBuf>,
     pub queue: Queue,
     pub notices: Notices,
+    /// The thread that fires schedules; `None` if this supervisor fires none.
+    pub schedules: Option<Sender<schedule::Word>>,
+    /// What [`Word::Each`] said last.
+    pub each: Vec<TaskName>,
     /// Ends the thread when its other side is dropped.
     pub words: Receiver<Word>,
 }
@@ -119,6 +126,10 @@ impl Upkeep {
                     due.announce = Now::read().mono + ANNOUNCE_EVERY;
                     next_take = Now::read().mono;
                 }
+                Ok(Word::Each(tasks)) => {
+                    self.each = tasks;
+                    self.select(self.presence.selection.clone(), self.rules.clone());
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -130,8 +141,23 @@ impl Upkeep {
     }
 
     fn serve(&mut self, selection: Selection, rules: Rules) {
+        let specs: Vec<_> = rules.specs.values().cloned().collect();
+        let served = schedule::Word::Serve(selection.clone(), specs.clone());
+        self.presence.tasks = specs;
+        self.select(selection, rules);
+        if let Some(schedules) = &self.schedules {
+            // That thread may have stopped already.
+            let _ = schedules.send(served);
+        }
+    }
+
+    /// Announces and claims what is selected, and what this supervisor runs for itself.
+    fn select(&mut self, mut selection: Selection, rules: Rules) {
+        selection
+            .tasks
+            .retain(|task| rules.specs.contains_key(task));
+        selection.tasks.extend(self.each.iter().cloned());
         self.presence.selection = selection.clone();
-        self.presence.tasks = rules.specs.values().cloned().collect();
         self.rules = rules.clone();
         self.announce();
         self.queue.send(Order::Serve(selection, rules));

@@ -14,6 +14,7 @@ mod overdue;
 mod processes;
 mod results;
 mod revoke;
+mod schedule;
 mod settle;
 mod submit;
 mod transit;

@@ -3,9 +3,9 @@
 use crate::sources::{Source, rust};
 
 /// Modules of the shared crate that only a store's users see.
-const STORE: [&str; 11] = [
+const STORE: [&str; 13] = [
     "backend", "broker", "catalog", "client", "fault", "finding", "fleet", "redis", "sqlite",
-    "status", "transit",
+    "schedule", "status", "transit", "turned",
 ];
 
 fn manifest(crate_name: &str) -> Source {

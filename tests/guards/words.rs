@@ -45,7 +45,7 @@ const BANNED: [&str; 12] = [
     "events", "cancel", "canceled",
 ];
 
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 30] = [
     &[],
     &["run"],
     &["submit"],
@@ -65,6 +65,14 @@ const COMMANDS: [&[&str]; 22] = [
     &["dlq", "show"],
     &["dlq", "retry"],
     &["dlq", "drop"],
+    &["schedule"],
+    &["schedule", "ls"],
+    &["schedule", "add"],
+    &["schedule", "explain"],
+    &["schedule", "pause"],
+    &["schedule", "resume"],
+    &["schedule", "clear"],
+    &["schedule", "run-now"],
     &["fleet"],
     &["doctor"],
     &["migrate"],

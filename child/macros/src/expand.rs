@@ -34,7 +34,7 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> Result<TokenStream
         .filter(|a| a.path().is_ident("cfg"))
         .collect();
     let message = message(options, &params, function, &name);
-    let task = task(options, &params, function, &name);
+    let task = task(options, &params, function, &name)?;
     let type_doc = format!("The task `{name}`: see the function of the same name.");
     Ok(quote! {
         // Arguments come out of a message: the function cannot borrow them.
@@ -93,7 +93,12 @@ fn message(options: &Options, params: &Params<'_>, function: &ItemFn, name: &str
     }
 }
 
-fn task(options: &Options, params: &Params<'_>, function: &ItemFn, name: &str) -> TokenStream {
+fn task(
+    options: &Options,
+    params: &Params<'_>,
+    function: &ItemFn,
+    name: &str,
+) -> Result<TokenStream> {
     let vis = &function.vis;
     let call = call(params, function);
     let names = params.params.iter().map(|p| &p.name);
@@ -105,9 +110,10 @@ fn task(options: &Options, params: &Params<'_>, function: &ItemFn, name: &str) -
     let result_ttl = option(options.result_ttl.as_ref());
     let memory = option(options.memory.as_ref());
     let profile = option(options.profile.as_ref());
+    let trigger = option(options.trigger.json(name)?.as_ref());
     let positional = options.positional.unwrap_or(true);
     let (hook_functions, hooks) = hooks::hooks(options);
-    quote! {
+    Ok(quote! {
         #[doc = "What `tasks!` lists."]
         #vis fn task() -> ::bulkhead_child::Task {
             #call
@@ -123,6 +129,7 @@ fn task(options: &Options, params: &Params<'_>, function: &ItemFn, name: &str) -
                     result_ttl: #result_ttl,
                     memory: #memory,
                     profile: #profile,
+                    trigger: #trigger,
                     params: &[#(#names),*],
                     positional: #positional,
                     hooks: #hooks,
@@ -130,7 +137,7 @@ fn task(options: &Options, params: &Params<'_>, function: &ItemFn, name: &str) -
                 };
             ::bulkhead_child::Task::new(&DEFINITION)
         }
-    }
+    })
 }
 
 fn call(params: &Params<'_>, function: &ItemFn) -> TokenStream {

@@ -5,6 +5,7 @@ mod expand;
 mod hooks;
 mod options;
 mod signature;
+mod trigger;
 mod units;
 
 use proc_macro::TokenStream;
@@ -27,6 +28,15 @@ use syn::{ItemFn, parse_macro_input};
 /// | `memory` | `"512MiB"` | memory of the process |
 /// | `profile` | `"strict"` | its sandbox |
 /// | `positional` | `true` | arguments may be given by position |
+/// | `cron`, `tz` | `"0 3 * * mon-fri"`, `"Europe/Berlin"` | runs by itself at these times, by the clocks of this zone (UTC) |
+/// | `every` | `"30s"` | runs by itself at this interval |
+/// | `at` | `"2030-01-31T09:30:00Z"` | runs by itself, once |
+/// | `at_start` | `true` | runs when a supervisor starts; needs `on = "each"` |
+/// | `on` | `"one"`, `"each"` | on one supervisor, or on each that lives |
+/// | `misfire` | `"one"`, `"skip"`, `"all 100"` | what becomes of firings that were missed |
+/// | `overlap` | `"allow"`, `"skip"`, `"queue-one"` | what becomes of a firing while the job before runs |
+/// | `jitter` | `"30s"` | each firing waits up to this long |
+/// | `args`, `kwargs` | `"[1, 2]"`, `"{\"a\": 1}"` | what it is called with by itself, JSON |
 /// | `on_submit` | `fn(&Message)` | runs in a Rust producer after the message is stored |
 /// | `pre_op` | `fn(&Context)` | runs before the function, in its process; its failure is the attempt's |
 /// | `post_op` | `fn(&Context, &Value)` | runs after the function returned; its failure is the attempt's |

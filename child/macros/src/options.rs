@@ -7,12 +7,14 @@ use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Error, Expr, Ident, Lit, Path, Result, Token};
 
+use crate::trigger::Trigger;
 use crate::units::{check_name, duration_ms, size_bytes};
 
 const KNOWN: &str = "`name`, `queue`, `timeout`, `max_retries`, `backoff`, `patience`, \
-                     `result_ttl`, `memory`, `profile`, `positional`, and the hooks `on_submit`, \
-                     `pre_op`, `post_op`, `do_retry`, `do_callback`, `on_retry`, `on_failure`, \
-                     `on_success`, `on_revocation`";
+                     `result_ttl`, `memory`, `profile`, `positional`; of a trigger `cron`, `tz`, `every`, \
+                     `at`, `at_start`, `on`, `misfire`, `overlap`, `jitter`, `args`, `kwargs`; the hooks \
+                     `on_submit`, `pre_op`, `post_op`, `do_retry`, `do_callback`, `on_retry`, \
+                     `on_failure`, `on_success`, `on_revocation`";
 
 /// No process starts with less, in bytes.
 const LEAST_MEMORY: u64 = 16 << 20;
@@ -31,6 +33,7 @@ pub(crate) struct Options {
     pub(crate) profile: Option<TokenStream>,
     pub(crate) positional: Option<bool>,
     pub(crate) hooks: Vec<(&'static str, Path)>,
+    pub(crate) trigger: Trigger,
 }
 
 /// Options whose values are functions.
@@ -119,6 +122,7 @@ impl Options {
                 Some(Lit::Bool(flag)) => self.positional = Some(flag.value),
                 _ => return Err(expected(value, name, "`true` or `false`")),
             },
+            name if self.trigger.set(name, value)? => {}
             _ => {
                 let text = format!("option `{name}` is unknown (known: {KNOWN})");
                 return Err(Error::new(key.span(), text));
@@ -128,7 +132,7 @@ impl Options {
     }
 }
 
-fn literal(value: &Expr) -> Option<&Lit> {
+pub(crate) fn literal(value: &Expr) -> Option<&Lit> {
     match value {
         Expr::Lit(literal) => Some(&literal.lit),
         // What other macros hand over comes in an invisible group.
@@ -149,11 +153,11 @@ fn is_none(value: &Expr) -> bool {
     matches!(value, Expr::Path(path) if path.path.is_ident("none") || path.path.is_ident("None"))
 }
 
-fn expected(value: &Expr, option: &str, what: &str) -> Error {
+pub(crate) fn expected(value: &Expr, option: &str, what: &str) -> Error {
     Error::new(value.span(), format!("`{option}` must be {what}"))
 }
 
-fn string(option: &str, value: &Expr, what: &str) -> Result<String> {
+pub(crate) fn string(option: &str, value: &Expr, what: &str) -> Result<String> {
     match literal(value) {
         Some(Lit::Str(text)) => Ok(text.value()),
         _ => Err(expected(value, option, what)),
@@ -167,7 +171,7 @@ fn named(kind: &str, option: &str, value: &Expr) -> Result<String> {
     Ok(name)
 }
 
-fn duration(option: &str, value: &Expr) -> Result<u64> {
+pub(crate) fn duration(option: &str, value: &Expr) -> Result<u64> {
     let text = string(option, value, "a duration in quotes, such as `\"30s\"`")?;
     duration_ms(&text).map_err(|text| Error::new(value.span(), format!("`{option}`: {text}")))
 }

@@ -14,6 +14,9 @@ use crate::units::show_duration;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
+    /// A schedule could not be made or changed.
+    #[error(transparent)]
+    Schedule(#[from] super::ScheduleError),
     /// The message cannot be sent as it is.
     #[error(transparent)]
     Message(#[from] MessageError),

@@ -60,8 +60,11 @@ impl Control for Store {
             cleared += self.counted(&self.on_one(call)?)?;
         }
         if cleared == 0 {
-            let tasks = format!("{}tasks", self.common_tag());
-            self.on_one(Call::plain(&[b"DEL", tasks.as_bytes()]))?;
+            let mut call = Call::plain(&[b"DEL"]);
+            for key in ["tasks", "schedules", "scheduled"] {
+                call.arg(format!("{}{key}", self.common_tag()));
+            }
+            self.on_one(call)?;
             *self.specs() = None;
         }
         Ok(cleared)

@@ -6,7 +6,7 @@ use super::call::Call;
 use super::line::Line;
 
 /// Keys of a queue, or of the namespace, and the type that each has if it is ours.
-const TYPES: [(&str, &str); 22] = [
+const TYPES: [(&str, &str); 29] = [
     ("seq", "string"),
     ("w", "string"),
     ("gate", "string"),
@@ -24,6 +24,13 @@ const TYPES: [(&str, &str); 22] = [
     ("t", "set"),
     ("a", "hash"),
     ("z", "hash"),
+    ("f", "hash"),
+    ("y", "zset"),
+    ("n", "zset"),
+    ("q", "zset"),
+    ("times", "hash"),
+    ("due", "zset"),
+    ("schedules", "hash"),
     ("layout", "string"),
     ("queues", "set"),
     ("tasks", "hash"),
@@ -32,11 +39,13 @@ const TYPES: [(&str, &str); 22] = [
 ];
 
 /// The same for what the keys of jobs, tasks and supervisors begin with.
-const FAMILIES: [(&str, &str); 6] = [
+const FAMILIES: [(&str, &str); 8] = [
     ("m:", "string"),
     ("s:", "string"),
     ("o:", "string"),
     ("r:", "zset"),
+    ("j:", "hash"),
+    ("k:", "hash"),
     ("b:", "list"),
     ("v:", "set"),
 ];

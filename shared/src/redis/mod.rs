@@ -27,6 +27,8 @@
 //! | `T f`, `T y` | errands for other queues that are still to be done, and since when they wait |
 //! | `T j:group`, `T k:group` | a group whose home is this queue, and what its members returned |
 //! | `T n`, `T q` | groups that are open, and those whose members have all ended |
+//! | `T times`, `T due` | schedules by name: version, due, body; and by when they are due |
+//! | `N schedules`, `N scheduled` | the queue of each schedule, and queues that had some |
 //! | `N born` | a name that the store got when it was new |
 //! | `N queues`, `N tasks`, `N fleet`, `N s:owner` | of the namespace, `N` = `{namespace|}` |
 
@@ -52,6 +54,7 @@ mod overdue;
 mod presence;
 mod read;
 mod record;
+mod schedule;
 mod script;
 mod sentinel;
 mod store;
@@ -94,6 +97,8 @@ fn backend(url: &str, options: &Options, time: Option<Time>) -> Result<Backend, 
         broker: Arc::clone(&store) as _,
         catalog: Arc::clone(&store) as _,
         control: Arc::clone(&store) as _,
-        transit: store,
+        transit: Arc::clone(&store) as _,
+        schedules: store,
+        namespace: options.namespace.clone(),
     })
 }

@@ -73,4 +73,9 @@ scripts! {
     RECEIVE = "receive";
     FORGET_SENT = "forget_sent";
     ADMIT = "admit";
+    SCHEDULE_INDEX = "schedule_index";
+    SCHEDULE_PUT = "schedule" "schedule_put";
+    SCHEDULE_FORGET = "schedule" "schedule_forget";
+    SCHEDULE_DUE = "schedule" "schedule_due";
+    SCHEDULE_FIRE = "store" "schedule" "schedule_fire";
 }

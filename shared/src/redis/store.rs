@@ -23,7 +23,7 @@ use crate::backend::{Missing, Options};
 use crate::broker::BrokerError;
 use crate::name::{Namespace, QueueName};
 use crate::task::TaskSpec;
-use crate::time::millis;
+use crate::time::{self, millis};
 
 /// The oldest server whose scripts and commands do what is asked here.
 const OLDEST: u32 = 7;
@@ -211,10 +211,14 @@ impl Store {
 
     /// The time as scripts take it: nothing, for the server's own.
     pub(super) fn clock(&self) -> String {
-        self.time.as_ref().map_or_else(String::new, |time| {
-            let (wall, lease) = time();
-            format!("{} {}", wall.as_millis(), millis(lease))
-        })
+        match (&self.time, time::turned()) {
+            (Some(time), _) => {
+                let (wall, lease) = time();
+                format!("{} {}", wall.as_millis(), millis(lease))
+            }
+            (None, 0) => String::new(),
+            (None, turned) => format!("{turned:+}"),
+        }
     }
 
     /// A script for a queue.

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::answer::{list, number};
+use super::call::Call;
 use super::record::{fresh, name};
 use super::script::SUBMIT;
 use super::store::Store;
@@ -34,20 +35,8 @@ impl Store {
         for (queue, places) in &queues {
             let mut call = self.script(&SUBMIT, queue);
             for &place in places {
-                let submission = &batch[place];
-                let message = submission.message;
                 let index = u64::try_from(place).unwrap_or(u64::MAX);
-                call.arg(name(message.uuid))
-                    .number(message.priority.into())
-                    .arg(message.task.as_str())
-                    .arg(
-                        message
-                            .ready_at
-                            .map_or_else(String::new, |at| at.as_millis().to_string()),
-                    )
-                    .arg(message.header.ttl_ms.map_or("", |_| "1"))
-                    .arg(message.header.expires_at.map_or("", |_| "1"))
-                    .arg(fresh(submission, token.wrapping_add(index)));
+                add(&mut call, &batch[place], token.wrapping_add(index));
             }
             calls.push(call);
         }
@@ -77,4 +66,17 @@ impl Store {
         }
         Ok(became)
     }
+}
+
+/// A job as scripts take it that store some.
+pub(super) fn add(call: &mut Call, submission: &Submission<'_>, token: u64) {
+    let message = submission.message;
+    let ready_at = message.ready_at;
+    call.arg(name(message.uuid))
+        .number(message.priority.into())
+        .arg(message.task.as_str())
+        .arg(ready_at.map_or_else(String::new, |at| at.as_millis().to_string()))
+        .arg(message.header.ttl_ms.map_or("", |_| "1"))
+        .arg(message.header.expires_at.map_or("", |_| "1"))
+        .arg(fresh(submission, token));
 }

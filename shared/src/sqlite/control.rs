@@ -59,7 +59,13 @@ impl Ledger {
         }
         if ids.is_empty() {
             let namespace = self.namespace.as_str();
-            self.execute("DELETE FROM task WHERE namespace = ?1", [namespace])?;
+            let places = "DELETE FROM place WHERE bundle IN
+                (SELECT id FROM bundle WHERE namespace = ?1)";
+            self.execute(places, [namespace])?;
+            for table in ["bundle", "schedule", "task"] {
+                let sql = format!("DELETE FROM {table} WHERE namespace = ?1");
+                self.execute(&sql, [namespace])?;
+            }
             self.execute("UPDATE line SET gate = 0 WHERE namespace = ?1", [namespace])?;
         }
         self.marks.rings = true;

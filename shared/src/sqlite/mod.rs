@@ -18,6 +18,7 @@ mod ledger;
 mod overdue;
 mod presence;
 mod read;
+mod schedule;
 mod schema;
 mod settle;
 mod store;
@@ -76,7 +77,9 @@ pub fn open_with_clock(
         broker: Arc::clone(&store) as _,
         catalog: Arc::clone(&store) as _,
         control: Arc::clone(&store) as _,
-        transit: store,
+        transit: Arc::clone(&store) as _,
+        schedules: store,
+        namespace: options.namespace.clone(),
     })
 }
 

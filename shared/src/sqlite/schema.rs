@@ -11,7 +11,7 @@ use crate::broker::BrokerError;
 const APPLICATION_ID: i64 = 0x424C_4B48;
 
 /// One step per version: `STEPS[n]` brings version n to n + 1.
-const STEPS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const STEPS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 /// One row per job holds all there is about it, so that settling touches one page.
 ///
@@ -122,6 +122,19 @@ CREATE TABLE place(
 /// What queues let through: 0 all, 1 nothing is started, 2 nothing comes in.
 const VERSION_4: &str = "
 ALTER TABLE line ADD COLUMN gate INTEGER NOT NULL DEFAULT 0;
+";
+
+/// Schedules, those that are due in order.
+const VERSION_5: &str = "
+CREATE TABLE schedule(
+    namespace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    queue TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    due INTEGER,
+    body BLOB NOT NULL,
+    PRIMARY KEY(namespace, name)) STRICT, WITHOUT ROWID;
+CREATE INDEX schedule_due ON schedule(namespace, due) WHERE due IS NOT NULL;
 ";
 
 /// What a file says about itself.

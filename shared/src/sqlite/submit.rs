@@ -60,7 +60,7 @@ impl Ledger {
         Ok(answers)
     }
 
-    fn submit_one(&mut self, entry: &Entry) -> rusqlite::Result<Submitted> {
+    pub(super) fn submit_one(&mut self, entry: &Entry) -> rusqlite::Result<Submitted> {
         let (line, lane) = self.lane(&entry.queue, &entry.task)?;
         if self.gate(line)? == Gate::Draining {
             return self.refuse(entry, line);

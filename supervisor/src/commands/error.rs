@@ -3,7 +3,7 @@
 use std::io;
 
 use bulkhead_shared::broker::BrokerError;
-use bulkhead_shared::client::ClientError;
+use bulkhead_shared::client::{ClientError, ScheduleError};
 
 use super::output;
 use crate::config::ConfigError;
@@ -98,10 +98,19 @@ fn of_client(error: &ClientError) -> Exit {
         ClientError::Known { .. } | ClientError::Draining { .. } => Exit::Refused,
         ClientError::NotFound { .. } | ClientError::NoResult { .. } => Exit::NotFound,
         ClientError::Failed(_) | ClientError::EndedOtherwise(_) => Exit::TaskFailed,
+        ClientError::Schedule(error) => of_schedule(error),
         ClientError::NotEnded(_) | ClientError::Interrupted { .. } => Exit::NotEnded,
         ClientError::TimedOut { .. } => Exit::WaitedTooLong,
         ClientError::Partly { source, .. } | ClientError::Store(source) => of_store(source),
         _ => Exit::Internal,
+    }
+}
+
+const fn of_schedule(error: &ScheduleError) -> Exit {
+    match error {
+        ScheduleError::Unknown { .. } => Exit::NotFound,
+        ScheduleError::Body(_) => Exit::Usage,
+        _ => Exit::Refused,
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod queues;
 pub(crate) mod remove;
 pub(crate) mod result;
 pub(crate) mod revoke;
+pub(crate) mod schedule;
 pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod tasks;
@@ -23,14 +24,15 @@ mod show;
 use bulkhead_shared::Uuid;
 use bulkhead_shared::backend::Missing;
 use bulkhead_shared::client::Client;
+use bulkhead_shared::turned;
 
 use crate::cli::{Cli, Command, LogFormat, LogLevel, StoreArgs};
 use crate::config::{Environment, RunConfig, store_options};
-use crate::engine;
+use crate::engine::{self, EngineError};
 use crate::exit::Exit;
 use crate::observe;
 
-pub(crate) use error::{CommandError, report};
+pub(crate) use error::{CommandError, chain, report};
 
 /// Runs what was asked for.
 pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandError> {
@@ -44,10 +46,16 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandEr
         Some(Command::Run(run)) => return serve(RunConfig::new(store, run, environment)?),
         Some(command) => command,
     };
+    if let Some(path) = environment.test_clock() {
+        turned::follow(&path).map_err(EngineError::from)?;
+    }
     // What a store has to say while a command asks it.
     observe::log::start(LogFormat::Pretty, LogLevel::Warn);
     if let Command::Submit(args) = command {
         return submit::run(args, |missing| open(store, environment, missing));
+    }
+    if let Command::Schedule(command) = command {
+        return schedule::run(command, |missing| open(store, environment, missing));
     }
     if let Command::Doctor(args) = command {
         return doctor::run(args, store, environment);
@@ -68,7 +76,11 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandEr
         Command::Tasks(args) => tasks::run(&args, &client),
         Command::Dlq(args) => dlq::run(&args, &client),
         Command::Fleet(args) => fleet::run(&args, &client),
-        Command::Run(_) | Command::Submit(_) | Command::Doctor(_) | Command::Migrate(_) => {
+        Command::Run(_)
+        | Command::Submit(_)
+        | Command::Schedule(_)
+        | Command::Doctor(_)
+        | Command::Migrate(_) => {
             unreachable!("handled above")
         }
     }

@@ -16,6 +16,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bulkhead_shared::broker::{Interrupt, Note};
@@ -82,6 +83,8 @@ pub(crate) struct Parts {
     pub wake: Arc<Interrupt>,
     /// Readable when SIGTERM or SIGINT has come.
     pub signals: UnixStream,
+    /// Set when the first signal has come, for those who start work.
+    pub is_draining: Arc<AtomicBool>,
     pub registrar: Registrar,
 }
 
@@ -125,6 +128,7 @@ pub(crate) struct Reactor {
     inbox: Receiver<Notice>,
     wake: Arc<Interrupt>,
     signals: UnixStream,
+    is_draining: Arc<AtomicBool>,
     registrar: Registrar,
     buffer: Vec<u8>,
     nonces: RandomState,
@@ -184,6 +188,7 @@ impl Reactor {
             inbox: parts.inbox,
             wake: parts.wake,
             signals: parts.signals,
+            is_draining: parts.is_draining,
             registrar: parts.registrar,
             buffer: vec![0; READ],
             nonces: RandomState::new(),
@@ -356,6 +361,7 @@ impl Reactor {
             How::Now => info!("stopping: running tasks are ended, their jobs given back"),
         }
         self.is_stopping = true;
+        self.is_draining.store(true, Ordering::Relaxed);
         self.publish_room(now.mono);
         self.tell(now, Input::Stop(how));
     }

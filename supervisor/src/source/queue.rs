@@ -139,6 +139,7 @@ pub(crate) fn queue(setting: Setting) -> Result<(Queue, impl FnOnce() + Send), n
 struct Pending {
     settlement: Settlement,
     story: Story,
+    since: Instant,
 }
 
 struct Thread {
@@ -229,7 +230,12 @@ impl Thread {
 
     fn queue_settlement(&mut self, job: Job, ended: Ended) {
         let (settlement, story) = decide(job, ended, &self.setting.place, &self.random);
-        self.pending.push_back(Pending { settlement, story });
+        let since = Now::read().mono;
+        self.pending.push_back(Pending {
+            settlement,
+            story,
+            since,
+        });
     }
 
     fn room_to_claim(&self) -> usize {
@@ -391,11 +397,11 @@ impl Thread {
 
     /// Settlements whose lease has ended belong to whoever rescues the jobs.
     fn drop_what_is_too_late(&mut self) {
-        let now = Now::read().wall;
+        let now = Now::read().mono;
         let lease = self.setting.lease;
         let held = &self.setting.held;
         self.pending.retain(|pending| {
-            let keep = now.since(pending.settlement.at) < lease;
+            let keep = now.duration_since(pending.since) < lease;
             if !keep {
                 held.remove(pending.story.ticket);
                 warn!(job = %pending.settlement.receipt.uuid, "settlement dropped: its lease has ended; the job is rescued");

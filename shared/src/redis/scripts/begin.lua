@@ -1,6 +1,7 @@
 -- What every script begins with.
 -- KEYS[1]: `T seq`, for the slot alone. ARGV[1]: T, "{namespace|queue}", which all keys of a queue
--- begin with. ARGV[2]: the time as "wall lease" in ms; empty for the server's own clock.
+-- begin with. ARGV[2]: the time as "wall lease" in ms; empty for the server's own clock, "+ms" or
+-- "-ms" for that with its time of day turned.
 --
 -- A record, by byte: 1 state (R waits, L leased, S succeeded, D dead, O dropped), 2 revoked (0/1),
 -- or > if it is on its way to another store, < if it arrives from one: its state is then one of r
@@ -13,10 +14,10 @@
 local T, call, sub = ARGV[1], redis.call, string.sub
 local NONE, NOBODY = '------------', '--------------------------------'
 local now, boot
-if ARGV[2] == '' then
+if ARGV[2] == '' or string.find(ARGV[2], '^[+-]') then
   local t = call('TIME')
-  now = t[1] * 1000 + math.floor(t[2] / 1000)
-  boot = now
+  boot = t[1] * 1000 + math.floor(t[2] / 1000)
+  now = boot + (tonumber(ARGV[2]) or 0)
 else
   local wall, lease = string.match(ARGV[2], '^(%d+) (%d+)$')
   now, boot = tonumber(wall), tonumber(lease)

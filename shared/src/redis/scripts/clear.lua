@@ -1,4 +1,4 @@
--- Forgets jobs of a queue, whatever they are; with none left, all else that the queue holds.
+-- Forgets jobs and open groups of a queue, whatever they are; with none left, all else that the queue holds.
 -- KEYS  1 routing
 -- ARGV  3 at most
 -- RETURNS  how many
@@ -19,8 +19,13 @@ for _, index in ipairs(indexes) do
     left = left - 1
   end
 end
+for _, group in ipairs(left > 0 and call('ZRANGE', T .. 'n', 0, left - 1) or {}) do
+  call('DEL', T .. 'j:' .. group, T .. 'k:' .. group)
+  call('ZREM', T .. 'n', group)
+  left = left - 1
+end
 tell(changed)
 if limit > left then return limit - left end
 for _, task in ipairs(call('SMEMBERS', T .. 't')) do call('DEL', T .. 'b:' .. task) end
-for _, key in ipairs({'gate', 't', 'a', 'z'}) do call('DEL', T .. key) end
+for _, key in ipairs({'gate', 't', 'a', 'z', 'f', 'y', 'n', 'q', 'times', 'due'}) do call('DEL', T .. key) end
 return 0

@@ -1,0 +1,115 @@
+//! Writes down what our child declares. Among the living the definition of the supervisor that
+//! started last counts, so that two releases side by side do not undo each other's.
+
+use std::collections::HashMap;
+
+use bulkhead_shared::broker::BrokerError;
+use bulkhead_shared::schedule::{Body, Origin, Put, Row};
+use bulkhead_shared::task::TaskSpec;
+use bulkhead_shared::{ScheduleName, Timestamp};
+use tracing::{info, warn};
+
+use super::Scheduler;
+
+impl Scheduler {
+    /// Reads all rows: writes those that our child declares, and finds those of each supervisor.
+    pub(super) fn read_all(&mut self) -> Result<(), BrokerError> {
+        let Some((_, specs)) = &self.serving else {
+            return Ok(());
+        };
+        let specs = specs.clone();
+        let rows = self.setting.backend.schedules.all()?;
+        let by_name: HashMap<_, _> = rows.iter().map(|row| (&row.name, row)).collect();
+        let mut has_written = false;
+        for spec in &specs {
+            let Some(name) = declared(spec) else {
+                continue;
+            };
+            has_written |= self.declare(&name, spec, by_name.get(&name).copied())?;
+        }
+        let rows = if has_written {
+            self.setting.backend.schedules.all()?
+        } else {
+            rows
+        };
+        self.meet_each(&rows);
+        Ok(())
+    }
+
+    /// Writes one row if it is to be another; whether it did.
+    fn declare(
+        &self,
+        name: &ScheduleName,
+        spec: &TaskSpec,
+        found: Option<&Row>,
+    ) -> Result<bool, BrokerError> {
+        let Some(trigger) = spec.trigger.clone() else {
+            return Ok(false);
+        };
+        let origin = Origin::Declared {
+            by: self.setting.me.into(),
+            since: self.setting.started_at,
+        };
+        let mut body = Body::new(spec.name.clone(), trigger, origin, Timestamp::now());
+        let Ok(plan) = body.plan(name) else {
+            // The child refuses it when it starts; this is one of another release.
+            warn!(schedule = %name, "the child declares a trigger that makes no sense here");
+            return Ok(false);
+        };
+        let queue = spec.queue.clone().unwrap_or_default();
+        let mut version = 0;
+        if let Some(row) = found {
+            if let Ok(known) = Body::read(row) {
+                let is_same = known.trigger == body.trigger && row.queue == queue;
+                if is_same || !self.may_replace(&known) {
+                    return Ok(false);
+                }
+                body.paused = known.paused;
+                body.standing.last = known.standing.last;
+            }
+            if row.queue == queue {
+                version = row.version;
+            } else if !self.setting.backend.schedules.forget(row)? {
+                return Ok(false);
+            }
+        }
+        match self
+            .setting
+            .backend
+            .schedules
+            .put(&body.row(name, &queue, &plan, version))?
+        {
+            Put::Written => info!(schedule = %name, trigger = %plan.trigger, "declared"),
+            // Somebody else is at it; at the next look it is seen what he wrote.
+            Put::Stale => return Ok(false),
+            Put::Full => {
+                warn!(schedule = %name, "not declared: there are too many schedules (clear some)")
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether our definition is newer than the one that is stored.
+    fn may_replace(&self, known: &Body) -> bool {
+        match &known.origin {
+            Origin::Declared { by, since } => {
+                if *since < self.setting.started_at {
+                    return true;
+                }
+                let Ok(fleet) = self.setting.backend.catalog.fleet() else {
+                    return false;
+                };
+                let lives = |id| fleet.iter().any(|one| one.is_alive && one.id.0 == id);
+                by.0 == self.setting.me.0 || !lives(by.0)
+            }
+            // A user's own goes before it.
+            _ => false,
+        }
+    }
+}
+
+/// The name of the schedule that a task declares: its own.
+fn declared(spec: &TaskSpec) -> Option<ScheduleName> {
+    spec.trigger.as_ref()?;
+    ScheduleName::new(spec.name.as_str()).ok()
+}
