@@ -193,6 +193,8 @@ fn upkeep(
         broker: Arc::clone(flaky) as _,
         catalog: Arc::clone(&store.catalog),
         control: Arc::clone(&store.control),
+        schedules: None,
+        each: Vec::new(),
         presence: Presence {
             id,
             host: "here".into(),
