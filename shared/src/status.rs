@@ -5,13 +5,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::catalog::{JobRow, State};
 use crate::client::FlowView;
 use crate::history::{Attempt, History};
+use crate::hook::HookKind;
 use crate::name::{QueueName, TaskName};
 use crate::outcome::{Cause, ErrorDetails, Output, Usage};
 use crate::time::Timestamp;
@@ -132,6 +133,8 @@ pub struct JobStatus {
     pub queue: Option<QueueName>,
     /// Where it stands.
     pub status: Status,
+    /// The hook of its task that it runs, if it is one.
+    pub hook: Option<HookKind>,
     /// Why it failed; of [`Status::Retrying`], why its last attempt did.
     pub cause: Option<Cause>,
     /// The number of the last attempt, the running one included; 0 before the first.
@@ -183,6 +186,7 @@ impl JobStatus {
             task: None,
             queue: None,
             status: Status::Unknown,
+            hook: None,
             cause: None,
             attempt: None,
             retries: None,
@@ -220,6 +224,7 @@ impl From<JobRow> for JobStatus {
             submitted_at: Some(row.submitted_at),
             finished_at: row.finished_at,
             cause: row.cause,
+            hook: hook_of(&row.header),
             progress,
             ..Self::unknown(row.uuid)
         };
@@ -282,6 +287,15 @@ impl JobStatus {
         self.host = host;
         self.pid = pid;
     }
+}
+
+/// A damaged header names none; it is the supervisor's to say so.
+fn hook_of(header: &[u8]) -> Option<HookKind> {
+    #[derive(Deserialize)]
+    struct Hook {
+        hook: Option<HookKind>,
+    }
+    serde_json::from_slice::<Hook>(header).ok()?.hook
 }
 
 fn read<T>(what: &str, json: Result<T, serde_json::Error>, damaged: &mut Vec<String>) -> Option<T> {

@@ -10,6 +10,7 @@ mod deadlines;
 mod draining;
 mod fallbacks;
 mod flows;
+mod hooks;
 mod hostile;
 mod moving;
 mod output;

@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod attack;
+mod hooked;
 #[expect(unsafe_code, reason = "an attack keeps to no rules")]
 mod sys;
 mod wait;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         attack::kill_parent,
         attack::raise_limits,
         attack::stop_itself,
+        hooked::hooked,
         wait::burn,
         wait::environment,
         wait::flaky,
