@@ -9,6 +9,8 @@ pub mod backoff;
 pub mod cgroup;
 pub mod codec;
 pub mod frame;
+#[cfg(feature = "sqlite")]
+pub mod guide;
 pub mod history;
 pub mod isolation;
 pub mod message;
