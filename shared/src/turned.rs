@@ -68,7 +68,8 @@ pub fn follow(path: &Path) -> Result<(), TurnedError> {
     let watch = move || {
         let mut complaint = None;
         loop {
-            thread::sleep(LOOK_EVERY);
+            // To wake earlier does no harm.
+            thread::park_timeout(LOOK_EVERY);
             match read(&path) {
                 Ok(ms) => {
                     if ms != time::turned() {

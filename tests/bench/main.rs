@@ -15,6 +15,7 @@ mod redis;
 mod report;
 mod rounds;
 mod stage;
+mod triggers;
 mod turns;
 mod zygote;
 
@@ -73,6 +74,8 @@ pub(crate) enum Section {
     Warm,
     /// Submit to result.
     Latency,
+    /// Lateness of 1,000 triggers.
+    Triggers,
     /// Deadline to SIGTERM.
     Deadline,
     /// Memory.
@@ -90,7 +93,7 @@ pub(crate) enum Section {
 pub(crate) enum Store {
     /// A SQLite file.
     Sqlite,
-    /// A Redis server that is started for it: moves, wake, fresh, latency and claims.
+    /// A Redis server that is started for it: moves, wake, fresh, latency, triggers and claims.
     Redis,
 }
 
@@ -143,6 +146,11 @@ fn figures(options: &Options) -> anyhow::Result<Vec<Figure>> {
         let count = if options.quick { 100 } else { 300 };
         say("latency")?;
         figures.extend(latency::measure(store, &fixed, count, rounds)?);
+    }
+    if options.wants(Section::Triggers) {
+        let seconds = if options.quick { 20 } else { 60 };
+        say("triggers")?;
+        figures.extend(triggers::measure(store, &fixed, seconds, rounds)?);
     }
     if options.wants(Section::Deadline) && !is_redis {
         let count = if options.quick { 50 } else { 200 };

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use bulkhead_shared::Message;
 use bulkhead_shared::history::History;
 use bulkhead_shared::outcome::Cause;
 use bulkhead_shared::retry::Move;
+use bulkhead_shared::schedule::Row;
 use bulkhead_shared::task::TaskSpec;
+use bulkhead_shared::{Message, ScheduleName, Timestamp};
 use bulkhead_tests::cli::{Place, Ran, is_private};
-use bulkhead_tests::{supervisor, task};
+use bulkhead_tests::{queue, supervisor, task};
 use serde_json::json;
 
 use crate::parts::{claim, migrate, presence, run, source, submit, succeed, target, url};
@@ -36,13 +37,30 @@ fn everything_moves_and_is_told_by_state() {
     run(&store, 1, &bury);
     let later = submit(&store, vec![add().delay(Duration::from_secs(3600))]);
     let ready = submit(&store, vec![add().arg("x"), add().queue("mail")]);
+    let schedule = Row {
+        name: ScheduleName::new("nightly").unwrap(),
+        queue: queue("mail"),
+        version: 0,
+        due: Some(Timestamp::MAX),
+        body: b"{}".to_vec(),
+    };
+    store.schedules.put(&schedule).unwrap();
     drop(store);
 
     let ran = migrate(&place).succeeds();
     let report = ran.json();
     let moved = json!({"ready": 2, "delayed": 1, "dead": 1, "succeeded": 1, "dropped": 0});
     assert_eq!(report["moved"], moved);
-    assert_eq!(report["tasks"], 1);
+    assert_eq!(
+        (&report["tasks"], &report["schedules"]),
+        (&json!(1), &json!(1))
+    );
+    let brought = target(&place).schedules.all().unwrap();
+    assert_eq!(
+        (&brought[0].name, &brought[0].body),
+        (&schedule.name, &schedule.body)
+    );
+    assert!(source(&place).schedules.all().unwrap().is_empty());
     assert_eq!((&report["known"], &report["left"]), (&json!(0), &json!(0)));
     assert!(is_private(&place.path("target.db")));
 

@@ -58,12 +58,12 @@ impl Trigger {
             "jitter" => ("jitter_ms", duration(name, value)?.to_string()),
             "args" => {
                 self.args = Some(json_like(name, value, '[', ']')?);
-                self.place.get_or_insert(value.span());
+                self.place.get_or_insert_with(|| value.span());
                 return Ok(true);
             }
             "kwargs" => {
                 self.kwargs = Some(json_like(name, value, '{', '}')?);
-                self.place.get_or_insert(value.span());
+                self.place.get_or_insert_with(|| value.span());
                 return Ok(true);
             }
             _ => return Ok(false),
@@ -71,7 +71,7 @@ impl Trigger {
         if matches!(name, "cron" | "every" | "at" | "at_start") && json != "false" {
             self.kinds += 1;
         }
-        self.place.get_or_insert(value.span());
+        self.place.get_or_insert_with(|| value.span());
         self.keys.push((key, json));
         Ok(true)
     }

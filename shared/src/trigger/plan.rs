@@ -103,7 +103,7 @@ pub fn decide(plan: &Plan, standing: &Standing, now: Timestamp) -> Decision {
             last: fire.last().copied().or(standing.last),
         },
         due: match queued {
-            Some(_) => Some(next.map_or(now.plus(QUEUED_LOOK), |at| at.min(now.plus(QUEUED_LOOK)))),
+            Some(_) => next.into_iter().chain([now.plus(QUEUED_LOOK)]).min(),
             None => next,
         },
         fire,

@@ -20,6 +20,8 @@ use stores::Stores;
 /// Move all jobs from one store to another: those that wait, the dead letters, and those that have
 /// ended with their results, for as long as these are still kept.
 ///
+/// Schedules move as well; one whose name the target has already is dropped.
+///
 /// Each job keeps its uuid, queue, priority, place in line, times, history and fence. At no moment
 /// both stores can run the same job: it is taken out of the source before it is written to the
 /// target, and runs there only when the source has forgotten it.
@@ -49,7 +51,7 @@ pub(crate) struct MigrateArgs {
     /// Read the target's URL from the first line of a file.
     #[arg(long, value_name = "PATH")]
     to_file: Option<PathBuf>,
-    /// Print one JSON object: `from to moved known tasks left`; `moved` counts by state.
+    /// Print one JSON object: `from to moved known tasks schedules left`; `moved` counts by state.
     #[arg(long)]
     json: bool,
 }
@@ -100,6 +102,7 @@ fn tell(stores: &Stores, moved: &Moved, json: bool) -> Result<(), CommandError> 
             "moved": counts,
             "known": moved.known,
             "tasks": moved.tasks,
+            "schedules": moved.schedules,
             "left": moved.left,
         }))?;
     } else {
@@ -108,6 +111,7 @@ fn tell(stores: &Stores, moved: &Moved, json: bool) -> Result<(), CommandError> 
             page.push_str(&format!("{name:9}  {}\n", moved.count(state)));
         }
         page.push_str(&format!("tasks      {}\n", moved.tasks));
+        page.push_str(&format!("schedules  {}\n", moved.schedules));
         output::bytes(page.as_bytes())?;
     }
     if moved.known > 0 {

@@ -35,6 +35,8 @@ pub(super) struct Moved {
     pub known: u64,
     /// Registrations brought.
     pub tasks: usize,
+    /// Schedules moved.
+    pub schedules: usize,
     /// Jobs that could not be moved because somebody holds them.
     pub left: u64,
 }
@@ -58,6 +60,11 @@ pub(super) fn run(stores: &Stores) -> Result<Moved, CommandError> {
         ..Moved::default()
     };
     let done = move_pages(stores, &mut moved).and_then(|()| admit(stores));
+    // Last: the jobs of their firings are there already, which tells the target what has fired.
+    let done = done.and_then(|()| {
+        moved.schedules = stores.bring_schedules()?;
+        Ok(())
+    });
     done.and_then(|()| verify(stores, &mut moved))
         .map_err(|error| error.after(moved.all()))?;
     Ok(moved)

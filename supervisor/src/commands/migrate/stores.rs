@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use bulkhead_shared::backend::{self, Backend, Durability, Missing};
 use bulkhead_shared::broker::{BrokerError, Presence, Selection, SupervisorId};
+use bulkhead_shared::client::{ClientError, ScheduleError};
 use bulkhead_shared::finding::{Depth, Finding};
+use bulkhead_shared::schedule::{Put, Row};
 use bulkhead_shared::task::TaskSpec;
 use bulkhead_shared::{Timestamp, Uuid};
 
@@ -133,6 +135,26 @@ impl Stores {
              (stop them with TERM, then repeat the command; `supervisor fleet` lists them)",
             alive.count() + 1
         )))
+    }
+
+    /// Moves schedules, each written to the target before the source forgets it: whatever happens
+    /// in between, it is in one of them, and a firing's uuid is the same in both. How many.
+    pub(super) fn bring_schedules(&self) -> Result<usize, CommandError> {
+        let mut brought = 0;
+        for row in self.source.schedules.all()? {
+            let new = Row {
+                version: 0,
+                ..row.clone()
+            };
+            // One that the target has already goes before ours.
+            if self.target.schedules.put(&new)? == Put::Full {
+                return Err(ClientError::from(ScheduleError::Full).into());
+            }
+            if self.source.schedules.forget(&row)? {
+                brought += 1;
+            }
+        }
+        Ok(brought)
     }
 
     /// Tasks that the source knows and the target does not, made known there; how many.
