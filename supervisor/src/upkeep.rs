@@ -28,6 +28,9 @@ use crate::source::queue::{Order, Queue, ended_unrun};
 /// Overdue jobs taken over in one move.
 const BATCH: usize = 256;
 
+/// Batches of errands that others have left, done in one turn.
+const DELIVERIES: usize = 64;
+
 /// Between looks for overdue jobs: a dead supervisor's work starts again within this, or a few
 /// times as long where the store says so; in burst mode always within this.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -239,7 +242,13 @@ impl Upkeep {
 
     /// Does what others have left undone; returns how much.
     fn help_flows(&self) -> usize {
-        let delivered = self.broker.deliver(BATCH);
+        let mut delivered = self.broker.deliver(BATCH);
+        for _ in 1..DELIVERIES {
+            match delivered {
+                Ok(some) if some >= BATCH => delivered = self.broker.deliver(BATCH),
+                _ => break,
+            }
+        }
         let closed = groups::close(&*self.broker, Now::read().wall);
         let mut done = 0;
         for one in [delivered, closed] {

@@ -4,10 +4,14 @@ use std::collections::HashMap;
 use std::str;
 
 use bulkhead_shared::Uuid;
+use bulkhead_tests::flow::OTHER;
 use redis::Connection;
 use serde_json::Value;
 
 use crate::server::Server;
+
+/// The queues there are.
+pub(crate) const QUEUES: [&str; 2] = ["default", OTHER];
 
 /// Entries read at once.
 const BATCH: usize = 5000;
@@ -81,7 +85,8 @@ impl Transition {
 /// What the stream has told so far.
 #[derive(Debug, Default)]
 pub(crate) struct Evidence {
-    last: Option<String>,
+    /// The last entry read, for each of [`QUEUES`].
+    last: [Option<String>; 2],
     all: Vec<Transition>,
     endings: usize,
     /// Owners and fences of jobs that are leased.
@@ -93,14 +98,25 @@ type Entry = (String, HashMap<String, Vec<u8>>);
 impl Evidence {
     /// Reads what has come since.
     pub(crate) fn refresh(&mut self, server: &Server, connection: &mut Option<Connection>) {
+        for queue in 0..QUEUES.len() {
+            self.refresh_queue(queue, server, connection);
+        }
+    }
+
+    fn refresh_queue(
+        &mut self,
+        queue: usize,
+        server: &Server,
+        connection: &mut Option<Connection>,
+    ) {
+        let stream = format!("{{bulkhead|{}}}evidence", QUEUES[queue]);
         loop {
             let open = connection.get_or_insert_with(|| server.connect());
-            let from = self
-                .last
+            let from = self.last[queue]
                 .as_ref()
                 .map_or_else(|| "-".into(), |id| format!("({id}"));
             let entries = redis::cmd("XRANGE")
-                .arg(&["{bulkhead|default}evidence", &from, "+", "COUNT"])
+                .arg(&[&stream, &from, "+", "COUNT"])
                 .arg(BATCH)
                 .query::<Vec<Entry>>(open);
             let Ok(entries) = entries else {
@@ -110,7 +126,7 @@ impl Evidence {
             };
             let count = entries.len();
             for entry in entries {
-                self.take(entry);
+                self.take(queue, entry);
             }
             if count < BATCH {
                 return;
@@ -118,9 +134,9 @@ impl Evidence {
         }
     }
 
-    fn take(&mut self, (id, fields): Entry) {
+    fn take(&mut self, queue: usize, (id, fields): Entry) {
         let at = id.split('-').next().unwrap().parse().unwrap();
-        self.last = Some(id);
+        self.last[queue] = Some(id);
         let uuid = Uuid::try_parse_ascii(&fields["uuid"]).unwrap();
         let new = &fields["new"];
         let due = str::from_utf8(&fields["due"]).unwrap();

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bulkhead_shared::client::Client;
+use bulkhead_shared::flow::Flow;
 use bulkhead_shared::redis::evidence as kept;
 use bulkhead_shared::time::Now;
 use bulkhead_shared::{Message, Uuid};
 use bulkhead_tests::cli::Place;
+use bulkhead_tests::flow::Planned;
 use bulkhead_tests::network::Network;
 use bulkhead_tests::supervise::{PATIENCE, Supervisor};
 use bulkhead_tests::work::{self, Job, Kind};
@@ -17,7 +19,7 @@ use bulkhead_tests::{cgroup_of_run, until};
 use redis::Connection;
 
 use crate::attempts::Attempts;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, QUEUES};
 use crate::laws;
 use crate::server::{self, Server};
 
@@ -132,6 +134,7 @@ impl<'a> Fleet<'a> {
                 .tasks_of("chaos-child")
                 .args(["--processes", PROCESSES, "--lease", lease])
                 .args(["--patience", "100ms", "--log-level", "warn"])
+                .args(["--queues", &QUEUES.join(",")])
                 .env(kept::VARIABLE, "1")
                 .start()
         });
@@ -211,6 +214,28 @@ impl<'a> Fleet<'a> {
         self.jobs
             .extend(jobs.map(|(&uuid, kind)| Job { uuid, kind }));
         uuids
+    }
+
+    /// Submits flows, and insists until they are accepted.
+    pub(crate) fn submit_flows(&mut self, flows: &[Planned]) {
+        let client = &self.client;
+        let built: Vec<Flow> = flows.iter().map(|one| one.flow.clone()).collect();
+        until("the store to accept flows", PATIENCE, || {
+            client.submit_flows(&built).ok()
+        });
+        self.jobs.extend(flows.iter().flat_map(|one| &one.jobs));
+    }
+
+    /// Groups and errands that are not done.
+    pub(crate) fn flows_left(&self) -> (u64, u64) {
+        let flows = self.client.backend().catalog.flows();
+        // Asked again where the server is away.
+        flows.map_or((u64::MAX, u64::MAX), |flows| (flows.groups, flows.errands))
+    }
+
+    /// Looks at what the joins of these flows were given.
+    pub(crate) fn check_joins(&self, flows: &[Planned]) {
+        flows.iter().for_each(|one| one.check_join(&self.client));
     }
 
     /// Reads what is new in both logs.

@@ -13,6 +13,7 @@ mod attempts;
 mod cut;
 mod evidence;
 mod fleet;
+mod flows;
 mod laws;
 mod overlap;
 mod server;

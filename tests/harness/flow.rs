@@ -1,15 +1,25 @@
 //! Jobs whose end brings others, as a supervisor would end them.
 
 use bulkhead_shared::broker::{Claimed, Settled, Settlement};
+use bulkhead_shared::client::Client;
 use bulkhead_shared::flow::follow::{self, About, Thread};
+use bulkhead_shared::flow::{Chain, Flow, OnFailed};
 use bulkhead_shared::flow::{Complete, Group};
 use bulkhead_shared::message::Header;
 use bulkhead_shared::outcome::Cause;
 use bulkhead_shared::retry::Move;
 use bulkhead_shared::sqlite::Clock;
-use bulkhead_shared::{QueueName, TaskName, Uuid};
+use bulkhead_shared::{Message, QueueName, TaskName, Uuid};
+use serde_json::Value;
 
-use crate::{Scene, settlement, succeed};
+use crate::work::{Job, Kind};
+use crate::{Scene, queue, settlement, succeed};
+
+/// A second queue, so that flows go from one to another.
+pub const OTHER: &str = "other";
+
+/// Members of a planned group.
+const MEMBERS: usize = 10;
 
 /// Everything that names no queue goes to `default`.
 fn usual(_: &TaskName) -> QueueName {
@@ -95,4 +105,122 @@ pub fn close(scene: &Scene, group: &Complete) -> bool {
     };
     let errands = follow::complete(group, &about).unwrap();
     scene.broker().close(group, errands).unwrap()
+}
+
+/// A flow for the suites that kill supervisors, and what must become of it.
+#[derive(Debug)]
+pub struct Planned {
+    /// To be submitted.
+    pub flow: Flow,
+    /// All its jobs.
+    pub jobs: Vec<Job>,
+    /// The join, and the places of members that fail.
+    join: Option<(Uuid, Vec<usize>)>,
+}
+
+impl Planned {
+    /// Chains, and groups spread evenly among them.
+    pub fn mixed(chains: usize, groups: usize, make: &mut dyn FnMut(Kind) -> Message) -> Vec<Self> {
+        let every = chains / groups;
+        let mut flows = Vec::with_capacity(chains + groups);
+        for n in 0..chains {
+            if n % every == 0 && n / every < groups {
+                flows.push(Self::group(n / every, make));
+            }
+            flows.push(Self::chain(n, make));
+        }
+        flows
+    }
+
+    /// The `n`-th chain of three, through two queues; `make` makes the message of a job.
+    ///
+    /// # Panics
+    /// If it cannot be built.
+    pub fn chain(n: usize, make: &mut dyn FnMut(Kind) -> Message) -> Self {
+        let nap = Kind::Nap {
+            ms: u64::try_from(n % 7).unwrap(),
+        };
+        let mut jobs = Vec::new();
+        let mut step = |kind, queue| one(kind, queue, &mut jobs, make);
+        let steps = [
+            step(Kind::Give, None),
+            step(nap, Some(OTHER)),
+            step(Kind::Give, (n % 2 == 0).then_some(OTHER)),
+        ];
+        let flow = steps.into_iter().collect::<Chain>().build().unwrap();
+        Self {
+            flow,
+            jobs,
+            join: None,
+        }
+    }
+
+    /// The `n`-th group of ten with a join. Every third has a member that fails.
+    ///
+    /// # Panics
+    /// If it cannot be built.
+    pub fn group(n: usize, make: &mut dyn FnMut(Kind) -> Message) -> Self {
+        let (mut jobs, mut failed) = (Vec::new(), Vec::new());
+        let mut members = Vec::new();
+        for place in 0..MEMBERS {
+            let kind = if n % 3 == 0 && place == n % MEMBERS {
+                failed.push(place);
+                Kind::Fail { retries: 0 }
+            } else {
+                Kind::Give
+            };
+            let queue = (place % 2 == 0).then_some(OTHER);
+            members.push(one(kind, queue, &mut jobs, make));
+        }
+        let join = one(Kind::Give, (n % 4 == 0).then_some(OTHER), &mut jobs, make);
+        let uuid = join.uuid;
+        let group = Group::new().members(members).join(join);
+        let flow = Chain::from(group.on_failed(OnFailed::Null))
+            .build()
+            .unwrap();
+        Self {
+            flow,
+            jobs,
+            join: Some((uuid, failed)),
+        }
+    }
+
+    /// Looks whether the join, if there is one, was given what its members returned.
+    ///
+    /// # Panics
+    /// If it was not.
+    pub fn check_join(&self, client: &Client) {
+        let Some((join, failed)) = &self.join else {
+            return;
+        };
+        let catalog = &client.backend().catalog;
+        let row = catalog.jobs_by_id(&[*join]).unwrap().remove(0).unwrap();
+        let header: Header = serde_json::from_slice(&row.header).unwrap();
+        let payload = catalog.payload(*join).unwrap().unwrap();
+        let (_, previous) = header.split(&payload);
+        let results: Vec<Value> = serde_json::from_slice(previous.unwrap()).unwrap();
+        assert_eq!(results.len(), MEMBERS, "{join}");
+        for (place, result) in results.iter().enumerate() {
+            assert_eq!(
+                result.is_null(),
+                failed.contains(&place),
+                "{join}: {results:?}"
+            );
+        }
+    }
+}
+
+fn one(
+    kind: Kind,
+    name: Option<&str>,
+    jobs: &mut Vec<Job>,
+    make: &mut dyn FnMut(Kind) -> Message,
+) -> Message {
+    let message = Message {
+        queue: name.map(queue),
+        ..make(kind)
+    };
+    let uuid = message.uuid;
+    jobs.push(Job { uuid, kind });
+    message
 }

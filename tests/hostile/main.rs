@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         wait::flaky,
         wait::hold,
         wait::late,
+        wait::long,
         wait::measure,
         wait::patient,
         wait::step,

@@ -31,6 +31,12 @@ fn pause() {
     let _ = nix::poll::poll(&mut none, every);
 }
 
+/// A text of that many bytes.
+#[task]
+pub(crate) fn long(bytes: usize) -> String {
+    "x".repeat(bytes)
+}
+
 /// How long the text is that the job before this one returned, and how long its own.
 #[task]
 pub(crate) fn measure(ctx: &Context, text: String) -> anyhow::Result<(usize, usize)> {

@@ -11,6 +11,7 @@
 mod evidence;
 mod fallbacks;
 mod faults;
+mod flows;
 mod laws;
 mod restart;
 mod scene;

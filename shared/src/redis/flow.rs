@@ -75,8 +75,16 @@ impl Store {
         queues.extend(others);
         queues.sort();
         queues.dedup();
+        let look = |queue: &QueueName| {
+            Call::plain(&[b"ZCARD", format!("{}q", self.tag(queue)).as_bytes()])
+        };
+        let calls: Vec<Call> = queues.iter().map(look).collect();
+        let looks = self.lines.run_again(&calls)?;
         let mut all = Vec::new();
-        for queue in &queues {
+        for (queue, found) in queues.iter().zip(looks) {
+            if number(&found).is_ok_and(|count| count == 0) {
+                continue;
+            }
             // One by one: what members returned may be large.
             let left = limit.saturating_sub(all.len()).min(16);
             if left == 0 {

@@ -1,12 +1,12 @@
 //! `supervisor dlq`: the dead letters.
 
-use bulkhead_shared::Uuid;
 use bulkhead_shared::catalog::{Filter, State};
 use bulkhead_shared::client::Client;
+use bulkhead_shared::message::{Arguments, Header};
 use bulkhead_shared::name::{QueueName, TaskName};
 use bulkhead_shared::outcome::Cause;
 use bulkhead_shared::status::JobStatus;
-use bulkhead_shared::{Timestamp, message::Arguments};
+use bulkhead_shared::{Timestamp, Uuid};
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -122,8 +122,14 @@ fn show_one(args: &ShowArgs, client: &Client) -> Result<Exit, CommandError> {
         return Ok(exit);
     }
     let job = client.status(args.uuid)?;
-    let payload = client.backend().catalog.payload(args.uuid)?;
-    let arguments = payload.and_then(|bytes| serde_json::from_slice::<Arguments>(&bytes).ok());
+    let catalog = &client.backend().catalog;
+    let payload = catalog.payload(args.uuid)?;
+    let row = catalog.jobs_by_id(&[args.uuid])?.pop().flatten();
+    let header = row.and_then(|row| serde_json::from_slice::<Header>(&row.header).ok());
+    let arguments = payload.zip(header).and_then(|(bytes, header)| {
+        let (arguments, _) = header.split(&bytes);
+        serde_json::from_slice::<Arguments>(arguments).ok()
+    });
     if args.json {
         let mut object = json!(job);
         object["arguments"] = arguments.map_or(Value::Null, |arguments| json!(arguments));

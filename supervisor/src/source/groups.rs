@@ -1,6 +1,7 @@
 //! Closes groups whose members have all ended: by whoever ended the last one, else by upkeep.
 
 use bulkhead_shared::broker::{Broker, BrokerError};
+use bulkhead_shared::fault;
 use bulkhead_shared::flow::follow::{self, About};
 use bulkhead_shared::{QueueName, TaskName, Timestamp};
 use tracing::{error, info};
@@ -29,6 +30,7 @@ pub(crate) fn close(broker: &dyn Broker, now: Timestamp) -> Result<usize, Broker
         if groups.is_empty() {
             break;
         }
+        fault::point("close");
         for group in &groups {
             let errands = follow::complete(group, &about).unwrap_or_else(|error| {
                 error!(group = %group.uuid, %error, "nothing follows a damaged group");

@@ -27,7 +27,8 @@ use stores::Stores;
 /// target, and runs there only when the source has forgotten it.
 ///
 /// Stop the supervisors and producers of the source first; the command refuses to work while a
-/// supervisor of the source lives. Jobs of dead ones are taken over. The target is made if it is
+/// supervisor of the source lives. Jobs of dead ones are taken over. Chains move with their jobs;
+/// while a group is open the command refuses to work. The target is made if it is
 /// missing, and supervisors may serve it already.
 ///
 /// It may be interrupted at any moment, also by kill -9 or a power cut: repeat the same command,

@@ -13,6 +13,7 @@ use bulkhead_shared::transit::{Parcel, Received, Sent};
 use super::lost;
 use super::stores::{Stores, say_progress};
 use crate::commands::CommandError;
+use crate::source::groups;
 
 /// Jobs that are on their way at once: enough to spread the cost of a commit, few enough that an
 /// interruption leaves little behind.
@@ -54,6 +55,7 @@ impl Moved {
 /// Moves all there is.
 pub(super) fn run(stores: &Stores) -> Result<Moved, CommandError> {
     lost::settle(stores)?;
+    leave_no_flow(stores)?;
     while stores.source.broker.prune(PRUNE)? > 0 {}
     let mut moved = Moved {
         tasks: stores.bring_tasks()?,
@@ -68,6 +70,23 @@ pub(super) fn run(stores: &Stores) -> Result<Moved, CommandError> {
     done.and_then(|()| verify(stores, &mut moved))
         .map_err(|error| error.after(moved.all()))?;
     Ok(moved)
+}
+
+/// Jobs can be moved, groups cannot: their members would be counted in one store and end in another.
+fn leave_no_flow(stores: &Stores) -> Result<(), CommandError> {
+    let Stores { source, .. } = stores;
+    while source.broker.deliver(PAGE)? > 0 {}
+    groups::close(&*source.broker, Now::read().wall)?;
+    let left = source.catalog.flows()?;
+    if left.groups + left.errands == 0 {
+        return Ok(());
+    }
+    Err(CommandError::Refused(format!(
+        "groups of the source are open: {}, and errands between its queues are not done: {} (start \
+         a supervisor for the source until they have ended, or revoke the members that wait, then \
+         repeat the command)",
+        left.groups, left.errands
+    )))
 }
 
 fn move_pages(stores: &Stores, moved: &mut Moved) -> Result<(), CommandError> {
