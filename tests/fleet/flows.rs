@@ -15,6 +15,16 @@ const SEATS: usize = 4;
 /// Flows submitted at once.
 const BATCH: usize = 50;
 
+/// Where supervisors die by themselves: before and after an ending is certain, between a letter and
+/// its delivery, between that and its removal, and with a group that is complete and not closed.
+const WITHIN: [&str; 5] = [
+    "letters:5",
+    "delivered:3",
+    "settled:9",
+    "close:1",
+    "letters:20",
+];
+
 /// How much is done.
 struct Extent {
     chains: usize,
@@ -34,7 +44,7 @@ impl Extent {
         let (chains, groups, kills, restarts, minutes) = if is_long {
             (5000, 500, 12, 4, 30)
         } else {
-            (200, 30, 3, 1, 3)
+            (200, 30, 4, 1, 3)
         };
         Self {
             chains,
@@ -75,11 +85,18 @@ fn every_chain_and_join_ends_once_whatever_fails_in_a_fleet() {
         for seat in fleet.vacant() {
             fleet.start(seat);
         }
+        let seat = deed % SEATS;
+        if let Some(fault) = WITHIN.get(deed) {
+            fleet.kill(seat);
+            fleet.start_with(seat, fault);
+            fleet.bury(seat, extent.patience);
+            fleet.start(seat);
+        }
         // The moment is whatever it is; which seat goes around.
         if deed % (deeds / extent.restarts) == 1 {
             fleet.restart_server(Duration::ZERO);
         } else {
-            fleet.kill(deed % SEATS);
+            fleet.kill(seat);
         }
     }
     some.for_each(|flows| fleet.submit_flows(flows));

@@ -6,7 +6,7 @@ use super::call::Call;
 use super::line::Line;
 
 /// Keys of a queue, or of the namespace, and the type that each has if it is ours.
-const TYPES: [(&str, &str); 21] = [
+const TYPES: [(&str, &str); 26] = [
     ("seq", "string"),
     ("w", "string"),
     ("d", "zset"),
@@ -23,6 +23,11 @@ const TYPES: [(&str, &str); 21] = [
     ("t", "set"),
     ("a", "hash"),
     ("z", "hash"),
+    ("f", "hash"),
+    ("y", "zset"),
+    ("n", "zset"),
+    ("q", "zset"),
+    ("born", "string"),
     ("layout", "string"),
     ("queues", "set"),
     ("tasks", "hash"),
@@ -31,13 +36,16 @@ const TYPES: [(&str, &str); 21] = [
 ];
 
 /// The same for what the keys of jobs, tasks and supervisors begin with.
-const FAMILIES: [(&str, &str); 6] = [
+const FAMILIES: [(&str, &str); 9] = [
     ("m:", "string"),
     ("s:", "string"),
     ("o:", "string"),
     ("r:", "zset"),
     ("b:", "list"),
     ("v:", "set"),
+    ("c:", "string"),
+    ("j:", "hash"),
+    ("k:", "hash"),
 ];
 
 /// What asks for the types of the keys below `tag`.
