@@ -40,6 +40,14 @@ impl Chain {
         self
     }
 
+    /// The same, unless a message in it is wrong.
+    ///
+    /// # Errors
+    /// [`FlowError`] with its way out.
+    pub fn checked(mut self) -> Result<Self, FlowError> {
+        self.wrong.take().map_or(Ok(self), Err)
+    }
+
     pub(crate) fn append(&mut self, mut next: Self) {
         self.wrong = self.wrong.take().or_else(|| next.wrong.take());
         self.depth = self.depth.max(next.depth);
