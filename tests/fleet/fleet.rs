@@ -163,14 +163,6 @@ impl<'a> Fleet<'a> {
         supervisor.leaves_nothing();
     }
 
-    /// Waits until the supervisor at this seat has died by itself.
-    pub(crate) fn bury(&mut self, seat: usize, within: Duration) {
-        self.until("a death by a fault", within, |fleet| {
-            !fleet.supervisor(seat).is_alive()
-        });
-        self.kill(seat);
-    }
-
     /// The supervisor at this seat.
     pub(crate) fn supervisor(&mut self, seat: usize) -> &mut Supervisor<'a> {
         let supervisor = self.seats[seat].supervisor.as_mut();

@@ -56,6 +56,19 @@ impl Extent {
     }
 }
 
+/// Replaces the supervisor that was to die by itself, and fills all seats. Whether it had died.
+fn disarm(fleet: &mut Fleet<'_>, armed: Option<usize>) -> usize {
+    let is_dead = armed.map(|seat| {
+        let is_dead = !fleet.supervisor(seat).is_alive();
+        fleet.kill(seat);
+        is_dead
+    });
+    for seat in fleet.vacant() {
+        fleet.start(seat);
+    }
+    usize::from(is_dead == Some(true))
+}
+
 #[test]
 fn every_chain_and_join_ends_once_whatever_fails_in_a_fleet() {
     if !network::can_be_made() {
@@ -71,6 +84,7 @@ fn every_chain_and_join_ends_once_whatever_fails_in_a_fleet() {
     let flows = Planned::mixed(extent.chains, extent.groups, &mut make);
     let all: usize = flows.iter().map(|one| one.jobs.len()).sum();
     let mut some = flows.chunks(BATCH);
+    let (mut armed, mut deaths) = (None, 0);
     let deeds = extent.kills + extent.restarts;
     for deed in 0..deeds {
         let due = all * (deed + 1) / (deeds + 1);
@@ -82,27 +96,22 @@ fn every_chain_and_join_ends_once_whatever_fails_in_a_fleet() {
             }
             fleet.evidence.endings() >= due
         });
-        for seat in fleet.vacant() {
-            fleet.start(seat);
-        }
+        deaths += disarm(&mut fleet, armed.take());
         let seat = deed % SEATS;
         if let Some(fault) = WITHIN.get(deed) {
             fleet.kill(seat);
             fleet.start_with(seat, fault);
-            fleet.bury(seat, extent.patience);
-            fleet.start(seat);
+            armed = Some(seat);
         }
         // The moment is whatever it is; which seat goes around.
         if deed % (deeds / extent.restarts) == 1 {
             fleet.restart_server(Duration::ZERO);
         } else {
-            fleet.kill(seat);
+            fleet.kill((seat + 1) % SEATS);
         }
     }
     some.for_each(|flows| fleet.submit_flows(flows));
-    for seat in fleet.vacant() {
-        fleet.start(seat);
-    }
+    deaths += disarm(&mut fleet, armed);
     fleet.until("an ending for every job", extent.patience, |fleet| {
         fleet.evidence.endings() == fleet.jobs.len()
     });
@@ -117,7 +126,10 @@ fn every_chain_and_join_ends_once_whatever_fails_in_a_fleet() {
     #[expect(clippy::print_stderr, reason = "figures for people")]
     {
         let Extent { chains, groups, .. } = extent;
-        eprintln!("{chains} chains, {groups} groups, {deeds} deeds: {figures}, {seconds:.1} s");
+        eprintln!(
+            "{chains} chains, {groups} groups, {deeds} deeds and {deaths} deaths from within: \
+             {figures}, {seconds:.1} s"
+        );
     }
     assert_eq!(figures.overlap.refused, 0, "{figures}");
 }
