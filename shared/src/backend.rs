@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::broker::{Broker, BrokerError};
 use crate::catalog::Catalog;
+use crate::lock::Locks;
 use crate::name::Namespace;
 use crate::transit::Transit;
 
@@ -19,6 +20,8 @@ pub struct Backend {
     pub catalog: Arc<dyn Catalog>,
     /// Moves jobs to and from other stores.
     pub transit: Arc<dyn Transit>,
+    /// Holds locks.
+    pub locks: Arc<dyn Locks>,
 }
 
 /// Whether a store may be made where none is.

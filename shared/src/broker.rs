@@ -9,7 +9,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::message::Message;
-use crate::name::{QueueName, TaskName};
+use crate::name::{LockName, QueueName, TaskName};
 use crate::retry::Move;
 use crate::task::TaskSpec;
 use crate::time::Timestamp;
@@ -308,6 +308,8 @@ pub enum Listen<'a> {
     },
     /// Anything that becomes of these jobs.
     Jobs(&'a [Uuid]),
+    /// That a lock may be free.
+    Lock(&'a LockName),
 }
 
 /// What of it matters now.

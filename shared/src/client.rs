@@ -28,6 +28,7 @@ use uuid::Uuid;
 use crate::backend::{self, Backend, Options};
 use crate::broker::{Revocation, Submission, Submitted};
 use crate::catalog::{KeptResult, State};
+use crate::lock::Lock;
 use crate::message::Message;
 use crate::name::{QueueName, TaskName};
 use crate::status::{JobStatus, Status};
@@ -295,6 +296,21 @@ impl Client {
     /// [`ClientError::Store`].
     pub fn remove(&self, uuid: Uuid) -> Result<bool, ClientError> {
         Ok(self.backend.broker.remove(&[uuid])? > 0)
+    }
+
+    /// A lock by its name, to be acquired: see [`lock`](crate::lock).
+    ///
+    /// ```
+    /// # use bulkhead_shared::client::Client;
+    /// # use std::time::Duration;
+    /// # let client = Client::open("sqlite::memory:")?;
+    /// let report = client.lock("report").ttl(Duration::from_secs(60));
+    /// let held = report.acquire(Duration::from_secs(5))?;
+    /// assert!(held.fence() > 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lock(&self, name: &str) -> Lock<'_> {
+        Lock::new(&self.backend, name)
     }
 
     /// Whether a job is a dead letter.

@@ -36,6 +36,8 @@ pub mod finding;
 #[cfg(feature = "store")]
 pub mod fleet;
 #[cfg(feature = "store")]
+pub mod lock;
+#[cfg(feature = "store")]
 pub mod reconnect;
 #[cfg(feature = "redis")]
 pub mod redis;
@@ -50,6 +52,6 @@ pub mod transit;
 mod wake;
 
 pub use message::{Message, MessageBuilder, MessageError};
-pub use name::{Namespace, QueueName, TaskName};
+pub use name::{Key, LockName, LockOwner, Namespace, QueueName, TaskName};
 pub use time::Timestamp;
 pub use uuid::Uuid;

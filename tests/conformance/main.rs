@@ -7,6 +7,8 @@ mod dead;
 mod examine;
 mod fleet;
 mod keeping;
+mod locks;
+mod locks_model;
 mod order;
 mod overdue;
 mod processes;

@@ -79,6 +79,7 @@ impl Broker for Store {
         match listen {
             Listen::Work { owner, selection } => bell::for_work(self, owner, selection),
             Listen::Jobs(uuids) => bell::for_jobs(self, uuids),
+            Listen::Lock(lock) => bell::for_lock(self, lock),
         }
     }
 }

@@ -24,6 +24,7 @@
 //! | `T c:process` | what its last claim gave it, for a while |
 //! | `T w` | somebody waits for jobs to change |
 //! | `N born` | a name that the store got when it was new |
+//! | `N locks`, `N lends` | locks, and when they end; `N fence` is the last fence of any lock |
 //! | `N queues`, `N tasks`, `N fleet`, `N s:owner` | of the namespace, `N` = `{namespace|}` |
 
 mod address;
@@ -41,6 +42,7 @@ mod facts;
 mod foreign;
 mod line;
 mod lines;
+mod lock;
 mod overdue;
 mod presence;
 mod read;
@@ -86,6 +88,7 @@ fn backend(url: &str, options: &Options, time: Option<Time>) -> Result<Backend, 
     Ok(Backend {
         broker: Arc::clone(&store) as _,
         catalog: Arc::clone(&store) as _,
-        transit: store,
+        transit: Arc::clone(&store) as _,
+        locks: store,
     })
 }

@@ -63,4 +63,5 @@ scripts! {
     RECEIVE = "receive";
     FORGET_SENT = "forget_sent";
     ADMIT = "admit";
+    LOCK = "lock";
 }

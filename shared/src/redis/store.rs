@@ -64,6 +64,8 @@ pub(super) struct Store {
     pub(super) namespace: Namespace,
     /// Hears what becomes of jobs; made for the first client that waits.
     pub(super) jobs: Mutex<Option<Arc<Ear>>>,
+    /// Hears of locks that are free; made for the first that waits for one.
+    pub(super) free: Mutex<Option<Arc<Ear>>>,
     /// Registrations and when they were read: producers ask for them with every message.
     pub(super) specs: Mutex<Option<(Instant, Vec<TaskSpec>)>>,
     /// What was sent and never answered.
@@ -95,6 +97,7 @@ impl Store {
             lines: Arc::new(Lines::new(address)),
             namespace: options.namespace.clone(),
             jobs: Mutex::default(),
+            free: Mutex::default(),
             specs: Mutex::default(),
             doubts: Doubts::new(),
             rounds: Rounds::new(),
@@ -253,6 +256,10 @@ impl Store {
 
     pub(super) fn say(&self, trouble: &Trouble) -> BrokerError {
         trouble.translate(&self.lines.place)
+    }
+
+    pub(super) fn lock_ear(&self) -> MutexGuard<'_, Option<Arc<Ear>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn ear(&self) -> MutexGuard<'_, Option<Arc<Ear>>> {

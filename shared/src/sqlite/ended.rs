@@ -129,6 +129,7 @@ impl Ledger {
             SELECT id FROM job WHERE result_until IS NOT NULL AND result_until <= ?1 LIMIT ?2)";
         forgotten += self.execute(sql, (self.now.wall, bound(limit - forgotten)))?;
         forgotten += self.forget_supervisors(limit - forgotten)?;
+        forgotten += self.forget_locks(limit - forgotten)?;
         Ok(forgotten)
     }
 }

@@ -13,6 +13,7 @@ mod files;
 mod fold;
 mod gate;
 mod ledger;
+mod lock;
 mod overdue;
 mod presence;
 mod read;
@@ -73,7 +74,8 @@ pub fn open_with_clock(
     Ok(Backend {
         broker: Arc::clone(&store) as _,
         catalog: Arc::clone(&store) as _,
-        transit: store,
+        transit: Arc::clone(&store) as _,
+        locks: store,
     })
 }
 

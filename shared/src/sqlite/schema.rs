@@ -11,7 +11,7 @@ use crate::broker::BrokerError;
 const APPLICATION_ID: i64 = 0x424C_4B48;
 
 /// One step per version: `STEPS[n]` brings version n to n + 1.
-const STEPS: [&str; 2] = [VERSION_1, VERSION_2];
+const STEPS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 /// One row per job holds all there is about it, so that settling touches one page.
 ///
@@ -89,6 +89,22 @@ const VERSION_2: &str = "
 ALTER TABLE supervisor ADD COLUMN version TEXT;
 ALTER TABLE supervisor ADD COLUMN slots INTEGER;
 ALTER TABLE supervisor ADD COLUMN since INTEGER;
+";
+
+/// Locks: the number of a row is the lock's fence, and no number comes twice. They begin at the time
+/// of the file's making, so that a new file does not begin below an old one.
+const VERSION_3: &str = "
+CREATE TABLE held_lock(
+    fence INTEGER PRIMARY KEY AUTOINCREMENT,
+    namespace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    until INTEGER,
+    boot BLOB NOT NULL,
+    UNIQUE(namespace, name)) STRICT;
+INSERT INTO sqlite_sequence(name, seq)
+    VALUES('held_lock', CAST(strftime('%s', 'now') AS INTEGER) * 1048576);
 ";
 
 /// What a file says about itself.
