@@ -45,7 +45,7 @@ const BANNED: [&str; 12] = [
     "events", "cancel", "canceled",
 ];
 
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 20] = [
     &[],
     &["run"],
     &["submit"],
@@ -61,6 +61,9 @@ const COMMANDS: [&[&str]; 17] = [
     &["dlq", "retry"],
     &["dlq", "drop"],
     &["fleet"],
+    &["lock"],
+    &["lock", "ls"],
+    &["lock", "release"],
     &["doctor"],
     &["migrate"],
 ];
