@@ -25,6 +25,7 @@ pub struct Definition {
     pub result_ttl: Option<Keep>,
     pub memory: Option<u64>,
     pub profile: Option<&'static str>,
+    pub concurrency: Option<u32>,
     pub params: &'static [&'static str],
     pub positional: bool,
     pub call: fn(&Context, Given<'_>) -> Reply,
@@ -129,6 +130,7 @@ fn spec(definition: &Definition) -> Result<TaskSpec, NameError> {
         result_ttl: definition.result_ttl,
         memory: definition.memory,
         profile: definition.profile.map(Into::into),
+        concurrency: definition.concurrency,
         params: definition.params.iter().map(|&name| name.into()).collect(),
         positional: definition.positional,
     })

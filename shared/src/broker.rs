@@ -72,6 +72,11 @@ pub enum Submitted {
     Created,
     /// The queue knows this uuid already; nothing was changed.
     Duplicate,
+    /// The queue knows another job with the same unique key; nothing was changed.
+    NotUnique {
+        /// That job.
+        by: Uuid,
+    },
 }
 
 /// One start of a supervisor: unique, never reused.
@@ -391,6 +396,13 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`BrokerError`].
     fn remove(&self, uuids: &[Uuid]) -> Result<usize, BrokerError>;
+
+    /// Sets how many jobs of a queue may run at once, over all supervisors; `None` for no limit. More
+    /// that run already go on.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    fn limit_queue(&self, queue: &QueueName, most: Option<u32>) -> Result<(), BrokerError>;
 
     /// Makes dead letters ready again, with the same uuid and fresh budgets. Returns how many.
     ///

@@ -107,7 +107,8 @@ impl Client {
     /// `default`. All other defaults are found when it runs.
     ///
     /// # Errors
-    /// [`ClientError::Message`], [`ClientError::Known`], [`ClientError::Store`].
+    /// [`ClientError::Message`], [`ClientError::Known`], [`ClientError::NotUnique`],
+    /// [`ClientError::Store`].
     pub fn submit<M>(&self, message: M) -> Result<Uuid, ClientError>
     where
         M: TryInto<Message>,
@@ -115,13 +116,10 @@ impl Client {
     {
         let message = message.try_into()?;
         let tickets = self.submit_many(std::slice::from_ref(&message))?;
-        match tickets.into_iter().next() {
-            Some(ticket) if ticket.submitted == Submitted::Duplicate => Err(ClientError::Known {
-                uuid: ticket.uuid,
-                queue: ticket.queue,
-            }),
-            _ => Ok(message.uuid),
-        }
+        let Some(ticket) = tickets.into_iter().next() else {
+            return Ok(message.uuid);
+        };
+        refusal(&message, &ticket).map_or(Ok(ticket.uuid), Err)
     }
 
     /// Submits messages in this order, [`BATCH`] of them in a transaction, and says of each
@@ -320,6 +318,30 @@ impl Client {
     pub fn is_dead_letter(&self, uuid: Uuid) -> Result<bool, ClientError> {
         let rows = self.backend.catalog.jobs_by_id(&[uuid])?;
         Ok(rows.iter().flatten().any(|row| row.state == State::Dead))
+    }
+}
+
+/// Why a message was not taken, if it was not.
+#[must_use]
+pub fn refusal(message: &Message, ticket: &Ticket) -> Option<ClientError> {
+    let queue = || ticket.queue.clone();
+    match ticket.submitted {
+        Submitted::Created => None,
+        Submitted::Duplicate => Some(ClientError::Known {
+            uuid: ticket.uuid,
+            queue: queue(),
+        }),
+        Submitted::NotUnique { by } => Some(match &message.header.unique {
+            Some(unique) => ClientError::NotUnique {
+                by,
+                queue: queue(),
+                key: unique.key.clone(),
+            },
+            None => ClientError::Known {
+                uuid: by,
+                queue: queue(),
+            },
+        }),
     }
 }
 

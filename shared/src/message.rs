@@ -5,6 +5,7 @@
 //! (bytes it never looks into).
 
 mod error;
+mod limits;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::time::{Timestamp, millis};
 use crate::units::LONGEST;
 
 pub use error::MessageError;
+pub use limits::{Concurrency, Gate, Linked, LinkedLock, Unique};
 
 /// Default for the largest payload, in bytes: what fits through a pipe in well under a second.
 pub const PAYLOAD_LIMIT: usize = 16 << 20;
@@ -76,6 +78,15 @@ pub struct Header {
     /// What the message before this one returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_result: Option<Box<RawValue>>,
+    /// One job with its key is enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<Unique>,
+    /// How many with its key may run at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
+    /// The lock it holds while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LinkedLock>,
 }
 
 /// Arguments as they travel: `{"args": [...], "kwargs": {...}}`.
@@ -185,6 +196,9 @@ impl MessageBuilder {
                 progenitor_uuid: None,
                 previous_message_uuid: None,
                 previous_result: None,
+                unique: None,
+                concurrency: None,
+                lock: None,
             },
             payload_limit: PAYLOAD_LIMIT,
         }
@@ -368,6 +382,7 @@ impl MessageBuilder {
         let queue = self.queue.as_deref().map(QueueName::new).transpose()?;
         let ready_at = self.at.or_else(|| self.delay.map(|delay| now.plus(delay)));
         let mut header = self.header;
+        limits::check(&header)?;
         header.created_at = now;
         header.expires_at = self.expires.map(|expires| now.plus(expires));
         if let (Some(expires), Some(ready)) = (header.expires_at, ready_at)

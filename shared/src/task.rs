@@ -35,6 +35,9 @@ pub struct TaskSpec {
     /// The sandbox profile.
     #[serde(default)]
     pub profile: Option<String>,
+    /// How many of its jobs may run at once in each of its queues, over all supervisors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
     /// The names of its parameters, in order.
     #[serde(default)]
     pub params: Vec<String>,
@@ -61,6 +64,7 @@ impl TaskSpec {
             result_ttl: None,
             memory: None,
             profile: None,
+            concurrency: None,
             params: Vec::new(),
             positional: true,
         }

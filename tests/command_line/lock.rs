@@ -32,10 +32,7 @@ fn locks_are_listed_and_freed_by_hand() {
 
     let _ = place.run(&["lock", "release", "report"]).ends_with(2);
     let refused = ["lock", "release", "report", "--owner", "eve"];
-    let _ = place
-        .run(&refused)
-        .ends_with(5)
-        .says(&["`ada`", "--force"]);
+    let _ = place.run(&refused).ends_with(5).says(&["`ada`", "--force"]);
     assert!(store.locks.holder(&name).unwrap().is_some());
     let _ = place
         .run(&["lock", "release", "report", "--owner", "ada"])

@@ -45,7 +45,7 @@ const BANNED: [&str; 12] = [
     "events", "cancel", "canceled",
 ];
 
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: [&[&str]; 21] = [
     &[],
     &["run"],
     &["submit"],
@@ -54,6 +54,7 @@ const COMMANDS: [&[&str]; 20] = [
     &["revoke"],
     &["jobs"],
     &["queues"],
+    &["queues", "limit"],
     &["tasks"],
     &["dlq"],
     &["dlq", "ls"],

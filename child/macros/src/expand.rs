@@ -103,6 +103,7 @@ fn task(options: &Options, params: &Params<'_>, function: &ItemFn, name: &str) -
     let result_ttl = option(options.result_ttl.as_ref());
     let memory = option(options.memory.as_ref());
     let profile = option(options.profile.as_ref());
+    let concurrency = option(options.concurrency.as_ref());
     let positional = options.positional.unwrap_or(true);
     quote! {
         #[doc = "What `tasks!` lists."]
@@ -119,6 +120,7 @@ fn task(options: &Options, params: &Params<'_>, function: &ItemFn, name: &str) -
                     result_ttl: #result_ttl,
                     memory: #memory,
                     profile: #profile,
+                    concurrency: #concurrency,
                     params: &[#(#names),*],
                     positional: #positional,
                     call: __call,

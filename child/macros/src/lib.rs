@@ -25,6 +25,7 @@ use syn::{ItemFn, parse_macro_input};
 /// | `result_ttl` | `"1h"`, `"0"`, `none` | how long the result is kept; `none`: until it is removed |
 /// | `memory` | `"512MiB"` | memory of the process |
 /// | `profile` | `"strict"` | its sandbox |
+/// | `concurrency` | `2` | how many may run at once in each queue, over all supervisors |
 /// | `positional` | `true` | arguments may be given by position |
 ///
 /// `exponential` and `linear` stay between a floor of 60 s and a ceiling of 1 h unless they name

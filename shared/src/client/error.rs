@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::broker::BrokerError;
 use crate::message::MessageError;
-use crate::name::QueueName;
+use crate::name::{Key, QueueName};
 use crate::status::JobStatus;
 use crate::units::show_duration;
 
@@ -23,6 +23,18 @@ pub enum ClientError {
         uuid: Uuid,
         /// Its queue.
         queue: QueueName,
+    },
+    /// Another job has the same unique key; nothing was changed.
+    #[error(
+        "job {by} in queue `{queue}` has the unique key `{key}` (wait for that job, or use another key)"
+    )]
+    NotUnique {
+        /// The job that has it.
+        by: Uuid,
+        /// Its queue.
+        queue: QueueName,
+        /// The key.
+        key: Key,
     },
     /// Some messages are stored, the others are not.
     #[error("only the first {stored} messages are stored")]

@@ -1,4 +1,4 @@
-use crate::name::NameError;
+use crate::name::{LockName, NameError};
 use crate::time::Timestamp;
 
 /// Why a message cannot be built.
@@ -75,5 +75,19 @@ pub enum MessageError {
         floor: u64,
         /// Longest wait.
         ceiling: u64,
+    },
+    /// A lock is linked to the message already.
+    #[error("the message is linked to lock `{lock}` already (replace it, or leave one out)")]
+    LinkedAlready {
+        /// That lock.
+        lock: LockName,
+    },
+    /// A job waits at one gate only.
+    #[error(
+        "the message names lock `{lock}` and a concurrency key (leave one out: a lock lets one job run at once)"
+    )]
+    TwoGates {
+        /// The lock.
+        lock: LockName,
     },
 }

@@ -6,11 +6,14 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::bell;
+use super::call::Call;
+use super::script::LIMIT;
 use super::store::Store;
 use crate::broker::{
     Bell, Broker, BrokerError, Claim, Claimed, Listen, Note, Overdue, Presence, Receipt, Renewal,
     Revocation, Settlement, Submission, Submitted, SupervisorId, Turned,
 };
+use crate::name::QueueName;
 
 impl Broker for Store {
     fn submit(&self, batch: &[Submission<'_>]) -> Result<Vec<Submitted>, BrokerError> {
@@ -53,6 +56,13 @@ impl Broker for Store {
 
     fn retry_dead(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
         self.revive_everywhere(uuids)
+    }
+
+    fn limit_queue(&self, queue: &QueueName, most: Option<u32>) -> Result<(), BrokerError> {
+        let mut call = self.script(&LIMIT, queue);
+        call.arg(most.map_or_else(String::new, |most| most.to_string()));
+        let told: Vec<Call> = self.tell_of(&[queue]).into_iter().chain([call]).collect();
+        self.lines.run_again(&told).map(drop)
     }
 
     fn announce(&self, presence: &Presence) -> Result<(), BrokerError> {

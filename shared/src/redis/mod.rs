@@ -22,6 +22,10 @@
 //! | `T g`, `T i` | jobs on their way to another store, and those that arrive from one |
 //! | `T h` | lines of jobs that are to go, for an hour |
 //! | `T c:process` | what its last claim gave it, for a while |
+//! | `T cap` | how many may run at once: of the queue (`q`), of tasks (`t:task`) |
+//! | `T run:gate` | jobs that run and use up such a number: `:key`, `!lock`, `^task` |
+//! | `T park:gate` | jobs whose gate is shut, by priority, then age; `T parked` names all of them |
+//! | `T once:key` | the job that has a unique key; `T onces` those kept until its end, by the next look |
 //! | `T w` | somebody waits for jobs to change |
 //! | `N born` | a name that the store got when it was new |
 //! | `N locks`, `N lends` | locks, and when they end; `N fence` is the last fence of any lock |

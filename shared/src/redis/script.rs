@@ -39,7 +39,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    SUBMIT = "submit";
+    SUBMIT = "unique" "submit";
     CLAIM = "lease" "claim";
     SETTLE = "settle";
     RENEW = "renew";
@@ -49,19 +49,20 @@ scripts! {
     REVOKE = "revoke";
     REMOVE = "remove";
     REVIVE = "revive";
-    PRUNE = "prune";
+    PRUNE = "unique" "prune";
     READ = "read";
     RESULT = "result";
     COUNTS = "counts";
     LIST = "list";
-    ANNOUNCE = "announce";
+    ANNOUNCE = "cap" "announce";
     LEAVE = "leave";
     FLEET = "fleet";
     HELD = "held";
     LINE_UP = "line_up";
     SEND_OFF = "send_off";
-    RECEIVE = "receive";
+    RECEIVE = "unique" "receive";
     FORGET_SENT = "forget_sent";
     ADMIT = "admit";
     LOCK = "lock";
+    LIMIT = "cap" "limit";
 }

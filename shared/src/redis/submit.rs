@@ -1,11 +1,13 @@
 //! Stores new jobs.
 
+use redis::Value;
 use uuid::Uuid;
 
-use super::answer::{list, number};
-use super::record::{fresh, name};
+use super::answer::list;
+use super::record::{fresh, name, nonsense, unique, way};
 use super::script::SUBMIT;
 use super::store::Store;
+use super::trouble::Trouble;
 use crate::broker::{BrokerError, Submission, Submitted};
 use crate::fault;
 use crate::name::QueueName;
@@ -39,7 +41,7 @@ impl Store {
                 let index = u64::try_from(place).unwrap_or(u64::MAX);
                 call.arg(name(message.uuid))
                     .number(message.priority.into())
-                    .arg(message.task.as_str())
+                    .arg(way(&message.task, message.header.gate().as_ref()))
                     .arg(
                         message
                             .ready_at
@@ -48,6 +50,7 @@ impl Store {
                     .arg(message.header.ttl_ms.map_or("", |_| "1"))
                     .arg(message.header.expires_at.map_or("", |_| "1"))
                     .arg(fresh(submission, token.wrapping_add(index)));
+                unique(&mut call, message.header.unique.as_ref());
             }
             calls.push(call);
         }
@@ -68,11 +71,20 @@ impl Store {
         for ((_, places), answer) in queues.iter().zip(answers.into_iter().skip(told)) {
             let answer = list(answer).map_err(|trouble| self.say(&trouble))?;
             for (&place, one) in places.iter().zip(answer) {
-                if number(&one).map_err(|trouble| self.say(&trouble))? == 1 {
-                    became[place] = Submitted::Created;
-                }
+                became[place] = submitted(one).map_err(|trouble| self.say(&trouble))?;
             }
         }
         Ok(became)
+    }
+}
+
+fn submitted(answer: Value) -> Result<Submitted, Trouble> {
+    match answer {
+        Value::Int(1) => Ok(Submitted::Created),
+        Value::BulkString(by) => {
+            let by = Uuid::try_parse_ascii(&by).map_err(|_| nonsense())?;
+            Ok(Submitted::NotUnique { by })
+        }
+        _ => Ok(Submitted::Duplicate),
     }
 }

@@ -179,7 +179,7 @@ impl Ledger {
         let sql = "DELETE FROM held_lock WHERE namespace = ?1 AND name = ?2";
         self.execute(sql, (self.namespace.as_str(), lock.as_str()))?;
         self.marks.rings = true;
-        Ok(())
+        self.wake_at(lock)
     }
 
     fn all_held(&self, limit: usize) -> rusqlite::Result<Vec<HeldLock>> {

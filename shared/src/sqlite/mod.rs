@@ -13,6 +13,7 @@ mod files;
 mod fold;
 mod gate;
 mod ledger;
+mod limit;
 mod lock;
 mod overdue;
 mod presence;
@@ -23,6 +24,7 @@ mod store;
 mod submit;
 mod transit;
 mod trouble;
+mod unique;
 mod writer;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -95,7 +95,7 @@ impl CommandError {
 fn of_client(error: &ClientError) -> Exit {
     match error {
         ClientError::Message(_) | ClientError::Decode { .. } => Exit::Usage,
-        ClientError::Known { .. } => Exit::Refused,
+        ClientError::Known { .. } | ClientError::NotUnique { .. } => Exit::Refused,
         ClientError::NotFound { .. } | ClientError::NoResult { .. } => Exit::NotFound,
         ClientError::Failed(_) | ClientError::EndedOtherwise(_) => Exit::TaskFailed,
         ClientError::NotEnded(_) | ClientError::Interrupted { .. } => Exit::NotEnded,

@@ -1,9 +1,9 @@
 //! `supervisor queues`: how much waits where.
 
-use bulkhead_shared::Timestamp;
 use bulkhead_shared::catalog::QueueCounts;
 use bulkhead_shared::client::Client;
-use clap::Args;
+use bulkhead_shared::{QueueName, Timestamp};
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{CommandError, output, show};
@@ -11,13 +11,60 @@ use crate::exit::Exit;
 
 /// List all queues that were ever used, and how many jobs they hold.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct QueuesArgs {
+    #[command(subcommand)]
+    command: Option<QueueCommand>,
     /// Print a JSON array of objects: `queue ready delayed leased succeeded dead oldest_ready`.
     #[arg(long)]
     json: bool,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    #[command(after_help = crate::exit::HELP)]
+    Limit(LimitArgs),
+}
+
+/// Set how many jobs of a queue may run at once, over all supervisors.
+///
+/// Jobs above it stay ready. Of those that run when it is set none is stopped.
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// The queue.
+    queue: QueueName,
+    /// At most this many, from 1; `none` for no limit.
+    #[arg(value_name = "N", value_parser = most)]
+    most: Most,
+}
+
+/// A limit, or none. To clap a bare `Option` would mean that it may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Most(Option<u32>);
+
+fn most(text: &str) -> Result<Most, String> {
+    if text == "none" {
+        return Ok(Most(None));
+    }
+    let most = text.parse().ok().filter(|most| *most > 0);
+    most.map(|most| Most(Some(most)))
+        .ok_or_else(|| "must be a number of jobs from 1, or `none`".into())
+}
+
+fn limit(args: &LimitArgs, client: &Client) -> Result<Exit, CommandError> {
+    let (queue, Most(most)) = (&args.queue, args.most);
+    client.backend().broker.limit_queue(queue, most)?;
+    output::line(&match most {
+        Some(most) => format!("at most {most} jobs of queue {queue} run at once"),
+        None => format!("queue {queue} has no limit"),
+    })?;
+    Ok(Exit::Done)
+}
+
 pub(super) fn run(args: &QueuesArgs, client: &Client) -> Result<Exit, CommandError> {
+    if let Some(QueueCommand::Limit(args)) = &args.command {
+        return limit(args, client);
+    }
     let queues = client.backend().catalog.queues()?;
     if args.json {
         output::json(&queues.iter().map(object).collect::<Vec<_>>())?;

@@ -12,6 +12,24 @@ for from = 1, n, 2000 do
   for i = 1, #some do recs[from + i - 1] = some[i] end
 end
 local out, gone, changed, seen = {}, {}, {}, {}
+local has_caps, freed = call('EXISTS', T .. 'cap') == 1, {}
+
+-- A job runs no more: whoever waits for its place is woken.
+local function gone_from(uuid, rec)
+  local way = lane(rec)
+  if not has_caps and not string.find(way, '|', 1, true) then return end
+  local _, task, gate = split(way, 1)
+  if gate then
+    local name = string.match(gate, '^%d+(.*)$')
+    call('SREM', T .. 'run:' .. name, uuid)
+    wake(name)
+  end
+  if has_caps then
+    call('SREM', T .. 'run:^' .. task, uuid)
+    freed[task] = true
+  end
+end
+
 local lists, delayed, ending, ended = {}, {}, {}, {S = {}, D = {}, O = {}}
 for i = 1, n do
   local b = 3 + (i - 1) * 11
@@ -28,6 +46,7 @@ for i = 1, n do
     local line = seq .. uuid
     gone[#gone + 1] = line
     changed[#changed + 1] = uuid
+    gone_from(uuid, rec)
     local history = ARGV[b + 10]
     local is_revoked = sub(rec, 2, 2) == '1'
     out[i] = is_revoked and 2 or 1
@@ -91,6 +110,12 @@ for state, list in pairs(ended) do
   end
 end
 make_ready(lists)
+if has_caps and call('HEXISTS', T .. 'cap', 'q') == 1 then
+  for _, task in ipairs(call('SMEMBERS', T .. 't')) do lists[task] = true end
+end
+for task in pairs(freed) do
+  if call('EXISTS', T .. 'r:' .. task) == 1 then lists[task] = true end
+end
 for task in pairs(lists) do ring(task) end
 tell(changed)
 return out

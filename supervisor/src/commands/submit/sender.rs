@@ -4,8 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use bulkhead_shared::Uuid;
-use bulkhead_shared::broker::Submitted;
-use bulkhead_shared::client::{Client, ClientError};
+use bulkhead_shared::client::{Client, refusal};
 use bulkhead_shared::message::Message;
 use bulkhead_shared::name::TaskName;
 
@@ -86,14 +85,14 @@ impl Sender {
     pub(super) fn send(&mut self, messages: &[Message]) -> Result<(), CommandError> {
         self.find_queues(messages)?;
         let mut printed = String::new();
-        for ticket in self.client.submit_many(messages)? {
-            let (uuid, queue) = (ticket.uuid, ticket.queue);
-            if ticket.submitted == Submitted::Duplicate {
+        let tickets = self.client.submit_many(messages)?;
+        for (message, ticket) in messages.iter().zip(tickets) {
+            if let Some(refusal) = refusal(message, &ticket) {
                 self.refused += 1;
-                let known = ClientError::Known { uuid, queue };
-                output::say(&format!("error: {known}"));
+                output::say(&format!("error: {refusal}"));
                 continue;
             }
+            let uuid = ticket.uuid;
             self.count += 1;
             printed.push_str(&format!("{uuid}\n"));
             if self.waits {
