@@ -8,6 +8,8 @@ mod examine;
 mod fleet;
 mod keeping;
 mod limits;
+mod limits_model;
+mod linked;
 mod locks;
 mod locks_model;
 mod order;

@@ -46,6 +46,7 @@ mod facts;
 mod foreign;
 mod line;
 mod lines;
+mod linked;
 mod lock;
 mod overdue;
 mod presence;

@@ -9,7 +9,7 @@ use super::call::Call;
 use super::trouble::Trouble;
 use crate::broker::Submission;
 use crate::catalog::State;
-use crate::message::{Gate, Unique};
+use crate::message::{Gate, Header, Unique};
 use crate::name::TaskName;
 use crate::outcome::Cause;
 use crate::time::Timestamp;
@@ -195,7 +195,7 @@ pub(super) fn fresh(submission: &Submission<'_>, token: u64) -> Vec<u8> {
     out.push_str("--------------------------------");
     out.push_str("-00000000");
     let priority = message.priority;
-    let way = way(&message.task, message.header.gate().as_ref());
+    let way = way(&message.task, Some(&message.header));
     write!(out, "{priority}:{way}\n{token:016x}{:08x}", header.len())
         .expect("a text takes everything");
     let mut out = out.into_bytes();
@@ -204,9 +204,14 @@ pub(super) fn fresh(submission: &Submission<'_>, token: u64) -> Vec<u8> {
     out
 }
 
-/// A task and the gate that its job waits at, as lanes have them. No name holds `|` or `!`.
-pub(super) fn way(task: &TaskName, gate: Option<&Gate>) -> String {
-    match gate {
+/// A task and the gate that its job waits at, as lanes have them. No name holds `|` or `!`. A job
+/// that was handed its lock waits behind nobody who wants it: it goes without a gate.
+pub(super) fn way(task: &TaskName, header: Option<&Header>) -> String {
+    let is_handed_over = |header: &&Header| header.lock.as_ref().is_some_and(|l| l.fence.is_some());
+    match header
+        .filter(|header| !is_handed_over(header))
+        .and_then(Header::gate)
+    {
         None => task.to_string(),
         Some(Gate::Key(key, most)) => format!("{task}|{most}:{key}"),
         Some(Gate::Lock(lock)) => format!("{task}|1!{lock}"),

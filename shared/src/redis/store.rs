@@ -15,6 +15,7 @@ use super::call::Call;
 use super::doubt::Doubts;
 use super::ear::Ear;
 use super::lines::Lines;
+use super::linked::Linked;
 use super::record::name;
 use super::script::Script;
 use super::trouble::Trouble;
@@ -22,7 +23,7 @@ use crate::backend::{Missing, Options};
 use crate::broker::BrokerError;
 use crate::name::{Namespace, QueueName};
 use crate::task::TaskSpec;
-use crate::time::millis;
+use crate::time::{Timestamp, millis};
 
 /// The oldest server whose scripts and commands do what is asked here.
 const OLDEST: u32 = 7;
@@ -68,6 +69,8 @@ pub(super) struct Store {
     pub(super) free: Mutex<Option<Arc<Ear>>>,
     /// Registrations and when they were read: producers ask for them with every message.
     pub(super) specs: Mutex<Option<(Instant, Vec<TaskSpec>)>>,
+    /// The locks of jobs that this process holds.
+    pub(super) linked: Mutex<Linked>,
     /// What was sent and never answered.
     pub(super) doubts: Doubts,
     pub(super) rounds: Rounds,
@@ -99,6 +102,7 @@ impl Store {
             jobs: Mutex::default(),
             free: Mutex::default(),
             specs: Mutex::default(),
+            linked: Mutex::default(),
             doubts: Doubts::new(),
             rounds: Rounds::new(),
             known: Mutex::default(),
@@ -194,6 +198,12 @@ impl Store {
             let (wall, lease) = time();
             format!("{} {}", wall.as_millis(), millis(lease))
         })
+    }
+
+    /// The time of day: the test's, or else this machine's.
+    pub(super) fn now(&self) -> Timestamp {
+        let time = self.time.as_ref().map(|time| time().0);
+        time.unwrap_or_else(Timestamp::now)
     }
 
     /// A script for a queue.

@@ -41,7 +41,7 @@ impl Store {
                 let index = u64::try_from(place).unwrap_or(u64::MAX);
                 call.arg(name(message.uuid))
                     .number(message.priority.into())
-                    .arg(way(&message.task, message.header.gate().as_ref()))
+                    .arg(way(&message.task, Some(&message.header)))
                     .arg(
                         message
                             .ready_at

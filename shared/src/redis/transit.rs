@@ -255,8 +255,11 @@ fn pack(call: &mut Call, parcel: &Parcel) {
     life.push_str(&time(parcel.ttl.map(millis).map(Timestamp::from_millis)));
     life.push_str(&time(parcel.expires_at));
     let header: Option<Header> = serde_json::from_slice(&parcel.header).ok();
-    let gate = header.as_ref().and_then(Header::gate);
-    let lane = format!("{}:{}\n", parcel.priority, way(&parcel.task, gate.as_ref()));
+    let lane = format!(
+        "{}:{}\n",
+        parcel.priority,
+        way(&parcel.task, header.as_ref())
+    );
     let nobody = "--------------------------------";
 
     let progress = parcel.progress.as_deref().unwrap_or_default();

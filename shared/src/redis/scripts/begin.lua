@@ -110,6 +110,7 @@ local function unwait(place)
   if gate then
     local name = string.match(gate, '^%d+(.*)$')
     call('ZREM', T .. 'park:' .. name, place)
+    call('SREM', T .. 'run:' .. name, sub(place, 15, 46))
     -- It may have been woken and never have run.
     if call('ZREM', T .. 'parked', place) == 0 then wake(name) end
   end

@@ -13,7 +13,9 @@ local function passes(place, uuid)
   local priority, task, gate = split(place)
   if gate then
     local most, name = string.match(gate, '^(%d+)(.*)$')
-    if call('SCARD', T .. 'run:' .. name) >= tonumber(most) then
+    -- One that waits for a lock has its place already.
+    local has_place = call('SISMEMBER', T .. 'run:' .. name, uuid) == 1
+    if not has_place and call('SCARD', T .. 'run:' .. name) >= tonumber(most) then
       call('ZADD', T .. 'park:' .. name, priority, place)
       call('ZADD', T .. 'parked', 0, place)
       return false

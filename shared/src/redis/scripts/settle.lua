@@ -1,7 +1,7 @@
 -- Ends attempts, each under its fence.
 -- KEYS  1 routing
 -- ARGV  3 1: they may have been written before, 4.. per attempt: uuid, seq, fence, kind (S succeed with a result, s without, T retry,
---       R release, D bury, O drop), ended at, result until, purge at (also if it turns out to be
+--       R release, P wait for a lock without having run, D bury, O drop), ended at, result until, purge at (also if it turns out to be
 --       revoked), ready at (ms; of a retry), cause, history, result
 -- RETURNS  per attempt 1 applied, 2 the job was revoked and has ended so, 0 stale: nothing written
 local again, n = ARGV[3] == '1', (#ARGV - 3) / 11
@@ -14,12 +14,12 @@ end
 local out, gone, changed, seen = {}, {}, {}, {}
 local has_caps, freed = call('EXISTS', T .. 'cap') == 1, {}
 
--- A job runs no more: whoever waits for its place is woken.
-local function gone_from(uuid, rec)
+-- A job runs no more: whoever waits for its place is woken, unless it keeps the one at its gate.
+local function gone_from(uuid, rec, keeps)
   local way = lane(rec)
   if not has_caps and not string.find(way, '|', 1, true) then return end
   local _, task, gate = split(way, 1)
-  if gate then
+  if gate and not keeps then
     local name = string.match(gate, '^%d+(.*)$')
     call('SREM', T .. 'run:' .. name, uuid)
     wake(name)
@@ -46,11 +46,11 @@ for i = 1, n do
     local line = seq .. uuid
     gone[#gone + 1] = line
     changed[#changed + 1] = uuid
-    gone_from(uuid, rec)
+    gone_from(uuid, rec, kind == 'P' and sub(rec, 2, 2) ~= '1')
     local history = ARGV[b + 10]
     local is_revoked = sub(rec, 2, 2) == '1'
     out[i] = is_revoked and 2 or 1
-    if is_revoked or (kind ~= 'T' and kind ~= 'R') then
+    if is_revoked or (kind ~= 'T' and kind ~= 'R' and kind ~= 'P') then
       local state, till, cause = string.upper(kind), ARGV[b + 6], ARGV[b + 9]
       if is_revoked then
         state, till, cause = 'O', NONE, 'f'
@@ -74,9 +74,11 @@ for i = 1, n do
         end
       end
     else
-      local ready = kind == 'T' and tonumber(ARGV[b + 8]) or now
+      local ready = kind ~= 'R' and tonumber(ARGV[b + 8]) or now
       if ready < now then ready = now end
-      local new = waiting(rec, fence, ready, sub(rec, 67, 78), history)
+      -- Who waits for a lock has been ready since he was.
+      local since = kind == 'P' and num(sub(rec, 43, 54)) or ready
+      local new = waiting(rec, fence, since, sub(rec, 67, 78), history)
       call('SET', T .. 's:' .. uuid, new)
       local way = lane(rec)
       local place = line .. way
@@ -87,7 +89,7 @@ for i = 1, n do
       else
         append(lists, task, priority, place)
       end
-      local by = deadline(new, ready)
+      local by = deadline(new, since)
       if by then
         ending[#ending + 1] = int(by)
         ending[#ending + 1] = place
