@@ -35,6 +35,8 @@ pub mod fault;
 pub mod finding;
 #[cfg(feature = "store")]
 pub mod fleet;
+#[cfg(feature = "sqlite")]
+pub mod guide;
 #[cfg(feature = "store")]
 pub mod lock;
 #[cfg(feature = "store")]

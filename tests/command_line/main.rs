@@ -8,6 +8,7 @@
 mod doctor;
 mod fleet;
 mod inspect;
+mod limits;
 mod lock;
 mod redis;
 mod submit;

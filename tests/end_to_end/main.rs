@@ -10,6 +10,7 @@ mod deadlines;
 mod draining;
 mod fallbacks;
 mod hostile;
+mod limits;
 mod moving;
 mod output;
 mod parts;
