@@ -12,8 +12,8 @@ use bulkhead_tests::{Kind, LEASE, Scene, job, queue, secs, succeed};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-/// Jobs of each key that may run at once.
-const MOST: [u32; 2] = [1, 2];
+/// Jobs of each gate that may run at once: of two keys, and of a lock.
+const MOST: [u32; 3] = [1, 2, 1];
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -185,13 +185,10 @@ impl Run {
         }
         let is_some = !claimed.is_empty();
         self.running.extend(claimed);
-        for gate in 0..3 {
+        for (gate, most) in MOST.into_iter().enumerate() {
             let is_of = |one: &&Claimed| self.gates[&one.receipt.uuid] == gate;
-            let most = if gate == 2 { 1 } else { MOST[gate] as usize };
-            assert!(
-                self.running.iter().filter(is_of).count() <= most,
-                "too many of gate {gate}"
-            );
+            let run = self.running.iter().filter(is_of).count();
+            assert!(run <= most as usize, "too many of gate {gate}");
         }
         if let Some(most) = self.limit
             && is_some

@@ -1,6 +1,7 @@
 //! Limits and linked locks, with real processes.
 
 use bulkhead_tests::cli::Place;
+use bulkhead_tests::redis_server::RedisServer;
 use bulkhead_tests::supervise::Supervisor;
 use serde_json::{Value, json};
 
@@ -26,7 +27,16 @@ fn one_by_one(of: &str, jobs: &[Value]) {
 
 #[test]
 fn what_shares_a_queue_a_key_or_a_lock_runs_one_by_one_over_all_supervisors() {
-    let place = Place::new();
+    play(&Place::new());
+}
+
+#[test]
+fn on_a_redis_server_too() {
+    let server = RedisServer::start(&[]);
+    play(&Place::with_store(&server.url()));
+}
+
+fn play(place: &Place) {
     let busy = || once("flaky", json!([0]));
     let one = json!({"key": "k", "most": 1});
     let mut messages = Vec::new();
@@ -35,16 +45,16 @@ fn what_shares_a_queue_a_key_or_a_lock_runs_one_by_one_over_all_supervisors() {
         messages.push(alone(busy(), "concurrency", one.clone()));
         messages.push(alone(busy(), "lock", json!("l")));
     }
-    let uuids = submit(&place, &messages);
+    let uuids = submit(place, &messages);
     let _ = place.run(&["queues", "limit", "narrow", "1"]).succeeds();
     let start = || {
-        Supervisor::at(&place)
+        Supervisor::at(place)
             .tasks_of("hostile-child")
             .args(["--processes", "3", "--queues", "default,narrow"])
             .start()
     };
     let mut both = [start(), start()];
-    let jobs = ended(&place, &uuids);
+    let jobs = ended(place, &uuids);
     for job in &jobs {
         assert_eq!(Verdict::of(job), Verdict::succeeded(), "{job:#}");
     }

@@ -198,7 +198,7 @@ impl Ledger {
     /// Forgets locks that are over, at most `limit`.
     pub(super) fn forget_locks(&mut self, limit: usize) -> rusqlite::Result<usize> {
         let sql = "SELECT name, owner, fence, since, until, boot FROM held_lock
-            WHERE namespace = ?1 ORDER BY until IS NULL, until LIMIT ?2";
+            WHERE namespace = ?1 ORDER BY until LIMIT ?2";
         let key = (self.namespace.as_str(), bound(limit));
         let mut forgotten = 0;
         for found in self.rows(sql, key, |row| self.found(row))? {

@@ -126,7 +126,7 @@ CREATE TABLE cap(
 ALTER TABLE job ADD COLUMN gate TEXT;
 ALTER TABLE job ADD COLUMN gate_most INTEGER;
 ALTER TABLE job ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX job_gate ON job(gate, state, counted, priority, id) WHERE gate IS NOT NULL;
+CREATE INDEX job_gate ON job(gate, state, priority, id) WHERE gate IS NOT NULL;
 CREATE INDEX job_parked ON job(line) WHERE state = -1;
 CREATE INDEX job_counted ON job(line, lane) WHERE state = 2 AND counted = 1;
 ";
