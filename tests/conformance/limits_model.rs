@@ -293,10 +293,11 @@ fn end(scene: &Scene, claimed: &Claimed, how: usize) {
     assert_ne!(scene.settle(claimed, next), Settled::Stale);
 }
 
-fn play_many(kind: Kind, cases: u32) {
+/// So many times, of all kinds of steps and of few.
+fn play_many(kind: Kind, wide: u32, few: u32) {
     let steps = prop::collection::vec(step(), 1..60).boxed();
     let narrow = narrow().boxed();
-    for steps in [steps, narrow] {
+    for (steps, cases) in [(steps, wide), (narrow, few)] {
         let config = Config {
             cases,
             failure_persistence: None,
@@ -318,15 +319,15 @@ fn play_many(kind: Kind, cases: u32) {
 
 #[test]
 fn limits_keep_to_their_laws_on_sqlite() {
-    play_many(Kind::SqliteMemory, 400);
+    play_many(Kind::SqliteMemory, 100, 200);
 }
 
 #[test]
 fn limits_keep_to_their_laws_on_redis() {
-    play_many(Kind::Redis, 150);
+    play_many(Kind::Redis, 30, 80);
 }
 
 #[test]
 fn limits_keep_to_their_laws_on_redis_cluster() {
-    play_many(Kind::RedisCluster, 20);
+    play_many(Kind::RedisCluster, 10, 15);
 }
