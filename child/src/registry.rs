@@ -29,6 +29,7 @@ pub struct Definition {
     pub profile: Option<&'static str>,
     /// A trigger as JSON.
     pub trigger: Option<&'static str>,
+    pub concurrency: Option<u32>,
     pub params: &'static [&'static str],
     pub positional: bool,
     pub hooks: Hooks,
@@ -160,6 +161,7 @@ fn spec(definition: &Definition) -> Result<TaskSpec, RegistryError> {
         memory: definition.memory,
         profile: definition.profile.map(Into::into),
         trigger: trigger(definition)?,
+        concurrency: definition.concurrency,
         params: definition.params.iter().map(|&name| name.into()).collect(),
         positional: definition.positional,
         hooks: definition.hooks.kinds(),

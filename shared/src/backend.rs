@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::broker::{Broker, BrokerError};
 use crate::catalog::Catalog;
 use crate::control::Control;
+use crate::lock::Locks;
 use crate::name::Namespace;
 use crate::schedule::Schedules;
 use crate::transit::Transit;
@@ -27,6 +28,8 @@ pub struct Backend {
     pub schedules: Arc<dyn Schedules>,
     /// The namespace that was opened.
     pub namespace: Namespace,
+    /// Holds locks.
+    pub locks: Arc<dyn Locks>,
 }
 
 /// Whether a store may be made where none is.

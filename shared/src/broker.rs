@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::flow::{Complete, Errand, Errands, Opening};
 use crate::message::Message;
-use crate::name::{QueueName, TaskName};
+use crate::name::{LockName, QueueName, TaskName};
 use crate::retry::Move;
 use crate::task::TaskSpec;
 use crate::time::Timestamp;
@@ -75,6 +75,11 @@ pub enum Submitted {
     Duplicate,
     /// The queue is draining and takes nothing; nothing was stored.
     Closed,
+    /// The queue knows another job with the same unique key; nothing was changed.
+    NotUnique {
+        /// That job.
+        by: Uuid,
+    },
 }
 
 /// One start of a supervisor: unique, never reused.
@@ -315,6 +320,8 @@ pub enum Listen<'a> {
     },
     /// Anything that becomes of these jobs.
     Jobs(&'a [Uuid]),
+    /// That a lock may be free.
+    Lock(&'a LockName),
 }
 
 /// What of it matters now.
@@ -425,6 +432,12 @@ pub trait Broker: Send + Sync + fmt::Debug {
         let _ = limit;
         Ok(0)
     }
+    /// Sets how many jobs of a queue may run at once, over all supervisors; `None` for no limit. More
+    /// that run already go on.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    fn limit_queue(&self, queue: &QueueName, most: Option<u32>) -> Result<(), BrokerError>;
 
     /// Makes dead letters ready again, with the same uuid and fresh budgets. Returns how many.
     ///

@@ -5,7 +5,7 @@ use std::fmt;
 use uuid::Uuid;
 
 use crate::broker::BrokerError;
-use crate::control::Gate;
+use crate::control::QueueGate;
 use crate::finding::{Depth, Finding};
 use crate::fleet::Member;
 use crate::name::{QueueName, TaskName};
@@ -102,7 +102,7 @@ pub struct QueueCounts {
     /// Since when the oldest ready job has been ready.
     pub oldest_ready: Option<Timestamp>,
     /// What it lets through.
-    pub gate: Gate,
+    pub gate: QueueGate,
 }
 
 /// A result that is kept.

@@ -21,6 +21,7 @@ mod asynchronous;
 mod control;
 mod error;
 mod flow;
+mod lock;
 mod results;
 mod schedule;
 mod updates;
@@ -73,7 +74,7 @@ impl Ticket {
     /// The job's id, if it is new.
     ///
     /// # Errors
-    /// [`ClientError::Known`], [`ClientError::Draining`].
+    /// [`ClientError::Known`], [`ClientError::Draining`], [`ClientError::NotUnique`].
     pub fn accepted(self) -> Result<Uuid, ClientError> {
         let Self {
             uuid,
@@ -84,6 +85,7 @@ impl Ticket {
             Submitted::Created => Ok(uuid),
             Submitted::Duplicate => Err(ClientError::Known { uuid, queue }),
             Submitted::Closed => Err(ClientError::Draining { uuid, queue }),
+            Submitted::NotUnique { by } => Err(ClientError::NotUnique { by, queue }),
         }
     }
 }
@@ -141,6 +143,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Message`], [`ClientError::Known`], [`ClientError::Draining`],
+    /// [`ClientError::NotUnique`],
     /// [`ClientError::Store`].
     pub fn submit<M>(&self, message: M) -> Result<Uuid, ClientError>
     where

@@ -10,7 +10,7 @@ use crate::name::QueueName;
 /// What a queue lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Gate {
+pub enum QueueGate {
     /// Jobs come in and go out.
     #[default]
     Open,
@@ -20,7 +20,7 @@ pub enum Gate {
     Draining,
 }
 
-impl Gate {
+impl QueueGate {
     /// The name it is printed under.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -32,7 +32,7 @@ impl Gate {
     }
 }
 
-impl fmt::Display for Gate {
+impl fmt::Display for QueueGate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -44,7 +44,7 @@ pub trait Control: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`BrokerError`].
-    fn set_gate(&self, queue: &QueueName, gate: Gate) -> Result<Gate, BrokerError>;
+    fn set_gate(&self, queue: &QueueName, gate: QueueGate) -> Result<QueueGate, BrokerError>;
 
     /// Forgets up to about `limit` jobs of the namespace, whatever they are and whoever runs them: a
     /// running one is lost to its supervisor, which stops it. Returns how many; with none left, all

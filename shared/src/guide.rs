@@ -3,5 +3,8 @@
 #[doc = include_str!("../docs/flows.md")]
 pub mod flows {}
 
+#[doc = include_str!("../docs/locks.md")]
+pub mod locks {}
+
 #[doc = include_str!("../docs/schedules.md")]
 pub mod schedules {}

@@ -43,6 +43,8 @@ pub mod fleet;
 #[cfg(feature = "sqlite")]
 pub mod guide;
 #[cfg(feature = "store")]
+pub mod lock;
+#[cfg(feature = "store")]
 pub mod reconnect;
 #[cfg(feature = "redis")]
 pub mod redis;
@@ -61,6 +63,6 @@ pub mod turned;
 mod wake;
 
 pub use message::{Message, MessageBuilder, MessageError};
-pub use name::{Namespace, QueueName, ScheduleName, TaskName};
+pub use name::{Key, LockName, LockOwner, Namespace, QueueName, ScheduleName, TaskName};
 pub use time::Timestamp;
 pub use uuid::Uuid;

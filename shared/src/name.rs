@@ -1,4 +1,4 @@
-//! Names that cannot be built wrong: tasks, queues, namespaces.
+//! Names that cannot be built wrong: tasks, queues, namespaces, locks, keys.
 
 use std::fmt;
 use std::str::FromStr;
@@ -139,6 +139,18 @@ name!(
 name!(
     /// The name of a namespace: everything of one installation in a shared store.
     Namespace, "namespace"
+);
+name!(
+    /// The name of a lock: one of each in a namespace.
+    LockName, "lock"
+);
+name!(
+    /// Who holds a lock.
+    LockOwner, "owner"
+);
+name!(
+    /// What jobs have in common that are counted together, or of which one is enough.
+    Key, "key"
 );
 
 impl Default for QueueName {

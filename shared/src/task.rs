@@ -40,6 +40,9 @@ pub struct TaskSpec {
     /// When it runs by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<TriggerSpec>,
+    /// How many of its jobs may run at once in each of its queues, over all supervisors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
     /// The names of its parameters, in order.
     #[serde(default)]
     pub params: Vec<String>,
@@ -70,6 +73,7 @@ impl TaskSpec {
             memory: None,
             profile: None,
             trigger: None,
+            concurrency: None,
             params: Vec::new(),
             positional: true,
             hooks: Vec::new(),

@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Schedule(commands::schedule::Schedule),
     #[command(after_help = crate::exit::HELP)]
     Fleet(commands::fleet::FleetArgs),
+    #[command(subcommand, after_help = crate::exit::HELP)]
+    Lock(commands::lock::Lock),
     #[command(after_help = crate::exit::HELP)]
     Doctor(commands::doctor::DoctorArgs),
     #[command(after_help = crate::exit::HELP)]

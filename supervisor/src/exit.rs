@@ -46,7 +46,7 @@ Exit codes:
     2  wrong usage
     3  not found
     4  the store cannot be reached or used
-    5  refused (known uuid, full store, left alone as asked)
+    5  refused (known uuid or unique key, held lock, full store, left alone as asked)
     6  the job has not ended yet
     7  stopped, with jobs given back
     8  the worst finding is a warning (doctor)

@@ -9,6 +9,8 @@ mod doctor;
 mod fleet;
 mod inspect;
 mod keeping;
+mod limits;
+mod lock;
 mod redis;
 mod submit;
 mod usage;

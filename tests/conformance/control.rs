@@ -3,15 +3,15 @@
 use bulkhead_shared::broker::{Renewal, Submitted};
 use bulkhead_shared::catalog::State;
 use bulkhead_shared::client::{Client, ClientError};
-use bulkhead_shared::control::Gate;
+use bulkhead_shared::control::QueueGate;
 use bulkhead_tests::{LEASE, for_each_backend, job, queue, secs, succeed, uuids};
 
 for_each_backend!(a_paused_queue_takes_jobs_and_gives_none, |scene| {
     let client = Client::new(scene.store.clone());
     let running = scene.submit(job());
     let held = scene.claim_one();
-    assert_eq!(client.pause(&queue("default")).unwrap(), Gate::Open);
-    assert_eq!(client.pause(&queue("default")).unwrap(), Gate::Paused);
+    assert_eq!(client.pause(&queue("default")).unwrap(), QueueGate::Open);
+    assert_eq!(client.pause(&queue("default")).unwrap(), QueueGate::Paused);
     let ready = scene.submit(job());
     let delayed = scene.submit(job().delay(secs(5)));
     scene.clock.pass(secs(6));
@@ -22,11 +22,11 @@ for_each_backend!(a_paused_queue_takes_jobs_and_gives_none, |scene| {
     scene.settle(&held, succeed(b"1"));
     assert_eq!(scene.state(running), Some(State::Succeeded));
     let counts = scene.store.catalog.queues().unwrap().remove(0);
-    assert_eq!((counts.gate, counts.leased), (Gate::Paused, 0));
+    assert_eq!((counts.gate, counts.leased), (QueueGate::Paused, 0));
     assert_eq!(counts.ready + counts.delayed, 2);
     let watched = [queue("default")];
     assert_eq!(scene.store.catalog.unfinished(&watched).unwrap(), 0);
-    assert_eq!(client.resume(&queue("default")).unwrap(), Gate::Paused);
+    assert_eq!(client.resume(&queue("default")).unwrap(), QueueGate::Paused);
     assert_eq!(scene.store.catalog.unfinished(&watched).unwrap(), 2);
     assert_eq!(uuids(&scene.claim(9)), [ready, delayed]);
 });
@@ -94,7 +94,7 @@ for_each_backend!(a_cleared_namespace_holds_nothing, |scene| {
             counts.succeeded,
             counts.dead,
         ];
-        assert_eq!((all, counts.gate), ([0; 5], Gate::Open));
+        assert_eq!((all, counts.gate), ([0; 5], QueueGate::Open));
     }
     assert!(other.exists(kept).unwrap());
     // And it is used again.

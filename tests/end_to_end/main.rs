@@ -12,6 +12,7 @@ mod fallbacks;
 mod flows;
 mod hooks;
 mod hostile;
+mod limits;
 mod moving;
 mod output;
 mod parts;

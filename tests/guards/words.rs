@@ -45,7 +45,7 @@ const BANNED: [&str; 12] = [
     "events", "cancel", "canceled",
 ];
 
-const COMMANDS: [&[&str]; 30] = [
+const COMMANDS: [&[&str]; 34] = [
     &[],
     &["run"],
     &["submit"],
@@ -59,6 +59,7 @@ const COMMANDS: [&[&str]; 30] = [
     &["queues", "pause"],
     &["queues", "drain"],
     &["queues", "resume"],
+    &["queues", "limit"],
     &["tasks"],
     &["dlq"],
     &["dlq", "ls"],
@@ -74,6 +75,9 @@ const COMMANDS: [&[&str]; 30] = [
     &["schedule", "clear"],
     &["schedule", "run-now"],
     &["fleet"],
+    &["lock"],
+    &["lock", "ls"],
+    &["lock", "release"],
     &["doctor"],
     &["migrate"],
 ];

@@ -111,6 +111,7 @@ fn task(
     let memory = option(options.memory.as_ref());
     let profile = option(options.profile.as_ref());
     let trigger = option(options.trigger.json(name)?.as_ref());
+    let concurrency = option(options.concurrency.as_ref());
     let positional = options.positional.unwrap_or(true);
     let (hook_functions, hooks) = hooks::hooks(options);
     Ok(quote! {
@@ -130,6 +131,7 @@ fn task(
                     memory: #memory,
                     profile: #profile,
                     trigger: #trigger,
+                    concurrency: #concurrency,
                     params: &[#(#names),*],
                     positional: #positional,
                     hooks: #hooks,

@@ -27,6 +27,7 @@ use syn::{ItemFn, parse_macro_input};
 /// | `result_ttl` | `"1h"`, `"0"`, `none` | how long the result is kept; `none`: until it is removed |
 /// | `memory` | `"512MiB"` | memory of the process |
 /// | `profile` | `"strict"` | its sandbox |
+/// | `concurrency` | `2` | how many may run at once in each queue, over all supervisors |
 /// | `positional` | `true` | arguments may be given by position |
 /// | `cron`, `tz` | `"0 3 * * mon-fri"`, `"Europe/Berlin"` | runs by itself at these times, by the clocks of this zone (UTC) |
 /// | `every` | `"30s"` | runs by itself at this interval |

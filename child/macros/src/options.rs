@@ -11,7 +11,7 @@ use crate::trigger::Trigger;
 use crate::units::{check_name, duration_ms, size_bytes};
 
 const KNOWN: &str = "`name`, `queue`, `timeout`, `max_retries`, `backoff`, `patience`, \
-                     `result_ttl`, `memory`, `profile`, `positional`; of a trigger `cron`, `tz`, `every`, \
+                     `result_ttl`, `memory`, `profile`, `concurrency`, `positional`; of a trigger `cron`, `tz`, `every`, \
                      `at`, `at_start`, `on`, `misfire`, `overlap`, `jitter`, `args`, `kwargs`; the hooks \
                      `on_submit`, `pre_op`, `post_op`, `do_retry`, `do_callback`, `on_retry`, \
                      `on_failure`, `on_success`, `on_revocation`";
@@ -31,6 +31,7 @@ pub(crate) struct Options {
     pub(crate) result_ttl: Option<TokenStream>,
     pub(crate) memory: Option<TokenStream>,
     pub(crate) profile: Option<TokenStream>,
+    pub(crate) concurrency: Option<TokenStream>,
     pub(crate) positional: Option<bool>,
     pub(crate) hooks: Vec<(&'static str, Path)>,
     pub(crate) trigger: Trigger,
@@ -118,6 +119,10 @@ impl Options {
                 let profile = named("profile", name, value)?;
                 self.profile = Some(quote!(#profile));
             }
+            "concurrency" => {
+                let most = concurrency(value)?;
+                self.concurrency = Some(quote!(#most));
+            }
             "positional" => match literal(value) {
                 Some(Lit::Bool(flag)) => self.positional = Some(flag.value),
                 _ => return Err(expected(value, name, "`true` or `false`")),
@@ -151,6 +156,16 @@ fn function(option: &str, value: &Expr) -> Result<Path> {
 
 fn is_none(value: &Expr) -> bool {
     matches!(value, Expr::Path(path) if path.path.is_ident("none") || path.path.is_ident("None"))
+}
+
+fn concurrency(value: &Expr) -> Result<u32> {
+    let most = match literal(value) {
+        Some(Lit::Int(most)) => most.base10_parse().ok(),
+        _ => None,
+    };
+    let what = "a number of jobs from 1 (leave it out for no limit)";
+    most.filter(|most| *most > 0)
+        .ok_or_else(|| expected(value, "concurrency", what))
 }
 
 pub(crate) fn expected(value: &Expr, option: &str, what: &str) -> Error {
@@ -376,6 +391,8 @@ mod tests {
             (quote!(result_ttl = 1), ["`result_ttl`", "`none`"]),
             (quote!(memory = "1MiB"), ["`memory`", "16MiB"]),
             (quote!(memory = "much"), ["`memory`", "`much`"]),
+            (quote!(concurrency = 0), ["`concurrency`", "from 1"]),
+            (quote!(concurrency = "2"), ["`concurrency`", "from 1"]),
             (quote!(positional = "yes"), ["`positional`", "`false`"]),
             (quote!(backoff = "5s"), ["`backoff`", "constant"]),
             (quote!(backoff = cubic("5s")), ["`backoff`", "constant"]),

@@ -1,5 +1,5 @@
 use super::{Client, ClientError};
-use crate::control::Gate;
+use crate::control::QueueGate;
 use crate::name::QueueName;
 
 /// Jobs forgotten in one move of a clearing.
@@ -11,8 +11,8 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Store`].
-    pub fn pause(&self, queue: &QueueName) -> Result<Gate, ClientError> {
-        Ok(self.backend.control.set_gate(queue, Gate::Paused)?)
+    pub fn pause(&self, queue: &QueueName) -> Result<QueueGate, ClientError> {
+        Ok(self.backend.control.set_gate(queue, QueueGate::Paused)?)
     }
 
     /// Refuses new jobs for a queue until [`Client::resume`]: [`ClientError::Draining`]. What is
@@ -20,16 +20,16 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Store`].
-    pub fn drain(&self, queue: &QueueName) -> Result<Gate, ClientError> {
-        Ok(self.backend.control.set_gate(queue, Gate::Draining)?)
+    pub fn drain(&self, queue: &QueueName) -> Result<QueueGate, ClientError> {
+        Ok(self.backend.control.set_gate(queue, QueueGate::Draining)?)
     }
 
     /// Opens a queue that was paused or draining. Returns what it let through before.
     ///
     /// # Errors
     /// [`ClientError::Store`].
-    pub fn resume(&self, queue: &QueueName) -> Result<Gate, ClientError> {
-        Ok(self.backend.control.set_gate(queue, Gate::Open)?)
+    pub fn resume(&self, queue: &QueueName) -> Result<QueueGate, ClientError> {
+        Ok(self.backend.control.set_gate(queue, QueueGate::Open)?)
     }
 
     /// Forgets everything that the namespace holds, running jobs included: their supervisors find

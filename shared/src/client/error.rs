@@ -56,6 +56,16 @@ pub enum ClientError {
     /// The flow cannot be sent, or read, as it is.
     #[error(transparent)]
     Flow(#[from] FlowError),
+    /// Another job has the same unique key; nothing was changed.
+    #[error(
+        "job {by} in queue `{queue}` has the same unique key (wait for that job, or use another key)"
+    )]
+    NotUnique {
+        /// The job that has it.
+        by: Uuid,
+        /// Its queue.
+        queue: QueueName,
+    },
     /// Some messages are stored, the others are not.
     #[error("only the first {stored} messages are stored")]
     Partly {

@@ -1,5 +1,5 @@
 use crate::flow::FlowError;
-use crate::name::NameError;
+use crate::name::{LockName, NameError};
 use crate::time::Timestamp;
 
 /// Why a message cannot be built.
@@ -77,6 +77,25 @@ pub enum MessageError {
         /// Longest wait.
         ceiling: u64,
     },
+    /// A lock is linked to the message already.
+    #[error("the message is linked to lock `{lock}` already (replace it, or leave one out)")]
+    LinkedAlready {
+        /// That lock.
+        lock: LockName,
+    },
+    /// A job waits at one gate only.
+    #[error(
+        "the message names lock `{lock}` and a concurrency key (leave one out: a lock lets one job run at once)"
+    )]
+    TwoGates {
+        /// The lock.
+        lock: LockName,
+    },
+    /// What follows another job is submitted whatever else there is.
+    #[error(
+        "a message that follows another, or is a member of a group, cannot be unique (leave `unique` out, or make the first message unique)"
+    )]
+    UniqueStep,
     /// What follows it is wrong.
     #[error(transparent)]
     Flow(#[from] Box<FlowError>),

@@ -64,6 +64,9 @@ impl Header {
             member: None,
             refusal: None,
             hook: None,
+            unique: None,
+            concurrency: None,
+            lock: None,
         }
     }
 

@@ -1,4 +1,5 @@
 use super::*;
+use std::time::Duration;
 
 fn refused(builder: MessageBuilder) -> String {
     builder.build().unwrap_err().to_string()

@@ -14,6 +14,7 @@ use super::lines::Lines;
 use super::record::name;
 use super::store::{Store, all_queues};
 use crate::broker::{Bell, BrokerError, Heed, Interrupt, Selection, SupervisorId, Wake};
+use crate::name::LockName;
 use crate::time::Now;
 use crate::wake::wait;
 
@@ -42,6 +43,15 @@ struct JobsBell {
     lines: Arc<Lines>,
     namespace: String,
     reminded: Instant,
+}
+
+/// Waits for a lock to be free.
+#[derive(Debug)]
+struct LockBell {
+    bell: Arc<Interrupt>,
+    listener: Arc<Listener>,
+    /// Shared by all that wait in this store.
+    _ear: Arc<Ear>,
 }
 
 /// A bell for a supervisor.
@@ -106,6 +116,41 @@ pub(super) fn for_jobs(store: &Store, uuids: &[Uuid]) -> Result<Box<dyn Bell>, B
     };
     bell.remind()?;
     Ok(Box::new(bell))
+}
+
+/// A bell for one who waits for a lock.
+pub(super) fn for_lock(store: &Store, lock: &LockName) -> Result<Box<dyn Bell>, BrokerError> {
+    let lines = &store.lines;
+    let bell = Arc::new(Interrupt::new().map_err(away)?);
+    let wanted = HashSet::from([super::lock::rung(lock).into_bytes()]);
+    let listener = Listener::new(Some(wanted), Arc::clone(&bell));
+    let mut ear = store.lock_ear();
+    let open = match &*ear {
+        Some(open) => Arc::clone(open),
+        None => {
+            let channel = format!("{}free", store.common_tag());
+            Arc::new(Ear::open(&lines.address, &lines.place, channel)?)
+        }
+    };
+    open.add(&listener);
+    *ear = Some(Arc::clone(&open));
+    Ok(Box::new(LockBell {
+        bell,
+        listener,
+        _ear: open,
+    }))
+}
+
+impl Bell for LockBell {
+    fn wait(
+        &mut self,
+        _: Heed,
+        interrupt: Option<&Interrupt>,
+        at_most: Duration,
+    ) -> Result<Wake, BrokerError> {
+        let has_rung = || Ok(self.listener.has_heard());
+        until(&self.bell, has_rung, interrupt, at_most)
+    }
 }
 
 impl Bell for WorkBell {

@@ -6,12 +6,15 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::bell;
+use super::call::Call;
+use super::script::LIMIT;
 use super::store::Store;
 use crate::broker::{
     Bell, Broker, BrokerError, Claim, Claimed, Listen, Note, Overdue, Presence, Receipt, Renewal,
     Revocation, Settlement, Submission, Submitted, SupervisorId, Turned,
 };
 use crate::flow::{Complete, Errand, Opening};
+use crate::name::QueueName;
 
 impl Broker for Store {
     fn submit(&self, batch: &[Submission<'_>]) -> Result<Vec<Submitted>, BrokerError> {
@@ -72,6 +75,13 @@ impl Broker for Store {
         self.revive_everywhere(uuids)
     }
 
+    fn limit_queue(&self, queue: &QueueName, most: Option<u32>) -> Result<(), BrokerError> {
+        let mut call = self.script(&LIMIT, queue);
+        call.arg(most.map_or_else(String::new, |most| most.to_string()));
+        let told: Vec<Call> = self.tell_of(&[queue]).into_iter().chain([call]).collect();
+        self.lines.run_again(&told).map(drop)
+    }
+
     fn announce(&self, presence: &Presence) -> Result<(), BrokerError> {
         self.say_alive(presence)
     }
@@ -96,6 +106,7 @@ impl Broker for Store {
         match listen {
             Listen::Work { owner, selection } => bell::for_work(self, owner, selection),
             Listen::Jobs(uuids) => bell::for_jobs(self, uuids),
+            Listen::Lock(lock) => bell::for_lock(self, lock),
         }
     }
 }

@@ -10,35 +10,39 @@ use super::script::{ADRIFT, CLEAR, GATE, MEND};
 use super::store::Store;
 use super::trouble::Trouble;
 use crate::broker::BrokerError;
-use crate::control::{Control, Gate};
+use crate::control::{Control, QueueGate};
 use crate::name::QueueName;
 
 /// Entries looked at in one call.
 const A_LOOK: u64 = 500;
 
 /// Indexes whose entries must each have a message; those of ready jobs come on top.
-const INDEXES: [&str; 9] = ["d", "p", "x", "l", "g", "i", "e:S", "e:D", "e:O"];
+const INDEXES: [&str; 10] = ["d", "p", "parked", "x", "l", "g", "i", "e:S", "e:D", "e:O"];
+
+/// What the keys begin with that are there for jobs and named by no index: unique keys, gates,
+/// doorbells, revocations.
+const REST: [&str; 5] = ["once:", "run:", "park:", "b:", "v:"];
 
 /// As the server holds it.
-const fn letter(gate: Gate) -> &'static str {
+const fn letter(gate: QueueGate) -> &'static str {
     match gate {
-        Gate::Open => "0",
-        Gate::Paused => "1",
-        Gate::Draining => "2",
+        QueueGate::Open => "0",
+        QueueGate::Paused => "1",
+        QueueGate::Draining => "2",
     }
 }
 
 /// A gate as a script tells it; one that a later version may know is as good as open.
-pub(super) fn gate(told: &Value) -> Gate {
+pub(super) fn gate(told: &Value) -> QueueGate {
     match number(told) {
-        Ok(1) => Gate::Paused,
-        Ok(2) => Gate::Draining,
-        _ => Gate::Open,
+        Ok(1) => QueueGate::Paused,
+        Ok(2) => QueueGate::Draining,
+        _ => QueueGate::Open,
     }
 }
 
 impl Control for Store {
-    fn set_gate(&self, queue: &QueueName, wanted: Gate) -> Result<Gate, BrokerError> {
+    fn set_gate(&self, queue: &QueueName, wanted: QueueGate) -> Result<QueueGate, BrokerError> {
         let mut call = self.script(&GATE, queue);
         call.arg(letter(wanted));
         let mut calls: Vec<Call> = self.tell_of(&[queue]).into_iter().collect();
@@ -66,6 +70,8 @@ impl Control for Store {
             }
             self.on_one(call)?;
             *self.specs() = None;
+            self.clear_the_rest()
+                .map_err(|trouble| self.say(&trouble))?;
         }
         Ok(cleared)
     }
@@ -127,15 +133,44 @@ impl Store {
         Ok(mended)
     }
 
-    /// Looks at all messages of a queue on the servers that the URL names.
-    fn put_back(&self, queue: &QueueName, limit: usize) -> Result<usize, Trouble> {
-        let nodes: Vec<Address> = match &self.lines.address {
+    /// The servers that the URL names.
+    fn nodes(&self) -> Vec<Address> {
+        match &self.lines.address {
             Address::Cluster(nodes) => nodes.iter().cloned().map(Address::Server).collect(),
             one => vec![one.clone()],
-        };
+        }
+    }
+
+    /// What no index of the jobs names.
+    fn clear_the_rest(&self) -> Result<(), Trouble> {
+        let pattern = format!("{{{}|*", self.namespace);
+        for node in self.nodes() {
+            let mut line = Line::open(&node)?;
+            let mut cursor = b"0".to_vec();
+            loop {
+                let (next, keys) = scan(&mut line, &cursor, &pattern)?;
+                let is_ours = |key: &&Vec<u8>| {
+                    let key = String::from_utf8_lossy(key);
+                    let (_, name) = key.split_once('}').unwrap_or_default();
+                    REST.iter().any(|start| name.starts_with(start))
+                };
+                let gone = keys.iter().filter(is_ours);
+                let calls: Vec<Call> = gone.map(|key| Call::plain(&[b"DEL", key])).collect();
+                self.lines.attempt(&calls)?;
+                if next == b"0" {
+                    break;
+                }
+                cursor = next;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at all messages of a queue.
+    fn put_back(&self, queue: &QueueName, limit: usize) -> Result<usize, Trouble> {
         let pattern = format!("{}m:*", self.tag(queue));
         let mut mended = 0;
-        for node in nodes {
+        for node in self.nodes() {
             let mut line = Line::open(&node)?;
             let mut cursor = b"0".to_vec();
             while mended < limit {

@@ -41,6 +41,9 @@ impl Store {
         if forgotten < limit {
             forgotten += self.forget_the_dead(limit - forgotten)?;
         }
+        if forgotten < limit {
+            forgotten += self.forget_locks(limit - forgotten)?;
+        }
         Ok(forgotten)
     }
 

@@ -9,7 +9,7 @@ use crate::name::QueueName;
 
 use super::answer::{bytes, list, number};
 use super::call::Call;
-use super::record::{fresh, name, nonsense};
+use super::record::{fresh, name, nonsense, way};
 use super::script::{DELIVER, DELIVERED, UNDELIVERED};
 use super::store::Store;
 use super::trouble::Trouble;
@@ -78,7 +78,7 @@ impl Packed {
                 self.word("S")
                     .word(name(message.uuid))
                     .word(message.priority.to_string())
-                    .word(message.task.as_str())
+                    .word(way(&message.task, Some(&message.header)))
                     .word(ready.unwrap_or_default())
                     .word(if ends { "1" } else { "" })
                     .word(fresh(&Submission { message, queue }, 0));

@@ -6,7 +6,7 @@ use super::call::Call;
 use super::line::Line;
 
 /// Keys of a queue, or of the namespace, and the type that each has if it is ours.
-const TYPES: [(&str, &str); 30] = [
+const TYPES: [(&str, &str); 33] = [
     ("seq", "string"),
     ("w", "string"),
     ("gate", "string"),
@@ -28,6 +28,9 @@ const TYPES: [(&str, &str); 30] = [
     ("y", "zset"),
     ("n", "zset"),
     ("q", "zset"),
+    ("parked", "zset"),
+    ("onces", "zset"),
+    ("cap", "hash"),
     ("times", "hash"),
     ("due", "zset"),
     ("schedules", "hash"),
@@ -40,7 +43,7 @@ const TYPES: [(&str, &str); 30] = [
 ];
 
 /// The same for what the keys of jobs, tasks and supervisors begin with.
-const FAMILIES: [(&str, &str); 9] = [
+const FAMILIES: [(&str, &str); 12] = [
     ("m:", "string"),
     ("s:", "string"),
     ("o:", "string"),
@@ -48,6 +51,9 @@ const FAMILIES: [(&str, &str); 9] = [
     ("b:", "list"),
     ("v:", "set"),
     ("c:", "string"),
+    ("once:", "string"),
+    ("run:", "set"),
+    ("park:", "zset"),
     ("j:", "hash"),
     ("k:", "hash"),
 ];

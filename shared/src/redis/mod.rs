@@ -23,6 +23,10 @@
 //! | `T h` | lines of jobs that are to go, for an hour |
 //! | `T c:process` | what its last claim gave it, for a while |
 //! | `T gate` | what the queue lets through, unless all |
+//! | `T cap` | how many may run at once: of the queue (`q`), of tasks (`t:task`) |
+//! | `T run:gate` | jobs that run and use up such a number: `:key`, `!lock`, `^task` |
+//! | `T park:gate` | jobs whose gate is shut, by priority, then age; `T parked` names all of them |
+//! | `T once:key` | the job that has a unique key; `T onces` those kept until its end, by the next look |
 //! | `T w` | somebody waits for jobs to change |
 //! | `T f`, `T y` | errands for other queues that are still to be done, and since when they wait |
 //! | `T j:group`, `T k:group` | a group whose home is this queue, and what its members returned |
@@ -30,6 +34,7 @@
 //! | `T times`, `T due` | schedules by name: version, due, body; and by when they are due |
 //! | `N schedules`, `N scheduled` | the queue of each schedule, and queues that had some |
 //! | `N born` | a name that the store got when it was new |
+//! | `N locks`, `N lends` | locks, and when they end; `N fence` is the last fence of any lock |
 //! | `N queues`, `N tasks`, `N fleet`, `N s:owner` | of the namespace, `N` = `{namespace|}` |
 
 mod address;
@@ -50,6 +55,8 @@ mod flow;
 mod foreign;
 mod line;
 mod lines;
+mod linked;
+mod lock;
 mod overdue;
 mod presence;
 mod read;
@@ -98,7 +105,8 @@ fn backend(url: &str, options: &Options, time: Option<Time>) -> Result<Backend, 
         catalog: Arc::clone(&store) as _,
         control: Arc::clone(&store) as _,
         transit: Arc::clone(&store) as _,
-        schedules: store,
+        schedules: Arc::clone(&store) as _,
         namespace: options.namespace.clone(),
+        locks: store,
     })
 }

@@ -54,6 +54,7 @@ impl Store {
                 Err(error) => return Err(error),
             }
         }
+        self.remember_locks(&taken);
         Ok(taken)
     }
 

@@ -59,6 +59,11 @@ impl Store {
         for queue in queues {
             let mut call = self.script(&ANNOUNCE, queue);
             call.arg(&id).number(millis(PRESUMED_ALIVE)).arg(&tasks);
+            for task in &presence.tasks {
+                if let Some(most) = task.concurrency {
+                    call.arg(task.name.as_str()).number(most.into());
+                }
+            }
             calls.push(call);
         }
         let about = About {

@@ -19,7 +19,7 @@ use crate::broker::BrokerError;
 use crate::catalog::{
     Catalog, Filter, FlowCounts, GroupRow, JobRow, KeptResult, QueueCounts, State,
 };
-use crate::control::Gate;
+use crate::control::QueueGate;
 use crate::finding::{Depth, Finding};
 use crate::fleet::Member;
 use crate::name::QueueName;
@@ -282,7 +282,7 @@ impl Catalog for Store {
         let counts = self.counts(queues, "0")?;
         let unfinished = counts
             .iter()
-            .filter(|one| one.gate != Gate::Paused)
+            .filter(|one| one.gate != QueueGate::Paused)
             .map(|one| one.ready + one.delayed + one.leased);
         Ok(unfinished.sum())
     }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::call::Call;
 use super::trouble::Trouble;
 use crate::broker::Submission;
 use crate::catalog::State;
+use crate::message::{Gate, Header, Unique};
 use crate::name::TaskName;
 use crate::outcome::Cause;
 use crate::time::Timestamp;
@@ -139,7 +141,9 @@ impl<'a> Record<'a> {
     }
 
     pub(super) fn task(&self) -> Result<TaskName, Trouble> {
-        TaskName::new(self.lane()?.1).map_err(|_| nonsense())
+        let way = self.lane()?.1;
+        let task = way.split_once('|').map_or(way, |(task, _)| task);
+        TaskName::new(task).map_err(|_| nonsense())
     }
 
     fn lane(&self) -> Result<(&'a str, &'a str), Trouble> {
@@ -190,13 +194,41 @@ pub(super) fn fresh(submission: &Submission<'_>, token: u64) -> Vec<u8> {
     out.push_str(NONE);
     out.push_str("--------------------------------");
     out.push_str("-00000000");
-    let (priority, task) = (message.priority, &message.task);
-    write!(out, "{priority}:{task}\n{token:016x}{:08x}", header.len())
+    let priority = message.priority;
+    let way = way(&message.task, Some(&message.header));
+    write!(out, "{priority}:{way}\n{token:016x}{:08x}", header.len())
         .expect("a text takes everything");
     let mut out = out.into_bytes();
     out.extend_from_slice(&header);
     out.extend_from_slice(&message.payload);
     out
+}
+
+/// A task and the gate that its job waits at, as lanes have them. No name holds `|` or `!`. A job
+/// that was handed its lock waits behind nobody who wants it: it goes without a gate.
+pub(super) fn way(task: &TaskName, header: Option<&Header>) -> String {
+    let is_handed_over = |header: &&Header| header.lock.as_ref().is_some_and(|l| l.fence.is_some());
+    match header
+        .filter(|header| !is_handed_over(header))
+        .and_then(Header::gate)
+    {
+        None => task.to_string(),
+        Some(Gate::Key(key, most)) => format!("{task}|{most}:{key}"),
+        Some(Gate::Lock(lock)) => format!("{task}|1!{lock}"),
+    }
+}
+
+/// A unique key and for how long it is kept, as scripts take them.
+pub(super) fn unique(call: &mut Call, unique: Option<&Unique>) {
+    let Some(unique) = unique else {
+        call.arg("").arg("");
+        return;
+    };
+    let span = unique
+        .for_ms
+        .map(|ms| ms.min(Timestamp::MAX.as_millis()).to_string());
+    call.arg(unique.key.as_str())
+        .arg(span.as_deref().unwrap_or("e"));
 }
 
 /// A time as records have it.

@@ -39,7 +39,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    SUBMIT = "store" "submit";
+    SUBMIT = "unique" "store" "store_all" "submit";
     CLAIM = "lease" "claim";
     SETTLE = "store" "errands" "settle";
     RENEW = "renew";
@@ -55,7 +55,7 @@ scripts! {
     COMPLETE = "complete";
     GROUPS = "groups";
     REVIVE = "revive";
-    PRUNE = "prune";
+    PRUNE = "unique" "prune";
     GATE = "gate";
     CLEAR = "clear";
     MEND = "mend";
@@ -64,18 +64,20 @@ scripts! {
     RESULT = "result";
     COUNTS = "counts";
     LIST = "list";
-    ANNOUNCE = "announce";
+    ANNOUNCE = "cap" "announce";
     LEAVE = "leave";
     FLEET = "fleet";
     HELD = "held";
     LINE_UP = "line_up";
     SEND_OFF = "send_off";
-    RECEIVE = "receive";
+    RECEIVE = "unique" "receive";
     FORGET_SENT = "forget_sent";
     ADMIT = "admit";
     SCHEDULE_INDEX = "schedule_index";
     SCHEDULE_PUT = "schedule" "schedule_put";
     SCHEDULE_FORGET = "schedule" "schedule_forget";
     SCHEDULE_DUE = "schedule" "schedule_due";
-    SCHEDULE_FIRE = "store" "schedule" "schedule_fire";
+    SCHEDULE_FIRE = "unique" "store" "store_all" "schedule" "schedule_fire";
+    LOCK = "lock";
+    LIMIT = "cap" "limit";
 }

@@ -16,6 +16,7 @@ use super::call::Call;
 use super::doubt::Doubts;
 use super::ear::Ear;
 use super::lines::Lines;
+use super::linked::Linked;
 use super::record::name;
 use super::script::Script;
 use super::trouble::Trouble;
@@ -23,7 +24,7 @@ use crate::backend::{Missing, Options};
 use crate::broker::BrokerError;
 use crate::name::{Namespace, QueueName};
 use crate::task::TaskSpec;
-use crate::time::{self, millis};
+use crate::time::{self, Timestamp, millis};
 
 /// The oldest server whose scripts and commands do what is asked here.
 const OLDEST: u32 = 7;
@@ -69,8 +70,12 @@ pub(super) struct Store {
     pub(super) namespace: Namespace,
     /// Hears what becomes of jobs; made for the first client that waits.
     pub(super) jobs: Mutex<Option<Arc<Ear>>>,
+    /// Hears of locks that are free; made for the first that waits for one.
+    pub(super) free: Mutex<Option<Arc<Ear>>>,
     /// Registrations and when they were read: producers ask for them with every message.
     pub(super) specs: Mutex<Option<(Instant, Vec<TaskSpec>)>>,
+    /// The locks of jobs that this process holds.
+    pub(super) linked: Mutex<Linked>,
     /// What was sent and never answered.
     pub(super) doubts: Doubts,
     pub(super) rounds: Rounds,
@@ -102,7 +107,9 @@ impl Store {
             lines: Arc::new(Lines::new(address)),
             namespace: options.namespace.clone(),
             jobs: Mutex::default(),
+            free: Mutex::default(),
             specs: Mutex::default(),
+            linked: Mutex::default(),
             doubts: Doubts::new(),
             rounds: Rounds::new(),
             complete: Mutex::default(),
@@ -221,6 +228,12 @@ impl Store {
         }
     }
 
+    /// The time of day: the test's, or else this machine's.
+    pub(super) fn now(&self) -> Timestamp {
+        let time = self.time.as_ref().map(|time| time().0);
+        time.unwrap_or_else(Timestamp::now)
+    }
+
     /// A script for a queue.
     pub(super) fn script(&self, script: &'static Script, queue: &QueueName) -> Call {
         Call::script(script, &self.tag(queue), &self.clock())
@@ -281,6 +294,10 @@ impl Store {
 
     pub(super) fn say(&self, trouble: &Trouble) -> BrokerError {
         trouble.translate(&self.lines.place)
+    }
+
+    pub(super) fn lock_ear(&self) -> MutexGuard<'_, Option<Arc<Ear>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn ear(&self) -> MutexGuard<'_, Option<Arc<Ear>>> {

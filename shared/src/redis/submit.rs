@@ -1,12 +1,14 @@
 //! Stores new jobs.
 
+use redis::Value;
 use uuid::Uuid;
 
-use super::answer::{list, number};
+use super::answer::list;
 use super::call::Call;
-use super::record::{fresh, name};
+use super::record::{fresh, name, nonsense, unique, way};
 use super::script::SUBMIT;
 use super::store::Store;
+use super::trouble::Trouble;
 use crate::broker::{BrokerError, Submission, Submitted};
 use crate::fault;
 use crate::name::QueueName;
@@ -57,11 +59,7 @@ impl Store {
         for ((_, places), answer) in queues.iter().zip(answers.into_iter().skip(told)) {
             let answer = list(answer).map_err(|trouble| self.say(&trouble))?;
             for (&place, one) in places.iter().zip(answer) {
-                match number(&one).map_err(|trouble| self.say(&trouble))? {
-                    1 => became[place] = Submitted::Created,
-                    2 => became[place] = Submitted::Closed,
-                    _ => {}
-                }
+                became[place] = submitted(one).map_err(|trouble| self.say(&trouble))?;
             }
         }
         Ok(became)
@@ -74,9 +72,22 @@ pub(super) fn add(call: &mut Call, submission: &Submission<'_>, token: u64) {
     let ready_at = message.ready_at;
     call.arg(name(message.uuid))
         .number(message.priority.into())
-        .arg(message.task.as_str())
+        .arg(way(&message.task, Some(&message.header)))
         .arg(ready_at.map_or_else(String::new, |at| at.as_millis().to_string()))
         .arg(message.header.ttl_ms.map_or("", |_| "1"))
         .arg(message.header.expires_at.map_or("", |_| "1"))
         .arg(fresh(submission, token));
+    unique(call, message.header.unique.as_ref());
+}
+
+fn submitted(answer: Value) -> Result<Submitted, Trouble> {
+    match answer {
+        Value::Int(1) => Ok(Submitted::Created),
+        Value::BulkString(by) => {
+            let by = Uuid::try_parse_ascii(&by).map_err(|_| nonsense())?;
+            Ok(Submitted::NotUnique { by })
+        }
+        Value::Int(2) => Ok(Submitted::Closed),
+        _ => Ok(Submitted::Duplicate),
+    }
 }

@@ -8,13 +8,14 @@ use uuid::Uuid;
 
 use super::answer::{Items, bytes, count, list, number};
 use super::call::Call;
-use super::record::{NONE, Record, letter_of, message, name, nonsense, time};
+use super::record::{NONE, Record, letter_of, message, name, nonsense, time, unique, way};
 use super::script::{ADMIT, FORGET_SENT, LINE_UP, RECEIVE, SEND_OFF};
 use super::store::Store;
 use super::trouble::Trouble;
 use super::turn::by_queue;
 use crate::broker::BrokerError;
 use crate::catalog::State;
+use crate::message::Header;
 use crate::name::QueueName;
 use crate::time::{Timestamp, millis};
 use crate::transit::{Parcel, Received, Sent, Transit, Underway};
@@ -253,7 +254,12 @@ fn pack(call: &mut Call, parcel: &Parcel) {
     life.push_str(&time(Some(parcel.ready_at)));
     life.push_str(&time(parcel.ttl.map(millis).map(Timestamp::from_millis)));
     life.push_str(&time(parcel.expires_at));
-    let lane = format!("{}:{}\n", parcel.priority, parcel.task);
+    let header: Option<Header> = serde_json::from_slice(&parcel.header).ok();
+    let lane = format!(
+        "{}:{}\n",
+        parcel.priority,
+        way(&parcel.task, header.as_ref())
+    );
     let nobody = "--------------------------------";
 
     let progress = parcel.progress.as_deref().unwrap_or_default();
@@ -276,8 +282,8 @@ fn pack(call: &mut Call, parcel: &Parcel) {
     stored.push_str(&format!(
         "{NONE}--------{NONE}{NONE}{NONE}{nobody}-00000000"
     ));
-    let header = parcel.header.len();
-    write!(stored, "{lane}{NO_TOKEN}{header:08x}").expect("a text takes everything");
+    let length = parcel.header.len();
+    write!(stored, "{lane}{NO_TOKEN}{length:08x}").expect("a text takes everything");
     let mut stored = stored.into_bytes();
     stored.extend_from_slice(&parcel.header);
     stored.extend_from_slice(&parcel.payload);
@@ -288,4 +294,5 @@ fn pack(call: &mut Call, parcel: &Parcel) {
         .arg(stored)
         .arg(if parcel.result.is_some() { "1" } else { "0" })
         .arg(parcel.result.as_deref().unwrap_or_default());
+    unique(call, header.and_then(|header| header.unique).as_ref());
 }

@@ -37,6 +37,15 @@ struct Brought {
     revoked: Vec<Receipt>,
 }
 
+/// What a job does that is to be tried again.
+#[derive(Debug, Clone, Copy)]
+enum Retried {
+    /// Its attempt has ended.
+    Ends,
+    /// It has not begun, and keeps its place before those who wait for the same lock.
+    Pauses,
+}
+
 impl Store {
     pub(super) fn settle_and_claim(
         &self,
@@ -44,15 +53,33 @@ impl Store {
         claim: Option<Claim<'_>>,
     ) -> Result<Turned, BrokerError> {
         let lines = &self.lines;
-        match self.take_turn(settlements, claim) {
+        self.free_attempts(settlements);
+        let turned = match self.take_turn(settlements, claim) {
             // Often the server has closed a connection that was idle. Whatever was done before it
             // broke is recognised.
             Err(Trouble::Broken(error)) if !error.is_timeout() => {
                 self.take_turn(settlements, claim)
             }
             done => done,
-        }
-        .map_err(|trouble| trouble.translate(&lines.place))
+        };
+        let mut turned = turned.map_err(|trouble| trouble.translate(&lines.place))?;
+        self.free_jobs(settlements, &turned.settled);
+        self.take_locks(&mut turned);
+        Ok(turned)
+    }
+
+    /// Gives back jobs that wait for their locks: they have not run.
+    pub(super) fn pause(&self, settlements: &[Settlement]) -> Result<(), BrokerError> {
+        let by_queue = by_queue(settlements.iter().map(|one| &one.receipt.queue));
+        // Nothing has ended, so nothing follows.
+        let mut letters = HashMap::new();
+        let calls: Vec<Call> = by_queue
+            .iter()
+            .map(|(queue, places)| {
+                self.settle_call(queue, places, settlements, Retried::Pauses, &mut letters)
+            })
+            .collect();
+        self.lines.run_again(&calls).map(drop)
     }
 
     fn take_turn(
@@ -64,7 +91,9 @@ impl Store {
         let mut letters = HashMap::new();
         let mut calls: Vec<Call> = by_queue
             .iter()
-            .map(|(queue, places)| self.settle_call(queue, places, settlements, &mut letters))
+            .map(|(queue, places)| {
+                self.settle_call(queue, places, settlements, Retried::Ends, &mut letters)
+            })
             .collect();
         let queues = claim.map_or(&[][..], |claim| &claim.selection.queues);
         // While claims are in doubt, what they gave is asked for, and nothing more.
@@ -183,6 +212,7 @@ impl Store {
         queue: &QueueName,
         places: &[usize],
         all: &[Settlement],
+        retried: Retried,
         letters: &mut Letters,
     ) -> Call {
         let mut call = self.script(&SETTLE, queue);
@@ -215,7 +245,10 @@ impl Store {
                     kept = *purge_at;
                 }
                 Move::Retry { at } => {
-                    kind = "T";
+                    kind = match retried {
+                        Retried::Ends => "T",
+                        Retried::Pauses => "P",
+                    };
                     ready = at.min(&Timestamp::MAX).as_millis().to_string();
                 }
                 Move::Release => {}

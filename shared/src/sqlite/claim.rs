@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use super::clock::stored_length;
 use super::ledger::Ledger;
+use super::limit::Lessee;
 use crate::broker::{Claim, Claimed, Receipt, Selection, SupervisorId, Turned};
-use crate::control::Gate;
+use crate::control::QueueGate;
 use crate::fault;
 
 /// Delayed jobs made ready by one claim: bounded, so that a hundred thousand that are due at
@@ -47,10 +48,11 @@ pub(super) struct Chosen {
 }
 
 #[derive(Debug)]
-struct ChosenQueue {
-    line: i64,
+pub(super) struct ChosenQueue {
+    pub(super) line: i64,
+    pub(super) lanes: Vec<i64>,
     /// Finds ready jobs of the known tasks, first ones first.
-    find: String,
+    pub(super) find: String,
 }
 
 /// What a look at the queues found.
@@ -71,15 +73,22 @@ impl Ledger {
         let mut next_due = None;
         let mut more = false;
         for queue in &chosen.queues {
-            if self.gate(queue.line)? == Gate::Paused {
+            if self.gate(queue.line)? == QueueGate::Paused {
                 continue;
             }
             let due = self.next_due(queue.line)?;
-            more |= !self.find(queue, 1)?.is_empty();
+            more |= self.has_some(queue)?;
             if due.is_some_and(|due| due <= self.now.wall) || (more && request.room > 0) {
                 return Ok(None);
             }
             next_due = earlier(next_due, due);
+        }
+        if self.has_parked()? {
+            let end = self.next_end()?;
+            if end.is_some_and(|end| end <= self.now.wall) {
+                return Ok(None);
+            }
+            next_due = earlier(next_due, end);
         }
         Ok(Some(Turned {
             revoked: self.revoked_of(owner)?,
@@ -93,21 +102,21 @@ impl Ledger {
     pub(super) fn claim(&mut self, request: &Request, turned: &mut Turned) -> rusqlite::Result<()> {
         let owner = self.owner(request.owner)?;
         let chosen = self.chosen(request)?;
+        let lock_end = self.end_locks()?;
         let mut open = Vec::with_capacity(chosen.queues.len());
         for queue in &chosen.queues {
-            if self.gate(queue.line)? != Gate::Paused {
+            if self.gate(queue.line)? != QueueGate::Paused {
                 open.push(queue);
             }
         }
         let found = self.promote(&open)?;
-        let end = self.now.boot.saturating_add(request.lease);
+        let to = Lessee {
+            owner,
+            end: self.now.boot.saturating_add(request.lease),
+        };
         for queue in open {
             let room = request.room - turned.claimed.len();
-            let ids = self.find(queue, room + 1)?;
-            for id in ids.iter().take(room) {
-                turned.claimed.push(self.lease(*id, owner, end)?);
-            }
-            if ids.len() > room {
+            if self.admit_some(queue, room, to, &mut turned.claimed)? {
                 turned.more = true;
                 break;
             }
@@ -118,14 +127,20 @@ impl Ledger {
         }
         turned.more |= found.left == 0 && found.next_due.is_some_and(|due| due <= self.now.wall);
         turned.revoked = self.revoked_of(owner)?;
-        turned.next_due = self.until(found.next_due);
+        turned.next_due = self.until(earlier(found.next_due, lock_end));
         Ok(())
     }
 
-    /// Takes one waiting or leased job under a new fence.
-    pub(super) fn lease(&mut self, id: i64, owner: i64, end: i64) -> rusqlite::Result<Claimed> {
+    /// Takes one waiting or leased job under a new fence. One that waited counts as running for
+    /// limits if `is_counted`.
+    pub(super) fn lease(
+        &mut self,
+        id: i64,
+        to: Lessee,
+        is_counted: bool,
+    ) -> rusqlite::Result<Claimed> {
         let sql = "UPDATE job SET state = 2, due = ?2, owner = ?3, fence = fence + 1,
-                started_at = NULL, pid = NULL, progress = NULL
+                counted = CASE WHEN state = 2 THEN counted ELSE ?4 END, started_at = NULL, pid = NULL, progress = NULL
             WHERE id = ?1
             RETURNING uuid, fence, lane, header, payload, history";
         let mut statement = self.conn.prepare_cached(sql)?;
@@ -142,7 +157,7 @@ impl Ledger {
             ))
         };
         let (uuid, fence, lane, header, payload, history) =
-            statement.query_row((id, end, owner), row)?;
+            statement.query_row((id, to.end, to.owner, is_counted), row)?;
         drop(statement);
         let payload = match payload {
             Some(payload) => payload,
@@ -191,10 +206,6 @@ impl Ledger {
         self.row(sql, [line], |row| row.get(0))
     }
 
-    fn find(&self, queue: &ChosenQueue, limit: usize) -> rusqlite::Result<Vec<i64>> {
-        self.rows(&queue.find, (self.now.wall, bound(limit)), |row| row.get(0))
-    }
-
     fn revoked_of(&mut self, owner: i64) -> rusqlite::Result<Vec<Receipt>> {
         let sql = "SELECT id, uuid, fence, lane FROM job
             WHERE state = 2 AND revoked = 1 AND owner = ?1";
@@ -235,15 +246,12 @@ impl Ledger {
             let mut lanes = Vec::with_capacity(selection.tasks.len());
             // All lanes are made now, so that none has to be looked for later.
             for task in &selection.tasks {
-                lanes.push(self.lane(queue, task)?.1.to_string());
+                lanes.push(self.lane(queue, task)?.1);
             }
             queues.push(ChosenQueue {
                 line: self.line(queue)?,
-                find: format!(
-                    "SELECT id FROM job INDEXED BY job_ready WHERE state = 0 AND lane IN ({})
-                     AND (deadline IS NULL OR deadline > ?1) ORDER BY priority, id LIMIT ?2",
-                    lanes.join(",")
-                ),
+                find: find(&lanes),
+                lanes,
             });
         }
         let chosen = Arc::new(Chosen { selection, queues });
@@ -258,6 +266,17 @@ impl Ledger {
         let ms = due?.saturating_sub(self.now.wall);
         Some(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
     }
+}
+
+/// Finds ready jobs of these lanes, first ones first.
+pub(super) fn find(lanes: &[i64]) -> String {
+    let lanes: Vec<_> = lanes.iter().map(ToString::to_string).collect();
+    format!(
+        "SELECT id, lane, gate, gate_most FROM job INDEXED BY job_ready
+        WHERE state = 0 AND lane IN ({})
+            AND (deadline IS NULL OR deadline > ?1) ORDER BY priority, id LIMIT ?2",
+        lanes.join(",")
+    )
 }
 
 fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {

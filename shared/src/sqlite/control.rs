@@ -5,36 +5,36 @@ use super::ledger::Ledger;
 use super::store::Store;
 use super::writer::Urgency;
 use crate::broker::BrokerError;
-use crate::control::{Control, Gate};
+use crate::control::{Control, QueueGate};
 use crate::name::QueueName;
 
 /// As the tables hold it.
-const fn number(gate: Gate) -> i64 {
+const fn number(gate: QueueGate) -> i64 {
     match gate {
-        Gate::Open => 0,
-        Gate::Paused => 1,
-        Gate::Draining => 2,
+        QueueGate::Open => 0,
+        QueueGate::Paused => 1,
+        QueueGate::Draining => 2,
     }
 }
 
 /// A gate from the tables; one that a later version may know is as good as open.
-pub(super) const fn gate(number: i64) -> Gate {
+pub(super) const fn gate(number: i64) -> QueueGate {
     match number {
-        1 => Gate::Paused,
-        2 => Gate::Draining,
-        _ => Gate::Open,
+        1 => QueueGate::Paused,
+        2 => QueueGate::Draining,
+        _ => QueueGate::Open,
     }
 }
 
 impl Ledger {
     /// What a queue lets through.
-    pub(super) fn gate(&self, line: i64) -> rusqlite::Result<Gate> {
+    pub(super) fn gate(&self, line: i64) -> rusqlite::Result<QueueGate> {
         let sql = "SELECT gate FROM line WHERE id = ?1";
         let found = self.row(sql, [line], |row| row.get(0))?;
         Ok(gate(found.unwrap_or_default()))
     }
 
-    fn set_gate(&mut self, queue: &QueueName, gate: Gate) -> rusqlite::Result<Gate> {
+    fn set_gate(&mut self, queue: &QueueName, gate: QueueGate) -> rusqlite::Result<QueueGate> {
         let line = self.line(queue)?;
         let before = self.gate(line)?;
         if before != gate {
@@ -62,6 +62,12 @@ impl Ledger {
             let places = "DELETE FROM place WHERE bundle IN
                 (SELECT id FROM bundle WHERE namespace = ?1)";
             self.execute(places, [namespace])?;
+            for table in ["unique_key", "cap"] {
+                let sql = format!(
+                    "DELETE FROM {table} WHERE line IN (SELECT id FROM line WHERE namespace = ?1)"
+                );
+                self.execute(&sql, [namespace])?;
+            }
             for table in ["bundle", "schedule", "task"] {
                 let sql = format!("DELETE FROM {table} WHERE namespace = ?1");
                 self.execute(&sql, [namespace])?;
@@ -74,7 +80,7 @@ impl Ledger {
 }
 
 impl Control for Store {
-    fn set_gate(&self, queue: &QueueName, gate: Gate) -> Result<Gate, BrokerError> {
+    fn set_gate(&self, queue: &QueueName, gate: QueueGate) -> Result<QueueGate, BrokerError> {
         let queue = queue.clone();
         self.writer
             .write(Urgency::Usual, move |ledger| ledger.set_gate(&queue, gate))

@@ -9,6 +9,7 @@ use super::ledger::Ledger;
 use crate::broker::Revocation;
 use crate::catalog::KeptResult;
 use crate::history::with_fresh_budgets;
+use crate::lock::Tenure;
 use crate::policy::VERDICT_KEPT;
 
 impl Ledger {
@@ -25,13 +26,14 @@ impl Ledger {
         let mut answer = Revocation::Unknown;
         for (id, state, _) in self.ours(uuid)? {
             let one = match state {
-                0 | 1 => {
+                -1..=1 => {
                     let sql = "UPDATE job SET state = 5, cause = 'revoked', finished_at = ?2,
                         purge_at = ?3, deadline = NULL WHERE id = ?1";
                     let now = self.now.wall;
                     let purge = now.saturating_add(stored_length(VERDICT_KEPT));
                     self.execute(sql, (id, now, purge))?;
                     self.end_unrun(id, Unrun::Revoked)?;
+                    self.after_waiting(id, uuid)?;
                     Revocation::Ended
                 }
                 // On its way from or to another store: its end travels instead.
@@ -67,6 +69,7 @@ impl Ledger {
                 if state < 10 && state != 2 {
                     if state < 2 {
                         self.end_unrun(id, Unrun::Removed)?;
+                        self.after_waiting(id, *uuid)?;
                     }
                     self.forget(id)?;
                     removed += 1;
@@ -75,6 +78,15 @@ impl Ledger {
         }
         self.marks.rings |= removed > 0;
         Ok(removed)
+    }
+
+    /// A job that waited does so no more: whoever waits behind it may go on.
+    fn after_waiting(&mut self, id: i64, uuid: Uuid) -> rusqlite::Result<()> {
+        if self.has_parked()? {
+            self.wake_next(id)?;
+            self.let_go_all(Tenure::Job(uuid))?;
+        }
+        Ok(())
     }
 
     pub(super) fn retry_dead(&mut self, uuids: &[Uuid]) -> rusqlite::Result<usize> {
@@ -136,6 +148,8 @@ impl Ledger {
         forgotten += self.execute(sql, (self.now.wall, bound(limit - forgotten)))?;
         forgotten += self.forget_groups(limit - forgotten)?;
         forgotten += self.forget_supervisors(limit - forgotten)?;
+        forgotten += self.forget_locks(limit - forgotten)?;
+        forgotten += self.forget_keys(limit - forgotten)?;
         Ok(forgotten)
     }
 }

@@ -33,7 +33,8 @@ impl Ledger {
             match errand {
                 Errand::Submit { queue, message } => {
                     let entry = Entry::new(&Submission { message, queue });
-                    self.submit(&[entry])?;
+                    // Also where producers are refused: what has begun goes on.
+                    self.submit_one(&entry)?;
                 }
                 Errand::Count(count) => self.count(count)?,
                 Errand::Open(opening) => {

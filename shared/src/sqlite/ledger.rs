@@ -14,6 +14,8 @@ use crate::name::{Namespace, QueueName, TaskName};
 /// States as the tables hold them.
 pub(super) mod state {
     pub(in super::super) const READY: i64 = 0;
+    /// Ready but for its gate. Below all others, so that what asks for jobs that wait finds it.
+    pub(in super::super) const PARKED: i64 = -1;
     pub(in super::super) const DELAYED: i64 = 1;
 }
 

@@ -15,6 +15,8 @@ mod flow;
 mod fold;
 mod gate;
 mod ledger;
+mod limit;
+mod lock;
 mod overdue;
 mod presence;
 mod read;
@@ -25,6 +27,7 @@ mod store;
 mod submit;
 mod transit;
 mod trouble;
+mod unique;
 mod writer;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,8 +81,9 @@ pub fn open_with_clock(
         catalog: Arc::clone(&store) as _,
         control: Arc::clone(&store) as _,
         transit: Arc::clone(&store) as _,
-        schedules: store,
+        schedules: Arc::clone(&store) as _,
         namespace: options.namespace.clone(),
+        locks: store,
     })
 }
 

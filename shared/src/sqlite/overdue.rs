@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::claim::bound;
 use super::clock::stored_length;
 use super::ledger::{Ledger, name};
+use super::limit::Lessee;
 use super::presence::Served;
 use crate::broker::{Claimed, SupervisorId};
+use crate::lock::Tenure;
 use crate::name::{QueueName, TaskName};
 
 /// An [`Overdue`](crate::broker::Overdue) of its own.
@@ -63,11 +65,25 @@ impl Ledger {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let owner = self.owner(owner)?;
-        let end = self.now.boot.saturating_add(lease);
-        ids.into_iter()
-            .map(|id| self.lease(id, owner, end))
-            .collect()
+        let to = Lessee {
+            owner: self.owner(owner)?,
+            end: self.now.boot.saturating_add(lease),
+        };
+        let has_parked = self.has_parked()?;
+        let mut taken = Vec::with_capacity(ids.len());
+        for id in ids {
+            let job = self.lease(id, to, false)?;
+            if has_parked && matches!(what, What::Lease) {
+                // What the attempt before held of its own is free; its linked lock is when the job
+                // is settled.
+                self.let_go_all(Tenure::Attempt {
+                    job: job.receipt.uuid,
+                    fence: job.receipt.fence - 1,
+                })?;
+            }
+            taken.push(job);
+        }
+        Ok(taken)
     }
 
     /// Leased jobs whose lease has ended or whose holder is dead.

@@ -1,17 +1,18 @@
 //! Which supervisors there are and what they serve.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 
 use super::claim::uuid;
 use super::clock::{shown, stored};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, name};
 use super::read::unsigned;
 use crate::broker::{Presence, Selection, SupervisorId};
 use crate::fleet::Member;
 use crate::name::{QueueName, TaskName};
+use crate::task::TaskSpec;
 
 /// A [`Presence`] as the rows hold it, prepared by the caller's thread.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) struct Announcement {
     pid: u32,
     selection: Vec<u8>,
     tasks: Vec<(TaskName, Vec<u8>)>,
+    queues: Vec<QueueName>,
+    limits: Vec<(TaskName, Option<u32>)>,
     version: String,
     slots: u32,
     started_at: i64,
@@ -41,10 +44,13 @@ impl Announcement {
     pub(super) fn new(presence: &Presence) -> Self {
         let Selection { queues, tasks } = presence.selection.clone();
         let specs = presence.tasks.iter();
+        let limit = |spec: &TaskSpec| (spec.name.clone(), spec.concurrency);
         Self {
             id: presence.id,
             host: presence.host.clone(),
             pid: presence.pid,
+            queues: queues.clone(),
+            limits: specs.clone().map(limit).collect(),
             selection: json(&Stored { queues, tasks }),
             tasks: specs.map(|spec| (spec.name.clone(), json(spec))).collect(),
             version: presence.version.clone(),
@@ -89,7 +95,33 @@ impl Ledger {
             self.alive.release(presence.id);
             self.describe(presence)?;
         }
-        self.register(presence)
+        self.register(presence)?;
+        self.limit_tasks(presence)
+    }
+
+    /// Keeps the limits of its tasks; those that have none any more lose them.
+    fn limit_tasks(&mut self, presence: &Announcement) -> rusqlite::Result<()> {
+        let its_tasks: HashMap<_, _> = presence.limits.iter().cloned().collect();
+        for queue in &presence.queues {
+            let line = self.line(queue)?;
+            let sql = "SELECT lane.id, lane.task FROM cap JOIN lane ON lane.id = cap.lane
+                WHERE cap.line = ?1";
+            let limited = self.rows(sql, [line], |row| {
+                Ok((row.get::<_, i64>(0)?, name(row, 1, TaskName::new)?))
+            })?;
+            for (lane, task) in limited {
+                if its_tasks.get(&task) == Some(&None) {
+                    self.limit(line, lane, None)?;
+                }
+            }
+            for (task, most) in &its_tasks {
+                if most.is_some() {
+                    let (line, lane) = self.lane(queue, task)?;
+                    self.limit(line, lane, *most)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Writes a supervisor's row; false if there is none any more.

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::claim::uuid as uuid_of;
 use super::clock::shown;
 use super::control::gate;
-use super::ledger::name;
+use super::ledger::{self, name};
 use super::schema::configure;
 use super::transit::{ARRIVING, LEAVING};
 use crate::catalog::{Filter, JobRow, KeptResult, QueueCounts, State};
@@ -122,7 +122,10 @@ pub(super) fn list(
             .states
             .iter()
             .map(|s| number(*s))
-            .flat_map(|s| [s, s + LEAVING, s + ARRIVING])
+            .flat_map(|s| {
+                let parked = (s == ledger::state::READY).then_some(ledger::state::PARKED);
+                [s, s + LEAVING, s + ARRIVING].into_iter().chain(parked)
+            })
             .map(|s| s.to_string())
             .collect();
         sql.push_str(&format!(" AND state IN ({})", states.join(",")));
@@ -184,7 +187,8 @@ pub(super) fn queues(
     // Each count is answered by the index of its state alone, without looking at rows.
     let sql = "SELECT queue,
             (SELECT count(*) FROM lane JOIN job ON job.lane = lane.id AND job.state = 0
-                WHERE lane.line = line.id),
+                WHERE lane.line = line.id)
+                + (SELECT count(*) FROM job WHERE state = -1 AND job.line = line.id),
             (SELECT count(*) FROM job WHERE state = 1 AND job.line = line.id),
             (SELECT count(*) FROM job WHERE state = 2 AND job.line = line.id),
             (SELECT count(*) FROM job WHERE state >= 3 AND state = 3 AND job.line = line.id),
@@ -218,6 +222,7 @@ pub(super) fn unfinished(
     let sql = format!(
         "SELECT (SELECT count(*) FROM (SELECT 1 FROM job WHERE state = 0
                 AND lane IN (SELECT id FROM lane WHERE line = {line}) LIMIT ?3))
+            + (SELECT count(*) FROM (SELECT 1 FROM job WHERE state = -1 AND line = {line} LIMIT ?3))
             + (SELECT count(*) FROM (SELECT 1 FROM job WHERE state = 1 AND line = {line} LIMIT ?3))
             + (SELECT count(*) FROM (SELECT 1 FROM job WHERE state = 2 AND line = {line} LIMIT ?3))"
     );
@@ -279,7 +284,8 @@ fn job(row: &Row<'_>) -> rusqlite::Result<JobRow> {
 /// A job on its way between stores is shown as what it was.
 pub(super) fn state(number: i64) -> rusqlite::Result<State> {
     Ok(match number % LEAVING {
-        0 => State::Ready,
+        // Parked jobs are ready: it is others that keep them from running.
+        -1 | 0 => State::Ready,
         1 => State::Delayed,
         2 => State::Leased,
         3 => State::Succeeded,

@@ -11,7 +11,9 @@ use crate::broker::BrokerError;
 const APPLICATION_ID: i64 = 0x424C_4B48;
 
 /// One step per version: `STEPS[n]` brings version n to n + 1.
-const STEPS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
+const STEPS: [&str; 6] = [
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6,
+];
 
 /// One row per job holds all there is about it, so that settling touches one page.
 ///
@@ -135,6 +137,46 @@ CREATE TABLE schedule(
     body BLOB NOT NULL,
     PRIMARY KEY(namespace, name)) STRICT, WITHOUT ROWID;
 CREATE INDEX schedule_due ON schedule(namespace, due) WHERE due IS NOT NULL;
+";
+
+/// Locks: the number of a row is the lock's fence, and no number comes twice. They begin at the time
+/// of the file's making, so that a new file does not begin below an old one.
+///
+/// What jobs share: keys of which one job is enough, how many of a queue (lane 0) or a lane may run
+/// at once, and what a job waits at. A job that is counted runs and uses up such a limit.
+const VERSION_6: &str = "
+CREATE TABLE held_lock(
+    fence INTEGER PRIMARY KEY AUTOINCREMENT,
+    namespace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    since INTEGER NOT NULL,
+    until INTEGER,
+    boot BLOB NOT NULL,
+    UNIQUE(namespace, name)) STRICT;
+INSERT INTO sqlite_sequence(name, seq)
+    VALUES('held_lock', CAST(strftime('%s', 'now') AS INTEGER) * 1048576);
+CREATE INDEX held_lock_until ON held_lock(namespace, until);
+CREATE INDEX held_lock_owner ON held_lock(owner);
+CREATE TABLE unique_key(
+    line INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    uuid BLOB NOT NULL,
+    until INTEGER,
+    look_at INTEGER NOT NULL,
+    PRIMARY KEY(line, key)) STRICT, WITHOUT ROWID;
+CREATE INDEX unique_key_look_at ON unique_key(look_at);
+CREATE TABLE cap(
+    line INTEGER NOT NULL,
+    lane INTEGER NOT NULL,
+    most INTEGER NOT NULL,
+    PRIMARY KEY(line, lane)) STRICT, WITHOUT ROWID;
+ALTER TABLE job ADD COLUMN gate TEXT;
+ALTER TABLE job ADD COLUMN gate_most INTEGER;
+ALTER TABLE job ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX job_gate ON job(gate, state, priority, id) WHERE gate IS NOT NULL;
+CREATE INDEX job_parked ON job(line) WHERE state = -1;
+CREATE INDEX job_counted ON job(line, lane) WHERE state = 2 AND counted = 1;
 ";
 
 /// What a file says about itself.

@@ -20,8 +20,12 @@ const WAIT_AGAIN: &str =
 impl Ledger {
     pub(super) fn settle(&mut self, batch: &[Settlement]) -> rusqlite::Result<Vec<Settled>> {
         let mut answers = Vec::with_capacity(batch.len());
+        let has_parked = self.has_parked()?;
         for settlement in batch {
             let answer = self.settle_one(settlement)?;
+            if has_parked && answer != Settled::Stale {
+                self.after_attempt(settlement.receipt.mark, settlement.receipt.fence)?;
+            }
             self.marks.has_settled |= answer != Settled::Stale;
             answers.push(answer);
         }

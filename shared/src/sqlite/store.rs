@@ -205,6 +205,14 @@ impl Broker for Store {
             .write(Urgency::Usual, move |ledger| ledger.retry_dead(&uuids))
     }
 
+    fn limit_queue(&self, queue: &QueueName, most: Option<u32>) -> Result<(), BrokerError> {
+        let queue = queue.clone();
+        self.writer.write(Urgency::Usual, move |ledger| {
+            let line = ledger.line(&queue)?;
+            ledger.limit(line, 0, most)
+        })
+    }
+
     fn announce(&self, presence: &Presence) -> Result<(), BrokerError> {
         let presence = Announcement::new(presence);
         self.writer

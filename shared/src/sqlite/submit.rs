@@ -3,8 +3,9 @@
 use super::clock::{stored, stored_length};
 use super::ledger::{Ledger, state};
 use crate::broker::{Submission, Submitted};
-use crate::control::Gate;
+use crate::control::QueueGate;
 use crate::fault;
+use crate::message::{Gate, Unique};
 use crate::name::{QueueName, TaskName};
 use crate::time::Timestamp;
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub(super) struct Entry {
     expires_at: Option<i64>,
     header: Vec<u8>,
     payload: Vec<u8>,
+    unique: Option<Unique>,
+    gate: Option<Gate>,
 }
 
 impl Entry {
@@ -44,6 +47,8 @@ impl Entry {
             header: serde_json::to_vec(header)
                 .expect("a header holds only text, numbers and checked JSON"),
             payload: message.payload.clone(),
+            unique: header.unique.clone(),
+            gate: header.gate(),
         }
     }
 }
@@ -52,7 +57,11 @@ impl Ledger {
     pub(super) fn submit(&mut self, batch: &[Entry]) -> rusqlite::Result<Vec<Submitted>> {
         let mut answers = Vec::with_capacity(batch.len());
         for entry in batch {
-            let answer = self.submit_one(entry)?;
+            let line = self.line(&entry.queue)?;
+            let answer = match self.gate(line)? {
+                QueueGate::Draining => self.refuse(entry, line)?,
+                QueueGate::Open | QueueGate::Paused => self.submit_one(entry)?,
+            };
             self.marks.rings |= answer == Submitted::Created;
             answers.push(answer);
         }
@@ -62,9 +71,21 @@ impl Ledger {
 
     pub(super) fn submit_one(&mut self, entry: &Entry) -> rusqlite::Result<Submitted> {
         let (line, lane) = self.lane(&entry.queue, &entry.task)?;
-        if self.gate(line)? == Gate::Draining {
-            return self.refuse(entry, line);
+        if let Some(unique) = &entry.unique
+            && let Some(by) = self.has_key(line, unique, entry.uuid)?
+        {
+            return Ok(Submitted::NotUnique { by });
         }
+        let answer = self.submit_to(entry, line, lane)?;
+        if let Some(unique) = &entry.unique
+            && answer == Submitted::Created
+        {
+            self.keep_key(line, unique, entry.uuid, self.now.wall)?;
+        }
+        Ok(answer)
+    }
+
+    fn submit_to(&self, entry: &Entry, line: i64, lane: i64) -> rusqlite::Result<Submitted> {
         if self.insert(entry, line, lane)? {
             return Ok(Submitted::Created);
         }
@@ -106,9 +127,14 @@ impl Ledger {
             state::READY
         };
         let is_large = entry.payload.len() > LARGE;
+        let (gate, most) = entry
+            .gate
+            .as_ref()
+            .map(|gate| self.gate_word(line, gate))
+            .unzip();
         let sql = "INSERT INTO job(uuid, line, lane, priority, state, due, submitted_at, ready_at,
-                ttl_ms, expires_at, deadline, header, payload)
-            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?6, ?8, ?9, ?10, ?11, ?12)
+                ttl_ms, expires_at, deadline, header, payload, gate, gate_most)
+            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?6, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
             ON CONFLICT(uuid, line) DO NOTHING";
         let inserted = self.execute(
             sql,
@@ -125,6 +151,8 @@ impl Ledger {
                 deadline(ready_at, entry.ttl, entry.expires_at),
                 &entry.header,
                 (!is_large).then_some(&entry.payload),
+                gate,
+                most,
             ),
         )? == 1;
         if inserted && is_large {

@@ -16,6 +16,7 @@ use super::submit::{LARGE, deadline};
 use super::writer::Urgency;
 use crate::broker::BrokerError;
 use crate::catalog::State;
+use crate::message::Header;
 use crate::outcome::Cause;
 use crate::transit::{Parcel, Received, Sent, Transit, Underway};
 
@@ -70,7 +71,7 @@ impl Ledger {
         // soon those that are still to go.
         let sql = "SELECT id, lane FROM job NOT INDEXED
             WHERE line IN (SELECT id FROM line WHERE namespace = ?1)
-                AND (state IN (0, 1) OR state BETWEEN 3 AND 5 OR state BETWEEN 10 AND 15)
+                AND (state IN (-1, 0, 1) OR state BETWEEN 3 AND 5 OR state BETWEEN 10 AND 15)
             ORDER BY id LIMIT ?2";
         let key = (self.namespace.as_str(), bound(limit));
         let found: Vec<(i64, i64)> = self.rows(sql, key, |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -90,7 +91,10 @@ impl Ledger {
     }
 
     fn send_one(&self, id: i64, names: Lane) -> rusqlite::Result<Parcel> {
-        let sql = "UPDATE job SET state = state + CASE WHEN state < 10 THEN 10 ELSE 0 END,
+        if self.has_parked()? {
+            self.wake_next(id)?;
+        }
+        let sql = "UPDATE job SET state = max(state, 0) + CASE WHEN state < 10 THEN 10 ELSE 0 END,
                 fence = fence + 1
             WHERE id = ?1";
         self.execute(sql, [id])?;
@@ -118,12 +122,15 @@ impl Ledger {
         let deadline = deadline(ready_at, ttl, expires_at).filter(|_| waits);
         // The fence of a parcel fits: it comes from a store that counts as we do.
         let fence = i64::try_from(parcel.fence).unwrap_or(i64::MAX);
+        let header: Option<Header> = serde_json::from_slice(&parcel.header).ok();
+        let gate = header.as_ref().and_then(Header::gate);
+        let (gate, most) = gate.map(|gate| self.gate_word(line, &gate)).unzip();
         let sql =
             "INSERT INTO job(line, lane, state, uuid, priority, fence, submitted_at, ready_at,
                 due, ttl_ms, expires_at, deadline, started_at, pid, finished_at, cause, progress,
-                header, payload, history, result, result_until, purge_at)
+                header, payload, history, result, result_until, purge_at, gate, gate_most)
             VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17,
-                ?18, ?19, ?20, ?21, ?22)
+                ?18, ?19, ?20, ?21, ?22, ?23, ?24)
             ON CONFLICT(uuid, line) DO UPDATE SET lane = excluded.lane, state = excluded.state,
                 priority = excluded.priority, fence = excluded.fence, due = excluded.due,
                 submitted_at = excluded.submitted_at, ready_at = excluded.ready_at,
@@ -160,6 +167,8 @@ impl Ledger {
             parcel.result,
             parcel.result_until.map(stored),
             parcel.purge_at.map(stored),
+            gate,
+            most,
         ];
         let Some(id) = self.row(sql, key, |row| row.get::<_, i64>(0))? else {
             // A job that somebody holds keeps its fence: his settlement must count.
@@ -171,6 +180,11 @@ impl Ledger {
         if is_large {
             let sql = "INSERT OR REPLACE INTO large(job, payload) VALUES(?1, ?2)";
             self.execute(sql, (id, &parcel.payload))?;
+        }
+        if let Some(unique) = header.and_then(|header| header.unique)
+            && self.has_key(line, &unique, parcel.uuid)?.is_none()
+        {
+            self.keep_key(line, &unique, parcel.uuid, stored(parcel.submitted_at))?;
         }
         Ok(Received::Stored)
     }

@@ -95,7 +95,9 @@ impl CommandError {
 fn of_client(error: &ClientError) -> Exit {
     match error {
         ClientError::Message(_) | ClientError::Decode { .. } => Exit::Usage,
-        ClientError::Known { .. } | ClientError::Draining { .. } => Exit::Refused,
+        ClientError::Known { .. }
+        | ClientError::Draining { .. }
+        | ClientError::NotUnique { .. } => Exit::Refused,
         ClientError::NotFound { .. } | ClientError::NoResult { .. } => Exit::NotFound,
         ClientError::Failed(_) | ClientError::EndedOtherwise(_) => Exit::TaskFailed,
         ClientError::Schedule(error) => of_schedule(error),

@@ -5,6 +5,7 @@ pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod fleet;
 pub(crate) mod jobs;
+pub(crate) mod lock;
 pub(crate) mod migrate;
 pub(crate) mod queues;
 pub(crate) mod remove;
@@ -76,6 +77,7 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandEr
         Command::Tasks(args) => tasks::run(&args, &client),
         Command::Dlq(args) => dlq::run(&args, &client),
         Command::Fleet(args) => fleet::run(&args, &client),
+        Command::Lock(args) => lock::run(&args, &client),
         Command::Run(_)
         | Command::Submit(_)
         | Command::Schedule(_)

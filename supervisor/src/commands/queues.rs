@@ -2,7 +2,7 @@
 
 use bulkhead_shared::catalog::QueueCounts;
 use bulkhead_shared::client::Client;
-use bulkhead_shared::control::Gate;
+use bulkhead_shared::control::QueueGate;
 use bulkhead_shared::{QueueName, Timestamp};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -12,6 +12,7 @@ use crate::exit::Exit;
 
 /// List all queues that were ever used, and how many jobs they hold; pause, drain or resume one.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct QueuesArgs {
     #[command(subcommand)]
     command: Option<QueuesCommand>,
@@ -30,6 +31,8 @@ enum QueuesCommand {
     Drain(QueueArgs),
     /// Open a queue that was paused or draining.
     Resume(QueueArgs),
+    #[command(after_help = crate::exit::HELP)]
+    Limit(LimitArgs),
 }
 
 #[derive(Debug, Args)]
@@ -41,16 +44,52 @@ struct QueueArgs {
     json: bool,
 }
 
+/// Set how many jobs of a queue may run at once, over all supervisors.
+///
+/// Jobs above it stay ready. Of those that run when it is set none is stopped.
+#[derive(Debug, Args)]
+pub(crate) struct LimitArgs {
+    /// The queue.
+    queue: QueueName,
+    /// At most this many, from 1; `none` for no limit.
+    #[arg(value_name = "N", value_parser = most)]
+    most: Most,
+}
+
+/// A limit, or none. To clap a bare `Option` would mean that it may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Most(Option<u32>);
+
+fn most(text: &str) -> Result<Most, String> {
+    if text == "none" {
+        return Ok(Most(None));
+    }
+    let most = text.parse().ok().filter(|most| *most > 0);
+    most.map(|most| Most(Some(most)))
+        .ok_or_else(|| "must be a number of jobs from 1, or `none`".into())
+}
+
+fn limit(args: &LimitArgs, client: &Client) -> Result<Exit, CommandError> {
+    let (queue, Most(most)) = (&args.queue, args.most);
+    client.backend().broker.limit_queue(queue, most)?;
+    output::line(&match most {
+        Some(most) => format!("at most {most} jobs of queue {queue} run at once"),
+        None => format!("queue {queue} has no limit"),
+    })?;
+    Ok(Exit::Done)
+}
+
 pub(super) fn run(args: &QueuesArgs, client: &Client) -> Result<Exit, CommandError> {
     match &args.command {
         None => list(args.json, client),
-        Some(QueuesCommand::Pause(args)) => set(args, Gate::Paused, client),
-        Some(QueuesCommand::Drain(args)) => set(args, Gate::Draining, client),
-        Some(QueuesCommand::Resume(args)) => set(args, Gate::Open, client),
+        Some(QueuesCommand::Pause(args)) => set(args, QueueGate::Paused, client),
+        Some(QueuesCommand::Drain(args)) => set(args, QueueGate::Draining, client),
+        Some(QueuesCommand::Resume(args)) => set(args, QueueGate::Open, client),
+        Some(QueuesCommand::Limit(args)) => limit(args, client),
     }
 }
 
-fn set(args: &QueueArgs, gate: Gate, client: &Client) -> Result<Exit, CommandError> {
+fn set(args: &QueueArgs, gate: QueueGate, client: &Client) -> Result<Exit, CommandError> {
     let queue = &args.queue;
     let before = client.backend().control.set_gate(queue, gate)?;
     if args.json {

@@ -14,7 +14,7 @@ for i = 3, #ARGV do
     local place = line .. way
     local priority, task = split(way, 1)
     local waits = call('ZSCORE', T .. 'r:' .. task, place) or call('ZSCORE', T .. 'd', place)
-      or call('ZSCORE', T .. 'p', place)
+      or call('ZSCORE', T .. 'p', place) or call('ZSCORE', T .. 'parked', place)
     if not waits then
       local ready = num(sub(rec, 43, 54))
       if ready > now then

@@ -7,10 +7,11 @@
 -- or > if it is on its way to another store, < if it arrives from one: its state is then one of r
 -- (ready), w (delayed), s, d, o, which nothing else moves;
 -- 3 fence, 17 seq, 31 submitted, 43 ready, 55 ttl, 67 expires, 79 started, 91 pid, 99 finished,
--- 111 purge, 123 result until, 135 owner, 167 cause, 168 bytes of progress, 176 "priority:task\n",
--- then progress, then history. Numbers are hexadecimal; dashes stand for none.
+-- 111 purge, 123 result until, 135 owner, 167 cause, 168 bytes of progress, 176 the lane:
+-- "priority:task\n", or "priority:task|most:key\n" and "priority:task|1!lock\n" of a job that waits at a
+-- gate, then progress, then history. Numbers are hexadecimal; dashes stand for none.
 -- A record lies in `T s:uuid`; before the first claim only at the head of the message `T m:uuid`.
--- A line is seq .. uuid; a place is seq .. uuid .. "priority:task": what waits is named by these.
+-- A line is seq .. uuid; a place is seq .. uuid .. lane: what waits is named by these.
 local T, call, sub = ARGV[1], redis.call, string.sub
 local NONE, NOBODY = '------------', '--------------------------------'
 local now, boot
@@ -36,7 +37,7 @@ end
 local function record(uuid)
   local rec = call('GET', T .. 's:' .. uuid)
   if rec then return rec end
-  local head = call('GETRANGE', T .. 'm:' .. uuid, 0, 399)
+  local head = call('GETRANGE', T .. 'm:' .. uuid, 0, 599)
   return head ~= '' and pristine(head)
 end
 
@@ -44,10 +45,13 @@ local function lane(rec)
   return sub(rec, 176, string.find(rec, '\n', 176, true) - 1)
 end
 
--- The priority and the task of a place, or of a lane if `from` is 1.
+-- The priority, the task and the gate (with how many it lets through; nil if there is none) of a
+-- place, or of a lane if `from` is 1.
 local function split(place, from)
   local colon = string.find(place, ':', from or 47, true)
-  return sub(place, from or 47, colon - 1), sub(place, colon + 1)
+  local bar = string.find(place, '|', colon, true)
+  return sub(place, from or 47, colon - 1), sub(place, colon + 1, bar and bar - 1),
+    bar and sub(place, bar + 1)
 end
 
 -- When a job that is ready at `ready` has waited too long; nil if never.
@@ -91,9 +95,26 @@ local function append(lists, task, priority, place)
   list[#list + 1] = place
 end
 
+-- Makes the first job that is parked at a gate ready.
+local function wake(gate)
+  local z = call('ZPOPMIN', T .. 'park:' .. gate)
+  if not z[1] then return end
+  call('ZREM', T .. 'parked', z[1])
+  local _, task = split(z[1])
+  make_ready({[task] = {z[2], z[1]}})
+  ring(task)
+end
+
 -- Takes a job that waits out of all that it may wait in.
 local function unwait(place)
-  local _, task = split(place)
+  local _, task, gate = split(place)
+  if gate then
+    local name = string.match(gate, '^%d+(.*)$')
+    call('ZREM', T .. 'park:' .. name, place)
+    call('SREM', T .. 'run:' .. name, sub(place, 15, 46))
+    -- It may have been woken and never have run.
+    if call('ZREM', T .. 'parked', place) == 0 then wake(name) end
+  end
   local key = T .. 'r:' .. task
   if call('ZREM', key, place) == 1 and call('EXISTS', key) == 0 then
     call('SREM', T .. 't', task)

@@ -93,11 +93,27 @@ local function first(task)
   end
 end
 
+-- How many of each task may still be taken, as far as it has a limit; and of the queue.
+local queue_left = math.huge
+local task_left = {}
+if caps then
+  if caps.q then queue_left = math.max(caps.q - call('ZCARD', T .. 'l'), 0) end
+  room = math.min(room, queue_left)
+  local open = {}
+  for _, task in ipairs(queue_left > 0 and wanted or {}) do
+    local most = caps['t:' .. task]
+    if most then task_left[task] = math.max(most - call('SCARD', T .. 'run:^' .. task), 0) end
+    if task_left[task] ~= 0 then open[#open + 1] = task end
+  end
+  wanted = open
+end
+
 local till = int(boot + lease)
 local more = 0
 if #wanted == 1 then
   local task = wanted[1]
   local key = T .. 'r:' .. task
+  room = math.min(room, task_left[task] or room)
   while #given < 3 * room and budget > 0 do
     local asked = math.min(room - #given / 3, budget, 1000)
     local z = call('ZPOPMIN', key, asked)
@@ -124,29 +140,56 @@ elseif #wanted > 0 then
     local place, priority = first(task)
     if place then heads[#heads + 1] = {task, place, priority} end
   end
-  local list = {}
-  while #list < room and #heads > 0 do
-    local best = 1
-    for k = 2, #heads do
-      local a, b = heads[k], heads[best]
-      if a[3] < b[3] or (a[3] == b[3] and a[2] < b[2]) then best = k end
+  -- Again where some were parked instead.
+  while #given < 3 * room and #heads > 0 and budget > 0 do
+    local list = {}
+    while #list < room - #given / 3 and #heads > 0 do
+      local best = 1
+      for k = 2, #heads do
+        local a, b = heads[k], heads[best]
+        if a[3] < b[3] or (a[3] == b[3] and a[2] < b[2]) then best = k end
+      end
+      local one = heads[best]
+      list[#list + 1] = one[2]
+      call('ZREM', T .. 'r:' .. one[1], one[2])
+      one[2], one[3] = first(one[1])
+      local left = task_left[one[1]]
+      if left then task_left[one[1]] = left - 1 end
+      if not one[2] then
+        drained(one[1])
+        table.remove(heads, best)
+      elseif left == 1 then
+        table.remove(heads, best)
+      end
     end
-    local one = heads[best]
-    list[#list + 1] = one[2]
-    call('ZREM', T .. 'r:' .. one[1], one[2])
-    one[2], one[3] = first(one[1])
-    if not one[2] then
-      drained(one[1])
-      table.remove(heads, best)
-    end
+    budget = budget - #list
+    take(list, owner, till, true)
   end
-  take(list, owner, till, true)
   for _, one in ipairs(heads) do
     more = 1
     ring(one[1])
   end
 end
 write_leases()
+if caps then
+  -- What is above a limit waits for the end of another; what is not, because others were parked
+  -- instead, is looked for again.
+  if caps.q and call('ZCARD', T .. 'l') >= caps.q then
+    more = 0
+  else
+    for _, task in ipairs(wanted) do
+      local most = caps['t:' .. task]
+      if most and call('EXISTS', T .. 'r:' .. task) == 1 then
+        if call('SCARD', T .. 'run:^' .. task) < most then
+          more = 1
+          ring(task)
+        elseif #wanted == 1 then
+          more = 0
+        end
+      end
+    end
+  end
+end
 if #leases > 0 then
   local lines = {}
   for i = 2, #leases, 2 do

@@ -4,7 +4,7 @@
 -- RETURNS  how many
 local left = math.min(tonumber(ARGV[3]), 1000)
 local limit, changed = left, {}
-local indexes = {'d', 'p', 'l', 'g', 'i', 'e:S', 'e:D', 'e:O', 'x', 'u', 'h'}
+local indexes = {'d', 'p', 'parked', 'l', 'g', 'i', 'e:S', 'e:D', 'e:O', 'x', 'u', 'h'}
 for _, task in ipairs(call('SMEMBERS', T .. 't')) do indexes[#indexes + 1] = 'r:' .. task end
 for _, index in ipairs(indexes) do
   if left <= 0 then break end
@@ -27,5 +27,5 @@ end
 tell(changed)
 if limit > left then return limit - left end
 for _, task in ipairs(call('SMEMBERS', T .. 't')) do call('DEL', T .. 'b:' .. task) end
-for _, key in ipairs({'gate', 't', 'a', 'z', 'f', 'y', 'n', 'q', 'times', 'due'}) do call('DEL', T .. key) end
+for _, key in ipairs({'gate', 't', 'a', 'z', 'f', 'y', 'n', 'q', 'times', 'due', 'cap', 'onces'}) do call('DEL', T .. key) end
 return 0

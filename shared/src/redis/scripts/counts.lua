@@ -3,7 +3,7 @@
 -- ARGV  3 1 to look for the oldest ready job too
 -- RETURNS  ready, delayed, leased, succeeded, dead, when the oldest ready job became ready (-1:
 --          unknown), what it lets through (0 all, 1 nothing is started, 2 nothing comes in)
-local ready, oldest = call('ZCARD', T .. 'p'), -1
+local ready, oldest = call('ZCARD', T .. 'p') + call('ZCARD', T .. 'parked'), -1
 for _, task in ipairs(call('SMEMBERS', T .. 't')) do
   local key = T .. 'r:' .. task
   ready = ready + call('ZCARD', key)

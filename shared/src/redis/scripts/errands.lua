@@ -1,6 +1,6 @@
 -- Does what comes with an ending. Used by settle, revoke, remove, close and deliver.
 -- An errand in ARGV is its kind and what it needs:
---   S uuid, priority, task, ready at (ms; empty: now), 1 if it may expire, rest of the record
+--   S uuid, priority, task and gate, ready at (ms; empty: now), 1 if it may expire, rest of the record
 --     from byte 55, token and message: a job for this queue
 --   C group, place (8 digits), 1 if it failed, member's uuid, body, most bytes that are kept
 --   G group, record, how many members, how many errands come next that start them: opens a group

@@ -1,8 +1,33 @@
 -- Leases jobs to ARGV's `owner` until `till`. Used by claim and take_over.
 local given, leases = {}, {}
 
+-- What limits there are: fields of `T cap`.
+local caps = call('EXISTS', T .. 'cap') == 1 and {}
+if caps then
+  local all = call('HGETALL', T .. 'cap')
+  for i = 1, #all, 2 do caps[all[i]] = tonumber(all[i + 1]) end
+end
+
+-- Whether a job's gate is open to it; then it counts as running, else it is parked there.
+local function passes(place, uuid)
+  local priority, task, gate = split(place)
+  if gate then
+    local most, name = string.match(gate, '^(%d+)(.*)$')
+    -- One that waits for a lock has its place already.
+    local has_place = call('SISMEMBER', T .. 'run:' .. name, uuid) == 1
+    if not has_place and call('SCARD', T .. 'run:' .. name) >= tonumber(most) then
+      call('ZADD', T .. 'park:' .. name, priority, place)
+      call('ZADD', T .. 'parked', 0, place)
+      return false
+    end
+    call('SADD', T .. 'run:' .. name, uuid)
+  end
+  if caps and caps['t:' .. task] then call('SADD', T .. 'run:^' .. task, uuid) end
+  return true
+end
+
 -- Takes places or lines; fills `given` with uuid, record, message by turns. With `skip`, one whose
--- time is over is parked instead.
+-- time is over is passed over, and one whose gate is shut is parked, instead.
 local function take(list, owner, till, skip)
   local keys = {}
   for i = 1, #list do
@@ -22,7 +47,7 @@ local function take(list, owner, till, skip)
         local by = deadline(rec, num(sub(rec, 43, 54)))
         if skip and by and by <= now then
           call('ZADD', T .. 'p', by, place)
-        else
+        elseif not skip or passes(place, uuid) then
           if by and skip then call('ZREM', T .. 'x', place) end
           local fence = string.format('%014x', num(sub(rec, 3, 16)) + 1)
           local tail

@@ -2,7 +2,7 @@
 -- KEYS  1 routing
 -- ARGV  3 where to go on (empty: at the start), 4 after how many of these
 -- RETURNS  how many were listed, where to go on (empty: all were listed), after how many
-local names = {'d', 'p', 'e:S', 'e:D', 'e:O'}
+local names = {'d', 'p', 'parked', 'e:S', 'e:D', 'e:O'}
 for _, task in ipairs(call('SMEMBERS', T .. 't')) do names[#names + 1] = 'r:' .. task end
 table.sort(names)
 local from, skip, left = ARGV[3], tonumber(ARGV[4]), 2000

@@ -10,6 +10,7 @@ for state in string.gmatch(ARGV[4], '.') do
   if state == 'R' then
     for _, task in ipairs(call('SMEMBERS', T .. 't')) do add(T .. 'r:' .. task) end
     add(T .. 'p')
+    add(T .. 'parked')
   elseif state == 'W' then
     add(T .. 'd')
   elseif state == 'L' then

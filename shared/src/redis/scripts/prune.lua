@@ -23,4 +23,4 @@ if left > 0 then
     left = left - 1
   end
 end
-return limit - left
+return limit - left + forget_keys(left)

@@ -1,9 +1,10 @@
 -- Stores jobs that come from another store: they wait to be admitted, and run nowhere.
 -- KEYS  1 routing
 -- ARGV  3.. per job: uuid, record up to its seq, record after its seq, message after the seq at
---       its head, 1 if it has a result, result
+--       its head, 1 if it has a result, result, unique key (empty: none), for how long after
+--       its submission (ms; `e`: until its job has ended)
 -- RETURNS  per job 1 stored, 0 known: nothing was changed but a fence that was older
-local n = (#ARGV - 2) / 6
+local n = (#ARGV - 2) / 8
 local last = call('INCRBY', T .. 'seq', n)
 if last == n then
   last = math.floor(now / 1000) * 1048576 + n
@@ -11,7 +12,7 @@ if last == n then
 end
 local out, arriving = {}, {}
 for i = 1, n do
-  local b = 2 + (i - 1) * 6
+  local b = 2 + (i - 1) * 8
   local uuid, head = ARGV[b + 1], ARGV[b + 2]
   local fence = sub(head, 3, 16)
   local rec = record(uuid)
@@ -36,6 +37,10 @@ for i = 1, n do
       call('SET', T .. 'o:' .. uuid, ARGV[b + 6])
     else
       call('DEL', T .. 'o:' .. uuid)
+    end
+    local once = ARGV[b + 7]
+    if once ~= '' and not has_key(once, uuid) then
+      keep_key(once, uuid, ARGV[b + 8], num(sub(ARGV[b + 3], 1, 12)))
     end
     out[i] = 1
   else

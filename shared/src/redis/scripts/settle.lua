@@ -1,7 +1,8 @@
 -- Ends attempts, each under its fence.
 -- KEYS  1 routing
 -- ARGV  3 1: they may have been written before, 4 how many attempts, 5.. per attempt: uuid, seq,
---       fence, kind (S succeed with a result, s without, T retry, R release, D bury, O drop),
+--       fence, kind (S succeed with a result, s without, T retry, R release, P wait for a lock
+--       without having run, D bury, O drop),
 --       ended at, result until, purge at (also if it turns out to be revoked), ready at (ms; of a
 --       retry), cause, history, result; then, unless there are none at all, per attempt: how many
 --       errands, the errands, of an applied one, and the same of one that was revoked
@@ -16,6 +17,24 @@ for from = 1, n, 2000 do
   for i = 1, #some do recs[from + i - 1] = some[i] end
 end
 local out, gone, changed, seen = {}, {}, {}, {}
+local has_caps, freed = call('EXISTS', T .. 'cap') == 1, {}
+
+-- A job runs no more: whoever waits for its place is woken, unless it keeps the one at its gate.
+local function gone_from(uuid, rec, keeps)
+  local way = lane(rec)
+  if not has_caps and not string.find(way, '|', 1, true) then return end
+  local _, task, gate = split(way, 1)
+  if gate and not keeps then
+    local name = string.match(gate, '^%d+(.*)$')
+    call('SREM', T .. 'run:' .. name, uuid)
+    wake(name)
+  end
+  if has_caps then
+    call('SREM', T .. 'run:^' .. task, uuid)
+    freed[task] = true
+  end
+end
+
 local lists, delayed, ending, ended = {}, {}, {}, {S = {}, D = {}, O = {}}
 for i = 1, n do
   local b = 4 + (i - 1) * 11
@@ -33,11 +52,12 @@ for i = 1, n do
     local line = seq .. uuid
     gone[#gone + 1] = line
     changed[#changed + 1] = uuid
+    gone_from(uuid, rec, kind == 'P' and sub(rec, 2, 2) ~= '1')
     local history = ARGV[b + 10]
     local is_revoked = sub(rec, 2, 2) == '1'
     out[i] = is_revoked and 2 or 1
     did = out[i]
-    if is_revoked or (kind ~= 'T' and kind ~= 'R') then
+    if is_revoked or (kind ~= 'T' and kind ~= 'R' and kind ~= 'P') then
       local state, till, cause = string.upper(kind), ARGV[b + 6], ARGV[b + 9]
       if is_revoked then
         state, till, cause = 'O', NONE, 'f'
@@ -61,9 +81,11 @@ for i = 1, n do
         end
       end
     else
-      local ready = kind == 'T' and tonumber(ARGV[b + 8]) or now
+      local ready = kind ~= 'R' and tonumber(ARGV[b + 8]) or now
       if ready < now then ready = now end
-      local new = waiting(rec, fence, ready, sub(rec, 67, 78), history)
+      -- Who waits for a lock has been ready since he was.
+      local since = kind == 'P' and num(sub(rec, 43, 54)) or ready
+      local new = waiting(rec, fence, since, sub(rec, 67, 78), history)
       call('SET', T .. 's:' .. uuid, new)
       local way = lane(rec)
       local place = line .. way
@@ -74,7 +96,7 @@ for i = 1, n do
       else
         append(lists, task, priority, place)
       end
-      local by = deadline(new, ready)
+      local by = deadline(new, since)
       if by then
         ending[#ending + 1] = int(by)
         ending[#ending + 1] = place
@@ -101,6 +123,12 @@ for state, list in pairs(ended) do
   end
 end
 make_ready(lists)
+if has_caps and call('HEXISTS', T .. 'cap', 'q') == 1 then
+  for _, task in ipairs(call('SMEMBERS', T .. 't')) do lists[task] = true end
+end
+for task in pairs(freed) do
+  if call('EXISTS', T .. 'r:' .. task) == 1 then lists[task] = true end
+end
 for task in pairs(lists) do ring(task) end
 line_up_born()
 tell(changed)

@@ -12,10 +12,10 @@ local function number_jobs(n)
   return last
 end
 
--- Stores a job under its number. `ready` is a time (nil: now), `ends` says that it may expire,
--- `rest` is what follows of its record and message. False if its uuid is known, and then whether
--- with the same token.
-local function store(number, uuid, priority, task, ready, ends, rest)
+-- Stores a job under its number. `to` is its task and gate, `ready` a time (nil: now), `ends` says
+-- that it may expire, `rest` is what follows of its record and message. False if its uuid is known,
+-- and then whether with the same token.
+local function store(number, uuid, priority, to, ready, ends, rest)
   if not ready or ready < now then ready = now end
   local seq = string.format('%014x', number)
   local key = T .. 'm:' .. uuid
@@ -27,13 +27,15 @@ local function store(number, uuid, priority, task, ready, ends, rest)
       forget(sub(known, 17, 30) .. uuid)
       created = call('SET', key, message)
     else
-      local head = call('GETRANGE', key, 0, 399)
+      local head = call('GETRANGE', key, 0, 599)
       local token = string.find(head, '\n', 176, true)
       local own = string.find(message, '\n', 176, true)
       return false, sub(head, token + 1, token + 16) == sub(message, own + 1, own + 16)
     end
   end
-  local place = seq .. uuid .. priority .. ':' .. task
+  local way = priority .. ':' .. to
+  local _, task = split(way, 1)
+  local place = seq .. uuid .. way
   if ready > now then
     born_delayed[#born_delayed + 1] = int(ready)
     born_delayed[#born_delayed + 1] = place
@@ -52,23 +54,4 @@ local function line_up_born()
   each('ZADD', T .. 'x', born_ending)
   make_ready(born_lists)
   for task in pairs(born_lists) do ring(task) end
-end
-
--- Stores `n` jobs, seven arguments each after argument `from`, in the order told in submit.lua.
--- Returns per job 1 created, 0 known, or 2 if the queue `is_closed` to new ones.
-local function store_all(from, n, is_closed)
-  local last, out = number_jobs(n), {}
-  for i = 1, n do
-    local b = from + (i - 1) * 7
-    if is_closed and call('EXISTS', T .. 'm:' .. ARGV[b + 1]) == 0 then
-      out[i] = 2
-    else
-      local ends = ARGV[b + 5] ~= '' or ARGV[b + 6] ~= ''
-      local created, is_own = store(last - n + i, ARGV[b + 1], ARGV[b + 2], ARGV[b + 3],
-        tonumber(ARGV[b + 4]), ends, ARGV[b + 7])
-      out[i] = (created or is_own) and 1 or 0
-    end
-  end
-  line_up_born()
-  return out
 end

@@ -50,6 +50,26 @@ pub(super) struct Line {
     #[serde(deserialize_with = "flow::callbacks")]
     pub callback: Option<Vec<Self>>,
     pub group: Option<flow::GroupLine>,
+    pub unique: Option<Once>,
+    pub concurrency: Option<AtOnce>,
+    pub lock: Option<String>,
+}
+
+/// A key of which one job is enough: for a time, or until it has ended.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Once {
+    pub key: String,
+    #[serde(default, rename = "for", deserialize_with = "span")]
+    pub span: Option<Duration>,
+}
+
+/// How many jobs with a key may run at once.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AtOnce {
+    pub key: String,
+    pub most: u32,
 }
 
 impl Line {
@@ -96,6 +116,9 @@ impl Line {
             result_ttl: self.result_ttl.or(defaults.result_ttl),
             callback: self.callback,
             group: self.group,
+            unique: self.unique.or_else(|| defaults.unique.clone()),
+            concurrency: self.concurrency.or_else(|| defaults.concurrency.clone()),
+            lock: self.lock.or_else(|| defaults.lock.clone()),
         }
     }
 
@@ -108,6 +131,7 @@ impl Line {
             self.timeout.is_some() || self.patience.is_some() || self.expires.is_some(),
             self.max_retries.is_some() || self.backoff.is_some() || self.memory.is_some(),
             self.profile.is_some() || self.metadata.is_some() || self.result_ttl.is_some(),
+            self.unique.is_some() || self.concurrency.is_some() || self.lock.is_some(),
         ];
         if keys.contains(&true) {
             return Err(
@@ -174,6 +198,20 @@ impl Line {
         }
         if let Some(keep) = self.result_ttl {
             builder = builder.result_ttl(keep);
+        }
+        builder = match self.unique {
+            Some(Once {
+                key,
+                span: Some(span),
+            }) => builder.unique(&key, span),
+            Some(Once { key, span: None }) => builder.unique_until_end(&key),
+            None => builder,
+        };
+        if let Some(AtOnce { key, most }) = self.concurrency {
+            builder = builder.concurrency(&key, most);
+        }
+        if let Some(lock) = self.lock {
+            builder = builder.lock(&lock);
         }
         Ok(builder)
     }
@@ -354,6 +392,30 @@ mod tests {
     }
 
     #[test]
+    fn what_jobs_share_can_be_a_key() {
+        let line = parse(
+            r#"{"task":"a","unique":{"key":"u","for":"10m"},"concurrency":{"key":"k","most":2}}"#,
+        );
+        let header = line
+            .and_then(Line::builder)
+            .unwrap()
+            .build()
+            .unwrap()
+            .header;
+        assert_eq!(header.unique.unwrap().for_ms, Some(600_000));
+        assert_eq!(header.concurrency.unwrap().most, 2);
+        let line = parse(r#"{"task":"a","unique":{"key":"u"},"lock":"l"}"#);
+        let header = line
+            .and_then(Line::builder)
+            .unwrap()
+            .build()
+            .unwrap()
+            .header;
+        assert_eq!(header.unique.unwrap().for_ms, None);
+        assert_eq!(header.lock.unwrap().name.as_str(), "l");
+    }
+
+    #[test]
     fn wrong_lines_say_what_is_wrong_with_them() {
         let says = |json, words: &[&str]| {
             let error = parse(json).and_then(Line::flow).unwrap_err();
@@ -381,6 +443,16 @@ mod tests {
         says(
             r#"{"task":"a","backoff":{"algorithm":"linear","factor":"1s","ceiling":"1s"}}"#,
             &["swap"],
+        );
+        says(r#"{"task":"a","unique":{"for":"1s"}}"#, &["`key`"]);
+        says(r#"{"task":"a","unique":{"key":"a b"}}"#, &["`a b`"]);
+        says(
+            r#"{"task":"a","concurrency":{"key":"k","most":0}}"#,
+            &["zero"],
+        );
+        says(
+            r#"{"task":"a","lock":"l","concurrency":{"key":"k","most":1}}"#,
+            &["leave one out"],
         );
         says("[1]", &["column"]);
         says("{", &["EOF"]);

@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 use super::CommandError;
 use super::error::chain;
 use crate::exit::Exit;
-use line::Line;
+use line::{AtOnce, Line, Once};
 use sender::Sender;
 use source::Source;
 
@@ -33,12 +33,13 @@ use source::Source;
 ///
 /// With --from every line is one message: {"task": "add", "args": [2, 3], "kwargs": {}, "queue":
 /// "math", "max_retries": 0, "timeout": "1s", ...}. Its keys are `task` and the options below
-/// from --args to --result-ttl, with `_` for `-`. What a line leaves out comes from the options,
-/// else from the task's registration. `"max_retries": null` is no limit. What follows a message is
-/// in its `callback`, a message or a list of them, or its `group`: {"members": [...], "join": {...},
-/// "on_failed": "stop", "null" or "error"}; a line with only a `group` starts that. Options are no
-/// defaults for what follows. A file is checked whole before its first message is submitted; `-` is
-/// standard input and goes in batches of 500 lines.
+/// from --args to --result-ttl, with `_` for `-`; and {"unique": {"key": "k", "for": "10m"}},
+/// {"concurrency": {"key": "k", "most": 2}}, {"lock": "l"}. What a line leaves out comes from the
+/// options, else from the task's registration. `"max_retries": null` is no limit. What follows a
+/// message is in its `callback`, a message or a list of them, or its `group`: {"members": [...],
+/// "join": {...}, "on_failed": "stop", "null" or "error"}; a line with only a `group` starts that.
+/// Options are no defaults for what follows. A file is checked whole before its first message is
+/// submitted; `-` is standard input and goes in batches of 500 lines.
 #[derive(Debug, Args)]
 pub(crate) struct SubmitArgs {
     /// The task's name.
@@ -90,6 +91,21 @@ pub(crate) struct SubmitArgs {
     /// Run it only under this sandbox profile (default: the task's, else any).
     #[arg(long, value_name = "PROFILE", value_parser = line::profile)]
     profile: Option<String>,
+    /// Refuse it, with code 5, while the queue knows another job with this key.
+    #[arg(long, value_name = "KEY")]
+    unique_key: Option<String>,
+    /// Hold the key for this long after the submission (default: until the job has ended).
+    #[arg(long, value_name = "D", value_parser = duration, requires = "unique_key")]
+    unique_for: Option<Duration>,
+    /// Run it only while fewer than --concurrency jobs of its queue with this key run.
+    #[arg(long, value_name = "KEY", requires = "concurrency")]
+    concurrency_key: Option<String>,
+    /// How many jobs of --concurrency-key may run at once.
+    #[arg(long, value_name = "N", requires = "concurrency_key")]
+    concurrency: Option<u32>,
+    /// Run it only while it holds this lock, from its start to its end.
+    #[arg(long, value_name = "NAME")]
+    lock: Option<String>,
     /// The job's id (default: a new one). A known one is refused with code 5.
     #[arg(long, value_name = "U", value_parser = super::uuid, conflicts_with_all = ["from", "count"])]
     uuid: Option<Uuid>,
@@ -183,6 +199,15 @@ fn plan(args: SubmitArgs) -> Result<Plan, CommandError> {
         result_ttl: args.result_ttl,
         callback: None,
         group: None,
+        unique: args.unique_key.map(|key| Once {
+            key,
+            span: args.unique_for,
+        }),
+        concurrency: args
+            .concurrency_key
+            .zip(args.concurrency)
+            .map(|(key, most)| AtOnce { key, most }),
+        lock: args.lock,
     };
     match args.from {
         Some(path) => Ok(Plan::Lines(Source::open(path, defaults)?)),

@@ -5,13 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bulkhead_shared::Uuid;
 use bulkhead_shared::broker::{
     Bell, Broker, BrokerError, Claim, Claimed, Listen, Note, Overdue, Presence, Receipt, Renewal,
     Revocation, Settled, Settlement, Submission, Submitted, SupervisorId, Turned,
 };
 use bulkhead_shared::flow::{Complete, Errand, Opening};
 use bulkhead_shared::retry::Move;
+use bulkhead_shared::{QueueName, Uuid};
 
 /// The calls a supervisor makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -198,6 +198,10 @@ impl Broker for Flaky {
 
     fn retry_dead(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
         self.inner.retry_dead(uuids)
+    }
+
+    fn limit_queue(&self, queue: &QueueName, most: Option<u32>) -> Result<(), BrokerError> {
+        self.inner.limit_queue(queue, most)
     }
 
     fn announce(&self, presence: &Presence) -> Result<(), BrokerError> {
