@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bulkhead_shared::frame::Run;
@@ -66,11 +68,26 @@ pub struct Context {
     deadline: Instant,
     header: Header,
     outbox: Outbox,
+    stop: Stop,
+}
+
+/// A wish that one call stops. Clones are the same wish.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub(crate) fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Context {
     /// For the job of `run`, which begins `now`.
-    pub(crate) fn new(run: &Run, header: Header, now: Instant, outbox: Outbox) -> Self {
+    pub(crate) fn new(run: &Run, header: Header, now: Instant, outbox: Outbox, stop: Stop) -> Self {
         let timeout = Duration::from_millis(run.timeout_ms).min(LONGEST);
         Self {
             nonce: run.nonce,
@@ -82,6 +99,7 @@ impl Context {
             deadline: now + timeout,
             header,
             outbox,
+            stop,
         }
     }
 
@@ -101,7 +119,13 @@ impl Context {
             header: serde_bytes::ByteBuf::new(),
             payload: serde_bytes::ByteBuf::new(),
         };
-        Self::new(&run, empty_header(), now(), Outbox::nowhere())
+        Self::new(
+            &run,
+            empty_header(),
+            now(),
+            Outbox::nowhere(),
+            Stop::default(),
+        )
     }
 
     /// The job's id.
@@ -183,11 +207,18 @@ impl Context {
         self.deadline.saturating_duration_since(now())
     }
 
-    /// Whether the task was asked to stop (SIGTERM). It should return soon, with an error if
-    /// its work is not done.
+    /// Whether the task was asked to stop, by SIGTERM or, in a thread group, by a message to this
+    /// call alone. It should return soon, with an error if its work is not done.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        process::is_stopping()
+        self.stop.is_asked() || process::is_stopping()
+    }
+
+    /// Waits without holding up the runtime: for `async fn` tasks. There is no need to ask whether
+    /// to stop: a call that is to stop is dropped where it awaits.
+    #[cfg(feature = "async")]
+    pub async fn sleep_async(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
     }
 
     /// Waits, but not past a request to stop.

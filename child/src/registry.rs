@@ -4,9 +4,11 @@
 use std::fmt;
 
 use bulkhead_shared::backoff::Backoff;
+#[cfg(feature = "async")]
+use bulkhead_shared::frame::Failure;
 use bulkhead_shared::name::{NameError, QueueName, TaskName};
 use bulkhead_shared::policy::{Keep, Retries};
-use bulkhead_shared::task::TaskSpec;
+use bulkhead_shared::task::{Mechanism, TaskSpec};
 
 use crate::answer::Reply;
 use crate::arguments::Given;
@@ -27,8 +29,25 @@ pub struct Definition {
     pub profile: Option<&'static str>,
     pub params: &'static [&'static str],
     pub positional: bool,
-    pub call: fn(&Context, Given<'_>) -> Reply,
+    pub mechanism: Mechanism,
+    pub run_in_main_thread: bool,
+    pub call: Function,
 }
+
+/// A task's function, as the runtime calls it.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum Function {
+    Sync(fn(&Context, Given<'_>) -> Reply),
+    /// Takes its arguments at once; what it gives borrows nothing.
+    #[cfg(feature = "async")]
+    Async(fn(Context, Given<'_>) -> Result<Future, Failure>),
+}
+
+/// A call of an `async fn`.
+#[cfg(feature = "async")]
+#[doc(hidden)]
+pub type Future = std::pin::Pin<Box<dyn std::future::Future<Output = Reply> + Send>>;
 
 /// A function that carries `#[task]`, as [`tasks!`](crate::tasks) lists it.
 ///
@@ -79,7 +98,7 @@ pub(crate) enum RegistryError {
 }
 
 /// All tasks of this binary.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Registry {
     tasks: Vec<(TaskSpec, Task)>,
 }
@@ -131,6 +150,8 @@ fn spec(definition: &Definition) -> Result<TaskSpec, NameError> {
         profile: definition.profile.map(Into::into),
         params: definition.params.iter().map(|&name| name.into()).collect(),
         positional: definition.positional,
+        mechanism: definition.mechanism,
+        run_in_main_thread: definition.run_in_main_thread,
     })
 }
 

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::backoff::Backoff;
 use crate::name::{QueueName, TaskName};
 use crate::policy::{Keep, Retries};
+use crate::task::Mechanism;
 use crate::time::{Timestamp, millis};
 use crate::units::LONGEST;
 
@@ -58,6 +59,9 @@ pub struct Header {
     /// The sandbox profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
+    /// What the task's function is to run in, if not what its task says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mechanism: Option<Mechanism>,
     /// Longest wait in ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
@@ -179,6 +183,7 @@ impl MessageBuilder {
                 result_ttl: None,
                 memory: None,
                 profile: None,
+                mechanism: None,
                 ttl_ms: None,
                 expires_at: None,
                 metadata: None,
@@ -313,6 +318,13 @@ impl MessageBuilder {
     /// The sandbox profile.
     pub fn profile(mut self, profile: &str) -> Self {
         self.header.profile = Some(profile.into());
+        self
+    }
+
+    /// What its task's function is to run in. `process` asks a `thread` task for more isolation;
+    /// anything else must be what the task itself says, or the job fails without being run.
+    pub const fn mechanism(mut self, mechanism: Mechanism) -> Self {
+        self.header.mechanism = Some(mechanism);
         self
     }
 

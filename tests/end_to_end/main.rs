@@ -9,6 +9,7 @@ mod children;
 mod deadlines;
 mod draining;
 mod fallbacks;
+mod groups;
 mod hostile;
 mod moving;
 mod output;

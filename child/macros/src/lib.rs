@@ -25,6 +25,8 @@ use syn::{ItemFn, parse_macro_input};
 /// | `result_ttl` | `"1h"`, `"0"`, `none` | how long the result is kept; `none`: until it is removed |
 /// | `memory` | `"512MiB"` | memory of the process |
 /// | `profile` | `"strict"` | its sandbox |
+/// | `mechanism` | `"process"`, `"thread"` | what it runs in; an `async fn` runs on the runtime of a group |
+/// | `run_in_main_thread` | `true` | of a group; a process runs its task there anyway |
 /// | `positional` | `true` | arguments may be given by position |
 ///
 /// `exponential` and `linear` stay between a floor of 60 s and a ceiling of 1 h unless they name

@@ -10,7 +10,7 @@ use syn::{Error, Expr, Ident, Lit, Result, Token};
 use crate::units::{check_name, duration_ms, size_bytes};
 
 const KNOWN: &str = "`name`, `queue`, `timeout`, `max_retries`, `backoff`, `patience`, \
-                     `result_ttl`, `memory`, `profile`, `positional`";
+                     `result_ttl`, `memory`, `profile`, `positional`, `mechanism`, `run_in_main_thread`";
 
 /// No process starts with less, in bytes.
 const LEAST_MEMORY: u64 = 16 << 20;
@@ -28,6 +28,16 @@ pub(crate) struct Options {
     pub(crate) memory: Option<TokenStream>,
     pub(crate) profile: Option<TokenStream>,
     pub(crate) positional: Option<bool>,
+    pub(crate) mechanism: Option<(Mechanism, Span)>,
+    pub(crate) run_in_main_thread: Option<(bool, Span)>,
+}
+
+/// What a task's function runs in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mechanism {
+    Process,
+    Thread,
+    Async,
 }
 
 struct Pair {
@@ -99,12 +109,58 @@ impl Options {
                 Some(Lit::Bool(flag)) => self.positional = Some(flag.value),
                 _ => return Err(expected(value, name, "`true` or `false`")),
             },
+            "mechanism" => {
+                let what = "`\"process\"`, `\"thread\"` or, for an `async fn`, `\"async\"`";
+                let mechanism = match &*string(name, value, what)? {
+                    "process" => Mechanism::Process,
+                    "thread" => Mechanism::Thread,
+                    "async" => Mechanism::Async,
+                    _ => return Err(expected(value, name, what)),
+                };
+                self.mechanism = Some((mechanism, value.span()));
+            }
+            "run_in_main_thread" => match literal(value) {
+                Some(Lit::Bool(flag)) => {
+                    self.run_in_main_thread = Some((flag.value, value.span()));
+                }
+                _ => return Err(expected(value, name, "`true` or `false`")),
+            },
             _ => {
                 let text = format!("option `{name}` is unknown (known: {KNOWN})");
                 return Err(Error::new(key.span(), text));
             }
         }
         Ok(())
+    }
+}
+
+impl Options {
+    /// What the function runs in, once it is known whether it is an `async fn`.
+    pub(crate) fn resolve(&self, is_async: bool) -> Result<Mechanism> {
+        let usual = match is_async {
+            true => Mechanism::Async,
+            false => Mechanism::Process,
+        };
+        let (mechanism, span) = self.mechanism.unwrap_or((usual, Span::call_site()));
+        if is_async != (mechanism == Mechanism::Async) {
+            let text = match is_async {
+                true => "an `async fn` runs on the runtime of a group: leave `mechanism` out",
+                false => "`mechanism = \"async\"` is for an `async fn`",
+            };
+            return Err(Error::new(span, text));
+        }
+        if let Some((true, span)) = self.run_in_main_thread
+            && is_async
+        {
+            let text = "an `async fn` runs on the runtime's thread, not on the main one";
+            return Err(Error::new(span, text));
+        }
+        if mechanism != Mechanism::Process && self.memory.is_some() {
+            let text = "`memory` is the limit of a process, and a group's jobs share theirs: leave \
+                        it out (--memory limits the group), or run the task in a process";
+            return Err(Error::new(span, text));
+        }
+        Ok(mechanism)
     }
 }
 

@@ -54,6 +54,7 @@ pub(crate) fn decide(
         Outcome::Returned(_) => "returned",
         Outcome::Failed { cause, .. } => cause.as_str(),
         Outcome::Released => "released",
+        Outcome::Displaced => "displaced",
         Outcome::LeaseLost => "lost",
     };
     let about = Circumstances {
