@@ -71,6 +71,8 @@ pub(crate) enum Section {
     Fresh,
     /// Jobs in processes that are used again.
     Warm,
+    /// Jobs on threads and as futures of one group.
+    Groups,
     /// Submit to result.
     Latency,
     /// Deadline to SIGTERM.

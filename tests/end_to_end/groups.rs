@@ -165,11 +165,8 @@ fn a_full_group_is_drained_revoked_and_survives_the_death_of_its_supervisor() {
     second.term();
     assert_eq!(second.code(), 7, "{}", second.log());
     for job in rest {
-        assert_eq!(
-            place.status(job)["status"],
-            "SUBMITTED",
-            "{:#}",
-            place.status(job)
-        );
+        let status = place.status(job);
+        assert_eq!(status["status"], "RETRYING", "{status:#}");
+        assert_eq!(attempts(&status), 1, "{status:#}");
     }
 }

@@ -29,7 +29,6 @@ pub(super) struct Groups {
     waiting: VecDeque<Waiting>,
     /// Of threads, futures, the main thread.
     recent: [Recent; Lane::COUNT],
-    generation: u64,
     look_at: Option<Instant>,
 }
 
@@ -46,7 +45,6 @@ impl Groups {
             groups: all.map(Group::new).collect(),
             waiting: VecDeque::new(),
             recent: Lane::ALL.map(recent),
-            generation: 0,
             look_at: None,
         }
     }
@@ -109,7 +107,13 @@ impl Groups {
     }
 
     /// Takes one input and appends what is to be done about it.
-    pub(super) fn step(&mut self, input: &Input, refill: Refill, at: Step<'_, '_>) {
+    pub(super) fn step(
+        &mut self,
+        input: &Input,
+        refill: Refill,
+        generation: &mut u64,
+        at: Step<'_, '_>,
+    ) {
         let Step { now, limits, out } = at;
         match *input {
             Input::Spawned(seat) => self.at(
@@ -176,7 +180,7 @@ impl Groups {
             Input::Tick => self.each(Step { now, limits, out }, refill, Group::tick),
             Input::Offered(_) | Input::Stop(_) => {}
         }
-        self.plan(Step { now, limits, out }, refill);
+        self.plan(Step { now, limits, out }, refill, generation);
     }
 
     pub(super) fn drain(&mut self, at: Step<'_, '_>) {
@@ -211,7 +215,7 @@ impl Groups {
     }
 
     /// Serves those who wait, starts processes for the rest, lets idle ones go.
-    pub(super) fn plan(&mut self, at: Step<'_, '_>, refill: Refill) {
+    fn plan(&mut self, at: Step<'_, '_>, refill: Refill, generation: &mut u64) {
         let Step { now, limits, out } = at;
         self.look_at = None;
         if refill == Refill::No || self.is_gone() {
@@ -222,7 +226,6 @@ impl Groups {
         let mut turn = Step { now, limits, out }.turn(refill, &mut self.recent[0]);
         let mut wanted = Wanted::default();
         let hold = limits.prefetch_hold;
-        let generation = &mut self.generation;
         let groups = &mut self.groups;
         let look_at = &mut self.look_at;
         // Full lanes stay full for the rest of this walk.

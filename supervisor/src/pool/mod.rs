@@ -145,7 +145,9 @@ impl Pool {
     fn step_groups(&mut self, now: Instant, input: &Input, out: &mut Actions) {
         let refill = self.refill();
         let limits = &self.limits;
-        self.groups.step(input, refill, Step { now, limits, out });
+        let generation = &mut self.generation;
+        self.groups
+            .step(input, refill, generation, Step { now, limits, out });
     }
 
     /// How many more tickets of a group's lane the pool can use; see [`Pool::room`].
