@@ -85,6 +85,12 @@ pub use command::run;
 pub use context::{Context, ProgressError, Stopped};
 pub use registry::Task;
 
+/// Pages about the use of this crate.
+pub mod guide {
+    #[doc = include_str!("../docs/tasks.md")]
+    pub mod tasks {}
+}
+
 /// The list of tasks for [`run`]: paths of functions that carry `#[task]`, as a `Vec<Task>`.
 ///
 /// "Expected type, found function" means that a function lacks its `#[task]`.

@@ -1,6 +1,8 @@
 //! A task process, as its supervisor sees it.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[cfg(feature = "async")]
+mod group;
 mod process;
 
 use std::os::unix::process::ExitStatusExt;

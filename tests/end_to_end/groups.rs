@@ -150,7 +150,7 @@ fn a_full_group_is_drained_revoked_and_survives_the_death_of_its_supervisor() {
     first.leaves_nothing();
     let mut second = Supervisor::start(&place, &["--threads", "8"]);
     for job in &jobs {
-        let _ = second.wait_for("a job's next attempt", |place| {
+        second.wait_for("a job's next attempt", |place| {
             let status = place.status(job);
             (status["status"] == "RUNNING" && status["attempt"] == 2).then_some(())
         });

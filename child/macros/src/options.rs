@@ -141,7 +141,7 @@ impl Options {
             true => Mechanism::Async,
             false => Mechanism::Process,
         };
-        let (mechanism, span) = self.mechanism.unwrap_or((usual, Span::call_site()));
+        let (mechanism, span) = self.mechanism.unwrap_or_else(|| (usual, Span::call_site()));
         if is_async != (mechanism == Mechanism::Async) {
             let text = match is_async {
                 true => "an `async fn` runs on the runtime of a group: leave `mechanism` out",

@@ -1,13 +1,10 @@
 //! A process that is a group, as its supervisor sees it.
-#![allow(clippy::unwrap_used, reason = "a test fails at once")]
-
-mod process;
 
 use std::collections::BTreeSet;
 
+use crate::process::Process;
 use bulkhead_shared::codec::encode;
 use bulkhead_shared::frame::{Answer, FromTask, Group, ToTask};
-use process::Process;
 use serde_json::json;
 
 fn group(threads: u32) -> Process {
