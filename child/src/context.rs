@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bulkhead_shared::frame::Run;
@@ -58,6 +60,7 @@ pub struct Stopped;
 /// // In a test, a context without a supervisor stands in.
 /// assert_eq!(count(&Context::detached("count"), 3), Some(3));
 /// ```
+#[derive(Clone)]
 pub struct Context {
     nonce: u64,
     uuid: Uuid,
@@ -69,12 +72,27 @@ pub struct Context {
     header: Header,
     previous: Option<Vec<u8>>,
     outbox: Outbox,
-    state: State,
+    state: Arc<State>,
+    stop: Stop,
+}
+
+/// A wish that one call stops. Clones are the same wish.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub(crate) fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Context {
     /// For the job of `run`, which begins `now`.
-    pub(crate) fn new(run: &Run, header: Header, now: Instant, outbox: Outbox) -> Self {
+    pub(crate) fn new(run: &Run, header: Header, now: Instant, outbox: Outbox, stop: Stop) -> Self {
         let timeout = Duration::from_millis(run.timeout_ms).min(LONGEST);
         Self {
             nonce: run.nonce,
@@ -87,7 +105,8 @@ impl Context {
             header,
             previous: None,
             outbox,
-            state: State::new(),
+            state: Arc::default(),
+            stop,
         }
     }
 
@@ -113,7 +132,13 @@ impl Context {
             header: serde_bytes::ByteBuf::new(),
             payload: serde_bytes::ByteBuf::new(),
         };
-        Self::new(&run, empty_header(), now(), Outbox::nowhere())
+        Self::new(
+            &run,
+            empty_header(),
+            now(),
+            Outbox::nowhere(),
+            Stop::default(),
+        )
     }
 
     /// [`Context::detached`] of a job that is a hook.
@@ -199,7 +224,7 @@ impl Context {
 
     /// What this attempt's hooks and function keep for each other.
     #[must_use]
-    pub const fn state(&self) -> &State {
+    pub fn state(&self) -> &State {
         &self.state
     }
 
@@ -215,11 +240,18 @@ impl Context {
         self.deadline.saturating_duration_since(now())
     }
 
-    /// Whether the task was asked to stop (SIGTERM). It should return soon, with an error if
-    /// its work is not done.
+    /// Whether the task was asked to stop, by SIGTERM or, in a thread group, by a message to this
+    /// call alone. It should return soon, with an error if its work is not done.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        process::is_stopping()
+        self.stop.is_asked() || process::is_stopping()
+    }
+
+    /// Waits without holding up the runtime: for `async fn` tasks. There is no need to ask whether
+    /// to stop: a call that is to stop is dropped where it awaits.
+    #[cfg(feature = "async")]
+    pub async fn sleep_async(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
     }
 
     /// Waits, but not past a request to stop.

@@ -13,6 +13,8 @@ use crate::arguments::Given;
 use crate::context::Context;
 use crate::panics;
 use crate::registry::Definition;
+#[cfg(feature = "async")]
+use crate::registry::{Function, Future};
 
 /// A hook's answer: nothing, or its failure.
 #[doc(hidden)]
@@ -81,16 +83,46 @@ pub(crate) fn call(definition: &'static Definition, context: &Context, payload: 
 }
 
 fn around(definition: &'static Definition, context: &Context, payload: &[u8]) -> Reply {
-    let hooks = &definition.hooks;
     let given = Given::bind(definition, payload)?;
-    if let Some(pre_op) = hooks.pre_op {
+    if let Some(pre_op) = definition.hooks.pre_op {
         pre_op(context)?;
     }
-    let result = (definition.call)(context, given)?;
-    if let Some(post_op) = hooks.post_op {
+    let result = definition.call.now(context, given)?;
+    finish(definition, context, result)
+}
+
+fn finish(definition: &Definition, context: &Context, result: Vec<u8>) -> Reply {
+    if let Some(post_op) = definition.hooks.post_op {
         post_op(context, &value(&result)?)?;
     }
     Ok(result)
+}
+
+/// [`call`], of which the function runs when the future is polled.
+#[cfg(feature = "async")]
+pub(crate) fn begin(
+    definition: &'static Definition,
+    context: &Context,
+    payload: &[u8],
+) -> Result<Future, Failure> {
+    let Function::Async(function) = definition.call else {
+        let reply = call(definition, context, payload);
+        return Ok(Box::pin(std::future::ready(reply)));
+    };
+    if context.hook().is_some() {
+        let reply = call(definition, context, payload);
+        return Ok(Box::pin(std::future::ready(reply)));
+    }
+    let given = Given::bind(definition, payload)?;
+    if let Some(pre_op) = definition.hooks.pre_op {
+        pre_op(context)?;
+    }
+    let future = function(context.clone(), given)?;
+    let context = context.clone();
+    Ok(Box::pin(async move {
+        let result = future.await?;
+        finish(definition, &context, result)
+    }))
 }
 
 fn value(result: &[u8]) -> Result<Value, Failure> {

@@ -4,6 +4,7 @@
 //! for the handler of SIGABRT, which must not speak in the middle of it.
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,17 +26,15 @@ pub(crate) struct Outbox(Option<Arc<Mutex<State>>>);
 #[derive(Debug)]
 struct State {
     pipe: File,
-    /// When the call last reported, and what waits since.
-    sent_at: Option<Instant>,
-    pending: Option<FromTask>,
+    /// Of each call that has reported: when it last did, and what waits since. As many as run.
+    calls: HashMap<u64, (Instant, Option<FromTask>)>,
 }
 
 impl Outbox {
     pub(crate) fn new(pipe: File) -> Self {
         Self(Some(Arc::new(Mutex::new(State {
             pipe,
-            sent_at: None,
-            pending: None,
+            calls: HashMap::new(),
         }))))
     }
 
@@ -54,30 +53,24 @@ impl Outbox {
         self.with(|state| {
             let details = ByteBuf::from(details);
             let message = FromTask::Progress { nonce, details };
-            let is_early = |sent: Instant| now.saturating_duration_since(sent) < PROGRESS_INTERVAL;
-            if state.sent_at.is_some_and(is_early) {
-                state.pending = Some(message);
+            if let Some((sent, pending)) = state.calls.get_mut(&nonce)
+                && now.saturating_duration_since(*sent) < PROGRESS_INTERVAL
+            {
+                *pending = Some(message);
                 return Ok(());
             }
-            state.sent_at = Some(now);
-            state.pending = None;
+            state.calls.insert(nonce, (now, None));
             state.send(&message)
         })
     }
 
-    /// Writes a frame.
-    pub(crate) fn send(&self, message: &FromTask) -> io::Result<()> {
-        self.with(|state| state.send(message))
-    }
-
-    /// Ends a call: writes the progress that waits, then `done`.
-    pub(crate) fn finish(&self, done: &FromTask) -> io::Result<()> {
+    /// Ends call `nonce`: writes the progress that waits, then the `last` words.
+    pub(crate) fn finish(&self, nonce: u64, last: &[Option<FromTask>]) -> io::Result<()> {
         self.with(|state| {
-            state.sent_at = None;
-            if let Some(progress) = state.pending.take() {
+            if let Some((_, Some(progress))) = state.calls.remove(&nonce) {
                 state.send(&progress)?;
             }
-            state.send(done)
+            last.iter().flatten().try_for_each(|word| state.send(word))
         })
     }
 
@@ -126,7 +119,7 @@ mod tests {
                 max_rss_kb: None,
             },
         };
-        outbox.finish(&done).unwrap();
+        outbox.finish(1, &done).unwrap();
         outbox.progress(2, b"1".to_vec(), start).unwrap();
         drop(outbox);
         let mut bytes = Vec::new();

@@ -8,8 +8,6 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 
 use bulkhead_shared::frame::Failure;
 
-use crate::answer::Reply;
-
 thread_local! {
     /// Where this thread last panicked, with the backtrace if one is wanted.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -42,7 +40,7 @@ fn describe(info: &PanicHookInfo<'_>) -> String {
 }
 
 /// Runs `call`; a panic becomes a failure.
-pub(crate) fn catch(call: impl FnOnce() -> Reply) -> Reply {
+pub(crate) fn catch<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     PLACE.set(None);
     panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
         let failure = Failure {
@@ -87,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_payload_that_panics_when_dropped_is_survived() {
-        let failure = catch(|| panic::panic_any(Bomb)).unwrap_err();
+        let failure = catch::<()>(|| panic::panic_any(Bomb)).unwrap_err();
         assert_eq!(
             (&*failure.name, &*failure.text),
             ("panic", "a panic without a text")
@@ -96,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_formatted_panic_keeps_its_text() {
-        let failure = catch(|| panic!("{} of {}", 1, 2)).unwrap_err();
+        let failure = catch::<()>(|| panic!("{} of {}", 1, 2)).unwrap_err();
         assert_eq!(failure.text, "1 of 2");
     }
 }

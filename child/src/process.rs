@@ -2,6 +2,7 @@
 //!
 //! The unsafe code of the runtime is here and in `allocation`.
 
+use std::cell::Cell;
 use std::env;
 use std::fs::File;
 use std::hint;
@@ -60,6 +61,27 @@ impl Drop for WritingMark {
 /// Whether SIGTERM has come.
 pub(crate) fn is_stopping() -> bool {
     STOPPING.load(Ordering::Relaxed)
+}
+
+thread_local! {
+    /// The call that this thread of a group runs. Without a destructor, so it may be read in a
+    /// signal handler.
+    static OWN_CALL: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Names the call that this thread of a group runs, or that it runs none.
+pub(crate) fn set_own_call(nonce: Option<u64>) {
+    OWN_CALL.set(nonce);
+}
+
+/// The call to blame for what happens on this thread.
+fn call_here() -> Option<u64> {
+    let only = || {
+        HAS_CALL
+            .load(Ordering::SeqCst)
+            .then(|| NONCE.load(Ordering::SeqCst))
+    };
+    OWN_CALL.get().or_else(only)
 }
 
 /// Names the call that runs, or that none does.
@@ -133,10 +155,8 @@ extern "C" fn on_term(_: libc::c_int) {
 
 /// Says that an allocation has failed, if that is why, and lets the abort go on.
 extern "C" fn on_abort(_: libc::c_int) {
-    if let Some(bytes) = crate::allocation::failed()
-        && HAS_CALL.load(Ordering::SeqCst)
-    {
-        notice(bytes);
+    if let (Some(bytes), Some(nonce)) = (crate::allocation::failed(), call_here()) {
+        notice(nonce, bytes);
     }
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: sigaction is async-signal-safe; the default action runs no code of ours.
@@ -148,7 +168,7 @@ extern "C" fn on_abort(_: libc::c_int) {
     unsafe { libc::kill(pid, libc::SIGABRT) };
 }
 
-fn notice(bytes: usize) {
+fn notice(nonce: u64, bytes: usize) {
     let mut looks = 0;
     while WRITING.0.load(Ordering::SeqCst) > 0 {
         looks += 1;
@@ -158,7 +178,7 @@ fn notice(bytes: usize) {
         hint::spin_loop();
     }
     let message = FromTask::AllocationFailed {
-        nonce: NONCE.load(Ordering::SeqCst),
+        nonce,
         bytes: bytes as u64,
     };
     let mut buffer = [0; NOTICE_ROOM];

@@ -4,9 +4,11 @@
 use std::fmt;
 
 use bulkhead_shared::backoff::Backoff;
+#[cfg(feature = "async")]
+use bulkhead_shared::frame::Failure;
 use bulkhead_shared::name::{NameError, QueueName, TaskName};
 use bulkhead_shared::policy::{Keep, Retries};
-use bulkhead_shared::task::TaskSpec;
+use bulkhead_shared::task::{Mechanism, TaskSpec};
 use bulkhead_shared::trigger::{TriggerError, TriggerSpec};
 
 use crate::answer::Reply;
@@ -33,8 +35,25 @@ pub struct Definition {
     pub params: &'static [&'static str],
     pub positional: bool,
     pub hooks: Hooks,
-    pub call: fn(&Context, Given<'_>) -> Reply,
+    pub mechanism: Mechanism,
+    pub run_in_main_thread: bool,
+    pub call: Function,
 }
+
+/// A task's function, as the runtime calls it.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum Function {
+    Sync(fn(&Context, Given<'_>) -> Reply),
+    /// Takes its arguments at once; what it gives borrows nothing.
+    #[cfg(feature = "async")]
+    Async(fn(Context, Given<'_>) -> Result<Future, Failure>),
+}
+
+/// A call of an `async fn`.
+#[cfg(feature = "async")]
+#[doc(hidden)]
+pub type Future = std::pin::Pin<Box<dyn std::future::Future<Output = Reply> + Send>>;
 
 /// A function that carries `#[task]`, as [`tasks!`](crate::tasks) lists it.
 ///
@@ -94,7 +113,7 @@ pub(crate) enum RegistryError {
 }
 
 /// All tasks of this binary.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Registry {
     tasks: Vec<(TaskSpec, Task)>,
 }
@@ -165,6 +184,8 @@ fn spec(definition: &Definition) -> Result<TaskSpec, RegistryError> {
         params: definition.params.iter().map(|&name| name.into()).collect(),
         positional: definition.positional,
         hooks: definition.hooks.kinds(),
+        mechanism: definition.mechanism,
+        run_in_main_thread: definition.run_in_main_thread,
     })
 }
 

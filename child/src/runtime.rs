@@ -1,31 +1,28 @@
 //! The life of a task process: ready, then job after job until the pipe ends.
 //!
-//! Runs on the process's only thread (tasks may start more). Whatever a job does short of
+//! Runs on the process's only thread (tasks may start more), unless the supervisor makes it a group. Whatever a job does short of
 //! ending the process, it gets exactly one answer.
 #![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::thread;
 
 use bulkhead_shared::codec::{self, Assembler, FrameError};
-use bulkhead_shared::frame::{Answer, Declined, Failure, FromTask, Run, ToTask, hello};
-use bulkhead_shared::message::Header;
+use bulkhead_shared::frame::{FromTask, Group, Run, ToTask, hello};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use serde_bytes::ByteBuf;
 
-use crate::answer::Reply;
-use crate::context::{Context, now};
+use crate::context::Stop;
+use crate::group::{Crew, Dispatch};
 use crate::outbox::Outbox;
-use crate::registry::{Definition, Registry};
+use crate::registry::Registry;
 use crate::usage::Meter;
-use crate::{hooks, panics, process};
+use crate::{call, group, panics, process};
 
 /// What is read at once: most frames. Each page more is a page fault in a fresh process.
 const READ_SIZE: usize = 2 << 10;
-
-/// Longest text and traceback of a failure, in bytes: they are stored with the verdict.
-const TEXT_LIMIT: usize = 64 << 10;
 
 /// The exit code of a process that was started in a wrong way.
 const EXIT_USAGE: i32 = 2;
@@ -49,7 +46,7 @@ pub(crate) fn prepare() {
     process::route_backtraces();
     panics::record();
     // For what the first call of each leaves behind.
-    let _ = panics::catch(|| Ok(Vec::new()));
+    let _ = panics::catch(|| Ok(()));
     process::flush_output();
     process::gather_free_memory();
 }
@@ -91,6 +88,7 @@ struct Server<'a> {
     frames: Assembler,
     outbox: Outbox,
     meter: Meter,
+    is_group: bool,
 }
 
 impl<'a> Server<'a> {
@@ -101,6 +99,7 @@ impl<'a> Server<'a> {
             frames: Assembler::up_to(codec::RUN_LIMIT),
             outbox: Outbox::new(results),
             meter,
+            is_group: false,
         }
     }
 
@@ -110,8 +109,12 @@ impl<'a> Server<'a> {
         self.outbox.raw(&opening)?;
         let mut served = 0;
         while jobs == 0 || served < jobs {
-            let Some(ToTask::Run(run)) = self.receive()? else {
-                return Ok(());
+            let run = match self.receive()? {
+                Some(ToTask::Run(run)) => run,
+                Some(ToTask::Group(group)) => return self.become_group(group),
+                // Nothing runs while this thread reads.
+                Some(ToTask::Stop { .. }) => continue,
+                None => return Ok(()),
             };
             self.answer(&run)?;
             served += 1;
@@ -136,13 +139,45 @@ impl<'a> Server<'a> {
                 Ok(len) => self.frames.push(&buffer[..len]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     // A job that is there already was sent before the stop: it gets its answer.
-                    if is_between && process::is_stopping() && !self.has_input() {
+                    // A group goes on: each of its calls sees the request to stop for itself.
+                    let is_over = is_between && process::is_stopping() && !self.is_group;
+                    if is_over && !self.has_input() {
                         return Ok(None);
                     }
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Serves several jobs at once to the end of the pipe.
+    fn become_group(&mut self, group: Group) -> Result<(), ServeError> {
+        let crew = Crew::new(self.registry.clone(), self.outbox.clone());
+        let mut dispatch = Dispatch::new(Arc::clone(&crew), &group);
+        let main = dispatch.main();
+        self.is_group = true;
+        thread::scope(|scope| {
+            let read = || {
+                let mut end = Ok(());
+                loop {
+                    match self.receive() {
+                        Ok(Some(message)) => dispatch.take(message),
+                        Ok(None) => break,
+                        Err(error) => {
+                            end = Err(error);
+                            break;
+                        }
+                    }
+                }
+                dispatch.main().close();
+                end
+            };
+            let reader = thread::Builder::new()
+                .name("reader".into())
+                .spawn_scoped(scope, read)?;
+            group::serve_main(&crew, &main);
+            reader.join().unwrap_or(Ok(()))
+        })
     }
 
     fn has_input(&self) -> bool {
@@ -153,73 +188,19 @@ impl<'a> Server<'a> {
     fn answer(&mut self, run: &Run) -> Result<(), ServeError> {
         let start = self.meter.start();
         process::set_call(Some(run.nonce));
-        let (reply, declined) = self.call(run);
-        process::flush_output();
-        if let Some(what) = declined {
-            let nonce = run.nonce;
-            self.outbox.send(&FromTask::Declined { nonce, what })?;
-        }
-        let done = FromTask::Done {
-            nonce: run.nonce,
-            answer: match reply {
-                Ok(bytes) => Answer::Returned(ByteBuf::from(bytes)),
-                Err(failure) => Answer::Failed(shortened(failure)),
-            },
-            usage: self.meter.stop(start),
+        let ended = match run.memory.map_or(Ok(()), process::limit_memory) {
+            Ok(()) => call::now(self.registry, run, &self.outbox, Stop::default()),
+            Err(error) => {
+                let text = format!("memory limit: {error}");
+                call::failure("sandbox", text, false).into()
+            }
         };
-        self.outbox.finish(&done)?;
+        process::flush_output();
+        let usage = self.meter.stop(start);
+        self.outbox
+            .finish(run.nonce, &call::done(run.nonce, ended, usage))?;
         // Not before: to write a large result takes memory, too.
         process::set_call(None);
         Ok(())
     }
-
-    /// Runs a job, and asks its task what shall not follow.
-    fn call(&self, run: &Run) -> (Reply, Option<Declined>) {
-        let (definition, context) = match self.prepare(run) {
-            Ok(prepared) => prepared,
-            Err(failure) => return (Err(failure), None),
-        };
-        let reply = hooks::call(definition, &context, &run.payload);
-        let declined = hooks::declined(&definition.hooks, &context, &reply);
-        (reply, declined)
-    }
-
-    fn prepare(&self, run: &Run) -> Result<(&'static Definition, Context), Failure> {
-        if let Some(bytes) = run.memory {
-            process::limit_memory(bytes)
-                .map_err(|error| failure("sandbox", format!("memory limit: {error}"), false))?;
-        }
-        let Some(task) = self.registry.find(&run.task) else {
-            let text = format!("task `{}` is unknown to this child", run.task);
-            return Err(failure("unknown-task", text, true));
-        };
-        let header: Header = serde_json::from_slice(&run.header)
-            .map_err(|error| failure("header", format!("message header: {error}"), true))?;
-        let (_, previous) = header.split(&run.payload);
-        let previous = previous.map(<[u8]>::to_vec);
-        let context = Context::new(run, header.clone(), now(), self.outbox.clone());
-        Ok((task.definition(), context.with_previous(previous)))
-    }
-}
-
-fn failure(name: &str, text: String, is_final: bool) -> Failure {
-    Failure {
-        name: name.into(),
-        text,
-        traceback: None,
-        is_final,
-    }
-}
-
-fn shortened(mut failure: Failure) -> Failure {
-    for text in [Some(&mut failure.text), failure.traceback.as_mut()]
-        .into_iter()
-        .flatten()
-    {
-        if text.len() > TEXT_LIMIT {
-            text.truncate(text.floor_char_boundary(TEXT_LIMIT));
-            text.push_str("... (cut)");
-        }
-    }
-    failure
 }

@@ -25,10 +25,6 @@ use std::sync::{Mutex, PoisonError};
 pub struct State(Mutex<Vec<Box<dyn Any + Send>>>);
 
 impl State {
-    pub(crate) const fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
-    }
-
     /// Keeps a value; returns the one of its type that was kept before.
     pub fn insert<T: Any + Send>(&self, value: T) -> Option<T> {
         let before = self.take();
@@ -66,7 +62,7 @@ mod tests {
 
     #[test]
     fn one_value_of_each_type_is_kept_until_it_is_taken() {
-        let state = State::new();
+        let state = State::default();
         assert_eq!(state.insert(1u8), None);
         assert_eq!(state.insert("text"), None);
         assert_eq!(state.insert(2u8), Some(1));

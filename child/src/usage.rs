@@ -66,6 +66,26 @@ impl Meter {
     }
 }
 
+/// CPU time of this thread so far: user, system, in microseconds.
+pub(crate) fn thread_cpu_us() -> (u64, u64) {
+    getrusage(UsageWho::RUSAGE_THREAD).map_or((0, 0), |usage| {
+        let micros = |time: nix::sys::time::TimeVal| u64::try_from(time.num_microseconds());
+        (
+            micros(usage.user_time()).unwrap_or(0),
+            micros(usage.system_time()).unwrap_or(0),
+        )
+    })
+}
+
+/// What a job of a group reports: its own CPU time, and the peak of the process it shares.
+pub(crate) fn shared((cpu_user_us, cpu_system_us): (u64, u64)) -> ReportedUsage {
+    ReportedUsage {
+        cpu_user_us,
+        cpu_system_us,
+        max_rss_kb: own_peak_kb(),
+    }
+}
+
 impl Peak {
     fn open() -> Option<Self> {
         let reset = File::options()

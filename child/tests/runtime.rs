@@ -1,13 +1,15 @@
 //! A task process, as its supervisor sees it.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[cfg(feature = "async")]
+mod group;
 mod process;
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use bulkhead_shared::frame::{Answer, FromTask};
-use bulkhead_shared::task::TaskSpec;
+use bulkhead_shared::task::{Mechanism, TaskSpec};
 use process::{CHILD, Process};
 use proptest::prelude::*;
 use serde_json::json;
@@ -242,7 +244,11 @@ fn describe_prints_what_supervisors_store() {
         .find(|spec| spec.name.as_str() == "add")
         .unwrap();
     assert_eq!(add.params, ["a", "b"]);
-    assert_eq!(specs.len(), 17);
+    let of = |name: &str| specs.iter().find(|spec| spec.name.as_str() == name);
+    let thread = of("thread_sleep").unwrap();
+    assert_eq!(add.mechanism, Mechanism::Process);
+    assert_eq!(thread.mechanism, Mechanism::Thread);
+    assert!(of("main_thread").unwrap().run_in_main_thread);
 }
 
 #[test]

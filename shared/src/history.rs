@@ -43,6 +43,8 @@ pub struct History {
     pub lost: u32,
     /// Times it was given back uncounted.
     pub released: u32,
+    /// Times in a row that another job took down the process they shared.
+    pub displaced: u32,
     /// Retries granted so far: what backoff counts.
     pub retries: u32,
     /// The last [`ATTEMPTS_KEPT`].
@@ -86,7 +88,14 @@ impl History {
 
 /// The counters of a history that budgets are counted by.
 #[cfg(any(feature = "redis", feature = "sqlite"))]
-const BUDGETS: [&str; 5] = ["errors", "crashes", "lost", "released", "retries"];
+const BUDGETS: [&str; 6] = [
+    "errors",
+    "crashes",
+    "lost",
+    "released",
+    "displaced",
+    "retries",
+];
 
 /// A stored history with its counters at zero. What this version does not know stays as it is.
 #[cfg(any(feature = "redis", feature = "sqlite"))]

@@ -19,6 +19,7 @@ use crate::flow::{Member, Refusal};
 use crate::hook::HookKind;
 use crate::name::{QueueName, TaskName};
 use crate::policy::{Keep, Retries};
+use crate::task::Mechanism;
 use crate::time::Timestamp;
 
 pub use builder::MessageBuilder;
@@ -62,6 +63,9 @@ pub struct Header {
     /// The sandbox profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
+    /// What the task's function is to run in, if not what its task says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mechanism: Option<Mechanism>,
     /// Longest wait in ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,

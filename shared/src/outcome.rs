@@ -119,6 +119,9 @@ pub enum UsageSource {
     Waitid,
     /// Differences that a reused process reported about itself.
     Reported,
+    /// What a job of a group reported: CPU time of its own thread or future (unknown if it never
+    /// answered), peak memory of the whole process that it shared.
+    Shared,
 }
 
 /// What an attempt consumed. Unknown is `None`, never zero.
@@ -151,6 +154,9 @@ pub struct Output {
     pub stderr_bytes: u64,
     /// Something was dropped.
     pub truncated: bool,
+    /// It is the output of a group's process: of this job and of others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
 }
 
 /// How an attempt ended.
@@ -169,6 +175,9 @@ pub enum Outcome {
     },
     /// It was given back unharmed: drain, shutdown, never sent. Not counted.
     Released,
+    /// Another job of its group took their process down, and which one cannot be told, or was not
+    /// this one. Not counted, but remembered: see [`crate::retry::DISPLACED_MOST`].
+    Displaced,
     /// Its supervisor died or lost the lease.
     LeaseLost,
 }

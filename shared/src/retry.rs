@@ -5,6 +5,7 @@
 //! | error, timeout | `max_retries` | dead letters |
 //! | crash, out of memory, limit, protocol, sandbox | the smaller of `max_retries` and [`CRASH_BUDGET`] | dead letters |
 //! | lost lease | [`LOST_BUDGET`], apart from the others | dead letters as `lost` |
+//! | displaced by another job of its group | none: not counted, but see [`DISPLACED_MOST`] | ready at its old place |
 //! | released | none: not counted | ready at its old place |
 //! | final failure, expired | never repeated | dead letters |
 //! | revoked | never repeated | ended, no dead letter |
@@ -21,6 +22,10 @@ pub const CRASH_BUDGET: u32 = 3;
 
 /// Lost leases: a job that loses its supervisor this often is what kills it.
 pub const LOST_BUDGET: u32 = 5;
+
+/// A job that others took down with them this often runs alone the next time: so that it ends
+/// whatever they do, and so that it is known if it was the one.
+pub const DISPLACED_MOST: u32 = 3;
 
 /// What is done about an outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +92,11 @@ pub fn decide(mut history: History, ended: Ended, about: Circumstances<'_>) -> (
         history.released = history.released.saturating_add(1);
         return (Move::Release, history);
     }
+    if outcome == Outcome::Displaced {
+        history.displaced = history.displaced.saturating_add(1);
+        return (Move::Release, history);
+    }
+    history.displaced = 0;
     let lost = outcome == Outcome::LeaseLost;
     if started_at.is_some() || lost {
         history.attempt = history.attempt.saturating_add(1);
@@ -102,7 +112,7 @@ pub fn decide(mut history: History, ended: Ended, about: Circumstances<'_>) -> (
             error,
             is_final,
         } => (Some(cause), Some(error), is_final || !wants_retry, None),
-        Outcome::Released | Outcome::LeaseLost => {
+        Outcome::Released | Outcome::Displaced | Outcome::LeaseLost => {
             (Some(Cause::Lost), Some(lost_error()), false, None)
         }
     };

@@ -1,5 +1,8 @@
 //! What a child says about a task: its name and the defaults of its jobs.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::backoff::Backoff;
@@ -7,6 +10,55 @@ use crate::hook::HookKind;
 use crate::name::{QueueName, TaskName};
 use crate::policy::{Keep, Retries};
 use crate::trigger::TriggerSpec;
+
+/// What a task's function runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mechanism {
+    /// A process: it can be killed, and takes nobody with it.
+    #[default]
+    Process,
+    /// A thread of a group: cheaper, but it can only be asked to stop.
+    Thread,
+    /// A future on the runtime of a group: many at once, dropped when they are to stop.
+    Async,
+}
+
+impl Mechanism {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Process, Self::Thread, Self::Async];
+
+    /// The name it is typed and printed under.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Thread => "thread",
+            Self::Async => "async",
+        }
+    }
+}
+
+impl fmt::Display for Mechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A text that names no mechanism.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a mechanism (use `process`, `thread` or `async`)")]
+pub struct MechanismError {
+    text: String,
+}
+
+impl FromStr for Mechanism {
+    type Err = MechanismError;
+    fn from_str(text: &str) -> Result<Self, MechanismError> {
+        let found = Self::ALL.into_iter().find(|one| one.as_str() == text);
+        found.ok_or_else(|| MechanismError { text: text.into() })
+    }
+}
 
 /// A task as its child registers it. What is absent is the supervisor's default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +104,12 @@ pub struct TaskSpec {
     /// The ends of its attempts that it wants to be told of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<HookKind>,
+    /// What its function runs in.
+    #[serde(default)]
+    pub mechanism: Mechanism,
+    /// In a group it runs on the main thread, one job at a time; in a process it does so anyway.
+    #[serde(default)]
+    pub run_in_main_thread: bool,
 }
 
 const fn yes() -> bool {
@@ -77,6 +135,8 @@ impl TaskSpec {
             params: Vec::new(),
             positional: true,
             hooks: Vec::new(),
+            mechanism: Mechanism::Process,
+            run_in_main_thread: false,
         }
     }
 }

@@ -30,10 +30,6 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one, and it is typed once"
-)]
 pub(crate) enum Command {
     /// Run tasks until told to stop (the default).
     ///
@@ -142,6 +138,24 @@ pub(crate) struct RunArgs {
         help_heading = "Processes"
     )]
     pub tasks_per_process: u32,
+    /// Run tasks that are made for threads or are `async fn` in up to N group processes.
+    ///
+    /// A group starts when there is work for it and ends when it has had none for 10s.
+    #[arg(long, value_name = "N", default_value = "1", help_heading = "Groups")]
+    pub groups: NonZeroU16,
+    /// Keep N groups also when they have nothing to do.
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Groups")]
+    pub group_floor: u16,
+    /// Run up to T jobs at once on threads of each group.
+    #[arg(long, value_name = "T", default_value = "8", help_heading = "Groups")]
+    pub threads: NonZeroU16,
+    /// Run up to M `async fn` jobs at once in each group.
+    #[arg(long, value_name = "M", default_value = "100", help_heading = "Groups")]
+    pub async_tasks: NonZeroU16,
+    /// Give each thread of a group a stack of this size; it counts only as far as it is used.
+    #[arg(long, value_name = "SIZE", default_value = "2MiB", value_parser = stack,
+        help_heading = "Groups")]
+    pub thread_stack: Size,
     /// Start processes by fork from a prepared one, or each by fork and exec.
     #[arg(long, value_enum, default_value = "fork", help_heading = "Processes")]
     pub spawn: Spawn,
@@ -297,6 +311,17 @@ fn task_user(text: &str) -> Result<TaskUser, String> {
 
 /// No process starts with less.
 const LEAST_MEMORY: Size = Size(16 << 20);
+
+/// What the runtime itself needs, and a little more.
+const LEAST_STACK: Size = Size(64 << 10);
+
+fn stack(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse().map_err(|e| format!("{e}"))?;
+    if size < LEAST_STACK {
+        return Err(format!("a thread needs at least {LEAST_STACK}"));
+    }
+    Ok(size)
+}
 
 fn memory(text: &str) -> Result<Limit<u64>, String> {
     if text == "none" {

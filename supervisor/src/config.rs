@@ -29,6 +29,16 @@ pub(crate) struct RunConfig {
     pub tasks: Option<Vec<TaskName>>,
     /// Jobs of one process; 0 is no limit.
     pub tasks_per_process: u32,
+    /// Group processes at once.
+    pub groups: u16,
+    /// Groups that are kept without work.
+    pub group_floor: u16,
+    /// Threads of a group.
+    pub threads: u16,
+    /// Futures of a group.
+    pub async_tasks: u16,
+    /// Stack of a group's thread, in bytes.
+    pub thread_stack: u64,
     /// How processes are started.
     pub spawn: Spawn,
     /// What they may do.
@@ -175,6 +185,11 @@ impl RunConfig {
             queues: run.queues.map(unique),
             tasks: run.tasks.map(unique),
             tasks_per_process: run.tasks_per_process,
+            groups: run.groups.get(),
+            group_floor: run.group_floor.min(run.groups.get()),
+            threads: run.threads.get(),
+            async_tasks: run.async_tasks.get(),
+            thread_stack: run.thread_stack.0,
             spawn: run.spawn,
             sandbox: run.sandbox,
             task_user: run.task_user,

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bulkhead_shared::backend::{self, Backend};
 use bulkhead_shared::broker::{BrokerError, Presence, Selection, SupervisorId};
+use bulkhead_shared::frame::Group;
 use bulkhead_shared::policy::Defaults;
 use bulkhead_shared::redis::evidence;
 use bulkhead_shared::turned::{self, TurnedError};
@@ -285,6 +286,13 @@ fn run_on(
     let parts = Parts {
         pool: Pool::new(limits(&config), 0),
         slots: config.processes.get(),
+        // One more group, for those who ride alone.
+        groups: config.groups + 1,
+        group: Group {
+            threads: config.threads.into(),
+            stack: config.thread_stack,
+            idle_ms: GROUP_IDLE_MS,
+        },
         tasks_per_process: config.tasks_per_process,
         memory: config.memory,
         user: ground.user,
@@ -349,6 +357,9 @@ fn wait_for(thread: JoinHandle<()>) {
 /// than this holds the reactor up, so the queue is deep.
 const NOTES: usize = 1024;
 
+/// A thread of a group that has had no job for so long ends.
+const GROUP_IDLE_MS: u64 = 10_000;
+
 fn defaults(config: &RunConfig) -> Defaults {
     Defaults {
         timeout: DEFAULT_TIMEOUT,
@@ -364,6 +375,10 @@ fn defaults(config: &RunConfig) -> Defaults {
 fn limits(config: &RunConfig) -> Limits {
     Limits {
         slots: config.processes.get(),
+        groups: config.groups,
+        group_floor: config.group_floor,
+        threads: config.threads,
+        async_tasks: config.async_tasks,
         tasks_per_process: config.tasks_per_process,
         ready_within: Duration::from_secs(10),
         // A process that has answered has nothing left to do, however patient its job is.

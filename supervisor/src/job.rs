@@ -11,10 +11,10 @@ use bulkhead_shared::hook::{HookKind, Hooked};
 use bulkhead_shared::message::{HEADER_VERSION, Header};
 use bulkhead_shared::outcome::{Cause, ErrorDetails, Outcome};
 use bulkhead_shared::policy::{Defaults, Policy};
-use bulkhead_shared::task::TaskSpec;
+use bulkhead_shared::task::{Mechanism, TaskSpec};
 use bulkhead_shared::{TaskName, Timestamp};
 
-use crate::pool::TicketId;
+use crate::pool::{Lane, TicketId};
 
 /// Longest run of an attempt where neither message nor task says anything, as in the reference.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -29,6 +29,8 @@ pub(crate) struct Job {
     pub payload: Vec<u8>,
     pub history: History,
     pub policy: Policy,
+    /// What kind of place it needs.
+    pub lane: Lane,
     pub expires_at: Option<Timestamp>,
     /// What hangs on its end.
     pub thread: Option<Box<Thread>>,
@@ -78,6 +80,7 @@ impl Rules {
             (Some(asked), Some(most)) => Some(asked.min(most)),
             (asked, most) => asked.or(most),
         };
+        let lane = lane(&parsed, self.specs.get(&task));
         // What follows is not the task's business, and may be long.
         let header = match parsed.then.take() {
             Some(_) => serde_json::to_vec(&parsed).unwrap_or(header),
@@ -94,6 +97,7 @@ impl Rules {
             hook: parsed.hook,
             history: past.unwrap_or_default(),
             policy,
+            lane,
             expires_at: parsed.expires_at,
         };
         (Box::new(job), trouble)
@@ -121,6 +125,9 @@ impl Rules {
         if let Some(refusal) = &header.refusal {
             return Some(fatal(Cause::Error, &refusal.name, refusal.text.clone()));
         }
+        if let Some(text) = spec.and_then(|spec| mechanism_misfit(header, spec)) {
+            return Some(fatal(Cause::Error, "mechanism", text));
+        }
         let profile = header
             .profile
             .as_ref()
@@ -133,6 +140,41 @@ impl Rules {
             fatal(Cause::Sandbox, "profile", text)
         })
     }
+}
+
+/// The lane of a task's jobs, if their messages say nothing.
+pub(crate) const fn usual_lane(spec: &TaskSpec) -> Lane {
+    match (spec.mechanism, spec.run_in_main_thread) {
+        (Mechanism::Process, _) => Lane::Process,
+        (Mechanism::Async, _) => Lane::Async,
+        (Mechanism::Thread, true) => Lane::Main,
+        (Mechanism::Thread, false) => Lane::Thread,
+    }
+}
+
+fn lane(header: &Header, spec: Option<&TaskSpec>) -> Lane {
+    match (header.mechanism, spec) {
+        (Some(Mechanism::Process), _) | (_, None) => Lane::Process,
+        (_, Some(spec)) => usual_lane(spec),
+    }
+}
+
+/// Why a message cannot have what it asks for.
+fn mechanism_misfit(header: &Header, spec: &TaskSpec) -> Option<String> {
+    let own = spec.mechanism;
+    let asked = header.mechanism.unwrap_or(own);
+    if asked != own && (asked, own) != (Mechanism::Process, Mechanism::Thread) {
+        return Some(format!(
+            "the message asks for `{asked}`, and task `{}` is made for `{own}` (leave `mechanism` out; only a `thread` task can be asked to run as `process`)",
+            spec.name
+        ));
+    }
+    (asked != Mechanism::Process && header.memory.is_some()).then(|| {
+        format!(
+            "the message limits its memory, and the jobs of a group share theirs (leave `memory` out{})",
+            if own == Mechanism::Thread { ", or ask for the mechanism `process`" } else { "" }
+        )
+    })
 }
 
 fn fatal(cause: Cause, name: &str, text: String) -> Outcome {

@@ -39,7 +39,7 @@ pub(crate) fn fill(stage: &Stage, count: usize, delayed: usize) -> anyhow::Resul
     while left > 0 {
         // Not all at once: a million messages are memory that would slow what comes after.
         let some = left.min(50_000);
-        client.submit_many(&jobs(some)?)?;
+        client.submit_many(&jobs("echo", some)?)?;
         left -= some;
     }
     Ok(())
@@ -80,7 +80,7 @@ fn round(client: &Client, kept: bool) -> anyhow::Result<f64> {
     let mut held: Vec<Claimed> = Vec::new();
     for _ in 0..TURNS {
         if kept {
-            client.submit_many(&jobs(BATCH)?)?;
+            client.submit_many(&jobs("echo", BATCH)?)?;
         }
         let settlements = held.drain(..).map(success).collect();
         let claim = Claim {

@@ -17,22 +17,31 @@ pub(crate) fn burst(
     count: usize,
     per_process: u32,
 ) -> anyhow::Result<Pace> {
+    let per_process = per_process.to_string();
+    let options = ["--processes", "8", "--tasks-per-process", &per_process];
+    burst_of(store, programs, ("child", "echo"), count, &options)
+}
+
+/// Runs `count` jobs of a task of a program, with these options.
+pub(crate) fn burst_of(
+    store: Store,
+    programs: &Programs,
+    (child, task): (&str, &str),
+    count: usize,
+    options: &[&str],
+) -> anyhow::Result<Pace> {
     let stage = Stage::new(store)?;
     let uuids: Vec<Uuid> = {
-        let messages = jobs(count)?;
+        let messages = jobs(task, count)?;
         stage.client()?.submit_many(&messages)?;
         messages.iter().map(|message| message.uuid).collect()
     };
-    let per_process = per_process.to_string();
-    let options = [
-        "--burst",
-        "--processes",
-        "8",
-        "--tasks-per-process",
-        &per_process,
-    ];
+    let options: Vec<_> = ["--burst"]
+        .into_iter()
+        .chain(options.iter().copied())
+        .collect();
     let before = children_cpu()?;
-    stage.supervisor(programs, "child", &options)?.ended()?;
+    stage.supervisor(programs, child, &options)?.ended()?;
     let cpu = children_cpu()?.saturating_sub(before);
     let (first, last) = span(&stage, &uuids)?;
     Ok(Pace {

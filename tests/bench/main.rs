@@ -72,6 +72,8 @@ pub(crate) enum Section {
     Fresh,
     /// Jobs in processes that are used again.
     Warm,
+    /// Jobs on threads and as futures of one group.
+    Groups,
     /// Submit to result.
     Latency,
     /// Lateness of 1,000 triggers.

@@ -107,7 +107,7 @@ const fn count_f(count: usize) -> f64 {
 
 fn submits(stage: &Stage, single: usize, many: usize, values: &mut Values) -> anyhow::Result<()> {
     let client = stage.client()?;
-    let messages = jobs(single)?;
+    let messages = jobs("echo", single)?;
     let (time, ()) = timed(|| {
         for message in &messages {
             client.submit_many(std::slice::from_ref(message))?;
@@ -115,7 +115,7 @@ fn submits(stage: &Stage, single: usize, many: usize, values: &mut Values) -> an
         Ok(())
     })?;
     values.submit.push(rate(single, time));
-    let messages = jobs(many)?;
+    let messages = jobs("echo", many)?;
     let (time, ()) = timed(|| {
         for some in messages.chunks(PIPELINE) {
             client.submit_many(some)?;

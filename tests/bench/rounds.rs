@@ -44,6 +44,8 @@ struct Values {
     fresh: Vec<Pace>,
     dynamic: Vec<Pace>,
     warm: Vec<Pace>,
+    threads: Vec<Pace>,
+    futures: Vec<Pace>,
 }
 
 pub(crate) fn measure(
@@ -76,6 +78,16 @@ pub(crate) fn measure(
         if wants(Section::Warm) {
             let warm = engine::burst(store, fixed, counts.warm, 0)?;
             values.warm.push(warm);
+        }
+        if wants(Section::Groups) {
+            let group = |task, options: &[&str]| {
+                let program = ("bench-tasks", task);
+                engine::burst_of(store, fixed, program, counts.warm, options)
+            };
+            let threads = ["--processes", "1", "--groups", "1", "--threads", "8"];
+            values.threads.push(group("echo_thread", &threads)?);
+            let futures = ["--processes", "1", "--groups", "1", "--async-tasks", "100"];
+            values.futures.push(group("nap", &futures)?);
         }
     }
     Ok(values.figures())
@@ -126,6 +138,19 @@ impl Values {
                 &self.warm,
                 turns,
                 Wanted::Ratio(0.25),
+            ),
+            speed(
+                "--groups 1 --threads 8",
+                &self.threads,
+                Vec::new(),
+                Wanted::Nothing,
+            ),
+            speed(
+                "async, 10 ms each, 100 in flight",
+                &self.futures,
+                // A hundred that take ten milliseconds each.
+                vec![10_000.0; self.futures.len()],
+                Wanted::Ratio(0.8),
             ),
             cost("fresh, static", &self.fresh, bare.clone()),
             cost("fresh, dynamic", &self.dynamic, bare),

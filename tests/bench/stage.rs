@@ -159,14 +159,19 @@ impl Drop for Supervisor {
 
 /// A job with a payload of 200 bytes.
 pub(crate) fn job() -> MessageBuilder {
-    Message::new("echo")
+    job_for("echo")
+}
+
+/// The same for another task.
+pub(crate) fn job_for(task: &str) -> MessageBuilder {
+    Message::new(task)
         .arg("j".repeat(ARGUMENT))
         .queue("default")
 }
 
-/// `count` such jobs.
-pub(crate) fn jobs(count: usize) -> anyhow::Result<Vec<Message>> {
-    (0..count).map(|_| Ok(job().build()?)).collect()
+/// `count` such jobs for `task`.
+pub(crate) fn jobs(task: &str, count: usize) -> anyhow::Result<Vec<Message>> {
+    (0..count).map(|_| Ok(job_for(task).build()?)).collect()
 }
 
 /// Looks again and again until `look` gives something.

@@ -10,6 +10,7 @@ mod deadlines;
 mod draining;
 mod fallbacks;
 mod flows;
+mod groups;
 mod hooks;
 mod hostile;
 mod limits;

@@ -10,12 +10,17 @@ use syn::spanned::Spanned;
 use syn::{Error, ItemFn, Result, ReturnType, Type};
 
 use crate::hooks;
-use crate::options::{Options, option};
+use crate::options::{Mechanism, Options, option};
 use crate::signature::{Params, check};
 use crate::units::check_name;
 
 pub(crate) fn expand(options: &Options, function: &ItemFn) -> Result<TokenStream> {
     let params = check(function)?;
+    let mechanism = options.resolve(function.sig.asyncness.is_some())?;
+    let needs = function
+        .sig
+        .asyncness
+        .map(|_| quote!(::bulkhead_child::__needs_async!();));
     let ident = &function.sig.ident;
     let name = match &options.name {
         Some((name, _)) => name.clone(),
@@ -34,12 +39,15 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> Result<TokenStream
         .filter(|a| a.path().is_ident("cfg"))
         .collect();
     let message = message(options, &params, function, &name);
-    let task = task(options, &params, function, &name)?;
+    let task = task(options, mechanism, &params, function, &name)?;
     let type_doc = format!("The task `{name}`: see the function of the same name.");
     Ok(quote! {
         // Arguments come out of a message: the function cannot borrow them.
         #[allow(clippy::needless_pass_by_value)]
         #function
+
+        #(#cfg)*
+        const _: () = { #needs };
 
         #(#cfg)*
         #[doc = #type_doc]
@@ -95,12 +103,22 @@ fn message(options: &Options, params: &Params<'_>, function: &ItemFn, name: &str
 
 fn task(
     options: &Options,
+    mechanism: Mechanism,
     params: &Params<'_>,
     function: &ItemFn,
     name: &str,
 ) -> Result<TokenStream> {
     let vis = &function.vis;
-    let call = call(params, function);
+    let call = match mechanism {
+        Mechanism::Async => call_async(params, function),
+        Mechanism::Process | Mechanism::Thread => call(params, function),
+    };
+    let (mechanism, kind) = match mechanism {
+        Mechanism::Process => (quote!(Process), quote!(Sync)),
+        Mechanism::Thread => (quote!(Thread), quote!(Sync)),
+        Mechanism::Async => (quote!(Async), quote!(Async)),
+    };
+    let run_in_main_thread = options.run_in_main_thread.is_some_and(|(flag, _)| flag);
     let names = params.params.iter().map(|p| &p.name);
     let queue = option(options.queue.as_ref());
     let timeout_ms = option(options.timeout_ms.as_ref());
@@ -135,14 +153,17 @@ fn task(
                     params: &[#(#names),*],
                     positional: #positional,
                     hooks: #hooks,
-                    call: __call,
+                    mechanism: ::bulkhead_child::__private::Mechanism::#mechanism,
+                    run_in_main_thread: #run_in_main_thread,
+                    call: ::bulkhead_child::__private::Function::#kind(__call),
                 };
             ::bulkhead_child::Task::new(&DEFINITION)
         }
     })
 }
 
-fn call(params: &Params<'_>, function: &ItemFn) -> TokenStream {
+/// The parts of a call: what takes the arguments out of the message, and the call itself.
+fn parts(params: &Params<'_>, function: &ItemFn) -> (Vec<TokenStream>, TokenStream) {
     let ident = &function.sig.ident;
     // Names of our own: a parameter may be called like the function.
     let locals: Vec<_> = (0..params.params.len())
@@ -158,15 +179,24 @@ fn call(params: &Params<'_>, function: &ItemFn) -> TokenStream {
             quote_spanned!(ty.span()=> let #local = __given.take::<#ty>(#place)?;)
         });
     let context = params.has_context.then(|| quote!(__context,));
-    let call = quote!(#ident(#context #(#locals),*));
-    let reply = match &function.sig.output {
-        ReturnType::Type(_, ty) if matches!(**ty, Type::Never(_)) => call,
+    (takes.collect(), quote!(#ident(#context #(#locals),*)))
+}
+
+/// What makes a reply of `value`, the result of the function.
+fn reply(function: &ItemFn, value: &TokenStream) -> TokenStream {
+    match &function.sig.output {
+        ReturnType::Type(_, ty) if matches!(**ty, Type::Never(_)) => value.clone(),
         output => {
             let reply = quote_spanned!(output.span()=>
                 (&&&::bulkhead_child::__private::Probe(&__value)).road().reply(__value));
-            quote!(let __value = #call; #reply)
+            quote!(let __value = #value; #reply)
         }
-    };
+    }
+}
+
+fn call(params: &Params<'_>, function: &ItemFn) -> TokenStream {
+    let (takes, call) = parts(params, function);
+    let reply = reply(function, &call);
     quote! {
         fn __call(
             __context: &::bulkhead_child::Context,
@@ -177,6 +207,29 @@ fn call(params: &Params<'_>, function: &ItemFn) -> TokenStream {
             let _ = (&__context, &mut __given);
             #(#takes)*
             #reply
+        }
+    }
+}
+
+fn call_async(params: &Params<'_>, function: &ItemFn) -> TokenStream {
+    let (takes, call) = parts(params, function);
+    let reply = reply(function, &quote!(#call.await));
+    quote! {
+        fn __call(
+            __context: ::bulkhead_child::Context,
+            mut __given: ::bulkhead_child::__private::Given<'_>,
+        ) -> ::std::result::Result<
+            ::bulkhead_child::__private::Future,
+            ::bulkhead_child::__private::Failure,
+        > {
+            #[allow(unused_imports)]
+            use ::bulkhead_child::__private::{ViaDisplay, ViaError, ViaSerialize};
+            let _ = &mut __given;
+            #(#takes)*
+            ::std::result::Result::Ok(::std::boxed::Box::pin(async move {
+                let __context = &__context;
+                #reply
+            }))
         }
     }
 }

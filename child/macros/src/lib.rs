@@ -28,6 +28,8 @@ use syn::{ItemFn, parse_macro_input};
 /// | `memory` | `"512MiB"` | memory of the process |
 /// | `profile` | `"strict"` | its sandbox |
 /// | `concurrency` | `2` | how many may run at once in each queue, over all supervisors |
+/// | `mechanism` | `"process"`, `"thread"` | what it runs in; an `async fn` runs on the runtime of a group |
+/// | `run_in_main_thread` | `true` | of a group; a process runs its task there anyway |
 /// | `positional` | `true` | arguments may be given by position |
 /// | `cron`, `tz` | `"0 3 * * mon-fri"`, `"Europe/Berlin"` | runs by itself at these times, by the clocks of this zone (UTC) |
 /// | `every` | `"30s"` | runs by itself at this interval |

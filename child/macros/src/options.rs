@@ -11,7 +11,8 @@ use crate::trigger::Trigger;
 use crate::units::{check_name, duration_ms, size_bytes};
 
 const KNOWN: &str = "`name`, `queue`, `timeout`, `max_retries`, `backoff`, `patience`, \
-                     `result_ttl`, `memory`, `profile`, `concurrency`, `positional`; of a trigger `cron`, `tz`, `every`, \
+                     `result_ttl`, `memory`, `profile`, `concurrency`, `positional`, `mechanism`, \
+                     `run_in_main_thread`; of a trigger `cron`, `tz`, `every`, \
                      `at`, `at_start`, `on`, `misfire`, `overlap`, `jitter`, `args`, `kwargs`; the hooks \
                      `on_submit`, `pre_op`, `post_op`, `do_retry`, `do_callback`, `on_retry`, \
                      `on_failure`, `on_success`, `on_revocation`";
@@ -35,6 +36,16 @@ pub(crate) struct Options {
     pub(crate) positional: Option<bool>,
     pub(crate) hooks: Vec<(&'static str, Path)>,
     pub(crate) trigger: Trigger,
+    pub(crate) mechanism: Option<(Mechanism, Span)>,
+    pub(crate) run_in_main_thread: Option<(bool, Span)>,
+}
+
+/// What a task's function runs in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mechanism {
+    Process,
+    Thread,
+    Async,
 }
 
 /// Options whose values are functions.
@@ -127,6 +138,22 @@ impl Options {
                 Some(Lit::Bool(flag)) => self.positional = Some(flag.value),
                 _ => return Err(expected(value, name, "`true` or `false`")),
             },
+            "mechanism" => {
+                let what = "`\"process\"`, `\"thread\"` or, for an `async fn`, `\"async\"`";
+                let mechanism = match &*string(name, value, what)? {
+                    "process" => Mechanism::Process,
+                    "thread" => Mechanism::Thread,
+                    "async" => Mechanism::Async,
+                    _ => return Err(expected(value, name, what)),
+                };
+                self.mechanism = Some((mechanism, value.span()));
+            }
+            "run_in_main_thread" => match literal(value) {
+                Some(Lit::Bool(flag)) => {
+                    self.run_in_main_thread = Some((flag.value, value.span()));
+                }
+                _ => return Err(expected(value, name, "`true` or `false`")),
+            },
             name if self.trigger.set(name, value)? => {}
             _ => {
                 let text = format!("option `{name}` is unknown (known: {KNOWN})");
@@ -134,6 +161,36 @@ impl Options {
             }
         }
         Ok(())
+    }
+}
+
+impl Options {
+    /// What the function runs in, once it is known whether it is an `async fn`.
+    pub(crate) fn resolve(&self, is_async: bool) -> Result<Mechanism> {
+        let usual = match is_async {
+            true => Mechanism::Async,
+            false => Mechanism::Process,
+        };
+        let (mechanism, span) = self.mechanism.unwrap_or_else(|| (usual, Span::call_site()));
+        if is_async != (mechanism == Mechanism::Async) {
+            let text = match is_async {
+                true => "an `async fn` runs on the runtime of a group: leave `mechanism` out",
+                false => "`mechanism = \"async\"` is for an `async fn`",
+            };
+            return Err(Error::new(span, text));
+        }
+        if let Some((true, span)) = self.run_in_main_thread
+            && is_async
+        {
+            let text = "an `async fn` runs on the runtime's thread, not on the main one";
+            return Err(Error::new(span, text));
+        }
+        if mechanism != Mechanism::Process && self.memory.is_some() {
+            let text = "`memory` is the limit of a process, and a group's jobs share theirs: leave \
+                        it out (--memory limits the group), or run the task in a process";
+            return Err(Error::new(span, text));
+        }
+        Ok(mechanism)
     }
 }
 

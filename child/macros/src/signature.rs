@@ -57,10 +57,6 @@ pub(crate) fn check(function: &ItemFn) -> Result<Params<'_>> {
 }
 
 fn refuse_modifiers(signature: &Signature) -> Result<()> {
-    if let Some(word) = &signature.asyncness {
-        let text = "a task cannot be `async` (its process is its own: block on a runtime inside)";
-        return Err(Error::new(word.span(), text));
-    }
     if let Some(word) = &signature.unsafety {
         let text = "a task cannot be an `unsafe fn` (use an `unsafe` block inside)";
         return Err(Error::new(word.span(), text));
@@ -137,13 +133,7 @@ mod tests {
 
     #[test]
     fn what_no_message_can_carry_is_refused_with_a_way_out() {
-        let cases: [(ItemFn, &str); 12] = [
-            (
-                parse_quote!(
-                    async fn f() {}
-                ),
-                "block on a runtime",
-            ),
+        let cases: [(ItemFn, &str); 11] = [
             (
                 parse_quote!(
                     unsafe fn f() {}

@@ -12,6 +12,7 @@ use crate::backoff::Backoff;
 use crate::flow::{Chain, JobStep, write_plan};
 use crate::name::{QueueName, TaskName};
 use crate::policy::{Keep, Retries};
+use crate::task::Mechanism;
 use crate::time::{Timestamp, millis};
 use crate::units::LONGEST;
 
@@ -187,6 +188,13 @@ impl MessageBuilder {
     /// The sandbox profile.
     pub fn profile(mut self, profile: &str) -> Self {
         self.header.profile = Some(profile.into());
+        self
+    }
+
+    /// What its task's function is to run in. `process` asks a `thread` task for more isolation;
+    /// anything else must be what the task itself says, or the job fails without being run.
+    pub const fn mechanism(mut self, mechanism: Mechanism) -> Self {
+        self.header.mechanism = Some(mechanism);
         self
     }
 

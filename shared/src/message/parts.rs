@@ -54,6 +54,7 @@ impl Header {
             result_ttl: None,
             memory: None,
             profile: None,
+            mechanism: None,
             ttl_ms: None,
             expires_at: None,
             metadata: None,

@@ -27,6 +27,7 @@ pub(super) fn run(args: &TasksArgs, client: &Client) -> Result<Exit, CommandErro
         let head = [
             "TASK",
             "QUEUE",
+            "MECHANISM",
             "TIMEOUT",
             "RETRIES",
             "PATIENCE",
@@ -38,7 +39,7 @@ pub(super) fn run(args: &TasksArgs, client: &Client) -> Result<Exit, CommandErro
     Ok(Exit::Done)
 }
 
-fn row(task: &TaskSpec) -> [String; 7] {
+fn row(task: &TaskSpec) -> [String; 8] {
     let length = |ms: Option<u64>| ms.map_or_else(|| "-".into(), show::millis);
     let queue = task.queue.as_ref().map_or("default", QueueName::as_str);
     let retries = match task.max_retries {
@@ -49,6 +50,7 @@ fn row(task: &TaskSpec) -> [String; 7] {
     [
         task.name.to_string(),
         queue.into(),
+        task.mechanism.to_string(),
         length(task.timeout_ms),
         retries,
         length(task.patience_ms),

@@ -9,6 +9,14 @@ use std::time::{Duration, Instant};
 pub(crate) struct Limits {
     /// How many processes at once.
     pub slots: u16,
+    /// How many groups at once, apart from the one for those who ride alone.
+    pub groups: u16,
+    /// Groups that are kept when there is nothing to do.
+    pub group_floor: u16,
+    /// Jobs on threads of one group at once.
+    pub threads: u16,
+    /// Futures of one group at once.
+    pub async_tasks: u16,
     /// How many jobs a process runs before it is replaced; 0 = no limit.
     pub tasks_per_process: u32,
     /// From the order to spawn until the process must have said Ready.
@@ -44,11 +52,55 @@ pub(crate) struct Seat {
     pub generation: u64,
 }
 
+/// What kind of place a job needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    /// A process of its own.
+    Process,
+    /// A thread of a group.
+    Thread,
+    /// A group's runtime.
+    Async,
+    /// A group's main thread.
+    Main,
+}
+
+impl Lane {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 4;
+    /// All of them, in the order of their indices.
+    pub(crate) const ALL: [Self; Self::COUNT] =
+        [Self::Process, Self::Thread, Self::Async, Self::Main];
+
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Process => 0,
+            Self::Thread => 1,
+            Self::Async => 2,
+            Self::Main => 3,
+        }
+    }
+
+    /// How many such jobs ride in one group.
+    pub(super) const fn most(self, limits: &Limits) -> u16 {
+        match self {
+            Self::Process => 0,
+            Self::Thread => limits.threads,
+            Self::Async => limits.async_tasks,
+            Self::Main => 1,
+        }
+    }
+}
+
 /// A claimed job that wants to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket {
     /// Its name in every later input and action.
     pub id: TicketId,
+    /// What kind of place it needs.
+    pub lane: Lane,
+    /// In a group it rides alone.
+    pub is_alone: bool,
     /// Task and memory class: a reused process serves one kind only.
     pub kind: u32,
     /// The profile its process must have.
@@ -72,6 +124,8 @@ pub(crate) enum Input {
     SpawnFailed(Seat),
     /// The process said or did something.
     Link(Seat, LinkEvent),
+    /// A job of a group was answered.
+    Answered(Seat, TicketId, Answer),
     /// The sweep of a process that exited is over.
     Swept(Seat, Sweep),
     /// A user no longer wants the job.
@@ -135,6 +189,8 @@ pub(crate) enum Action {
     Spawn(Seat, u16),
     /// Write the job to the process: the attempt begins.
     Send(Seat, TicketId),
+    /// Ask one job of a group to stop.
+    Halt(Seat, TicketId),
     /// Signal the process; `Term` is SIGTERM and SIGCONT.
     Signal(Seat, Force),
     /// Close the job pipe: an idle process then exits by itself.
@@ -179,6 +235,8 @@ pub(crate) enum End {
     Expired,
     /// The process broke the wire's rules.
     Protocol,
+    /// Another job took down the process they shared: give the job back, uncounted.
+    Displaced,
     /// Stopped because the supervisor ends: give the job back, uncounted.
     Released,
     /// The lease was lost: write nothing.
@@ -223,6 +281,8 @@ pub(crate) struct Snapshot {
     pub resting: usize,
     /// Slots that will never have a process again.
     pub gone: usize,
+    /// Jobs in groups.
+    pub riding: usize,
     /// Tickets that wait for a process.
     pub waiting: usize,
 }

@@ -11,6 +11,8 @@
 #![forbid(unsafe_code)]
 
 mod event;
+mod group;
+mod groups;
 mod link;
 mod plan;
 mod rest;
@@ -27,9 +29,10 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 pub(crate) use event::{
-    Action, Actions, Answer, End, Force, How, Input, Limits, LinkEvent, Seat, Snapshot, Sweep,
-    Ticket, TicketId,
+    Action, Actions, Answer, End, Force, How, Input, Lane, Limits, LinkEvent, Seat, Snapshot,
+    Sweep, Ticket, TicketId,
 };
+use groups::{Groups, Step};
 use plan::{Prospect, Waiting, Walk, prospect};
 use room::Recent;
 use slot::{Refill, Slot, Turn};
@@ -45,6 +48,7 @@ pub(crate) struct Pool {
     /// Oldest first. As many as were offered: [`Pool::room`] keeps that bounded.
     waiting: VecDeque<Waiting>,
     recent: Recent,
+    groups: Groups,
     phase: Phase,
     /// The newest process's.
     generation: u64,
@@ -72,6 +76,7 @@ impl Pool {
             slots: (0..limits.slots).map(Slot::new).collect(),
             waiting: VecDeque::new(),
             recent: Recent::new(&limits),
+            groups: Groups::new(&limits),
             phase: Phase::Open,
             generation: 0,
             look_at: None,
@@ -80,12 +85,21 @@ impl Pool {
 
     /// Takes one input and appends what is to be done about it to `out`.
     pub(crate) fn step(&mut self, now: Instant, input: Input, out: &mut Actions) {
+        if self.is_of_groups(&input) {
+            return self.step_groups(now, &input, out);
+        }
         match input {
             Input::Offered(tickets) => {
-                let since = now;
-                let arrive = |ticket| Waiting { ticket, since };
-                self.waiting.extend(tickets.into_iter().map(arrive));
+                for ticket in tickets {
+                    match ticket.lane {
+                        Lane::Process => self.waiting.push_back(Waiting { ticket, since: now }),
+                        Lane::Thread | Lane::Async | Lane::Main => self.groups.offer(ticket, now),
+                    }
+                }
+                self.step_groups(now, &Input::Offered(Vec::new()), out);
             }
+            // Slots have one job each, and hear of its end as a link's.
+            Input::Answered(..) => {}
             Input::Spawned(seat) => return self.at(seat, now, out, Slot::spawned),
             Input::SpawnFailed(seat) => return self.at(seat, now, out, Slot::spawn_failed),
             Input::Link(seat, event) => {
@@ -104,9 +118,44 @@ impl Pool {
                 None => self.at_ticket(id, now, out, Slot::lease_lost),
             },
             Input::Stop(how) => self.stop(how, now, out),
-            Input::Tick => self.tick(now, out),
+            Input::Tick => {
+                self.tick(now, out);
+                self.step_groups(now, &Input::Tick, out);
+            }
         }
         self.plan(now, out);
+        if self.limits.groups > 0 && !self.is_draining() && self.slots_are_gone() {
+            // As without groups: nothing new, and the end when those who ride have ended.
+            self.stop(How::Drain, now, out);
+        }
+    }
+
+    fn is_of_groups(&self, input: &Input) -> bool {
+        match input {
+            Input::Spawned(seat)
+            | Input::SpawnFailed(seat)
+            | Input::Link(seat, _)
+            | Input::Answered(seat, ..)
+            | Input::Swept(seat, _) => seat.slot >= self.limits.slots,
+            Input::Revoked(id) | Input::LeaseLost(id) => self.groups.has(*id),
+            Input::Offered(_) | Input::Stop(_) | Input::Tick => false,
+        }
+    }
+
+    fn step_groups(&mut self, now: Instant, input: &Input, out: &mut Actions) {
+        let refill = self.refill();
+        let limits = &self.limits;
+        let generation = &mut self.generation;
+        self.groups
+            .step(input, refill, generation, Step { now, limits, out });
+    }
+
+    /// How many more tickets of a group's lane the pool can use; see [`Pool::room`].
+    pub(crate) fn room_in_groups(&self, lane: Lane, now: Instant) -> usize {
+        match self.phase {
+            Phase::Open => self.groups.room(lane, &self.limits, now),
+            Phase::Draining { .. } | Phase::Closing => 0,
+        }
     }
 
     /// When to send a `Tick`, if nothing else happens before.
@@ -116,7 +165,10 @@ impl Pool {
             Phase::Draining { .. } | Phase::Open | Phase::Closing => None,
         };
         let slots = self.slots.iter().filter_map(Slot::wake_at).min();
-        [grace, slots, self.look_at].into_iter().flatten().min()
+        [grace, slots, self.look_at, self.groups.wake_at()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// How many more tickets the pool can use.
@@ -144,8 +196,12 @@ impl Pool {
         (free + ahead).saturating_sub(waiting)
     }
 
-    /// Whether no slot will ever have a process again.
+    /// Whether no slot and no group will ever have a process again.
     pub(crate) fn is_gone(&self) -> bool {
+        self.slots_are_gone() && self.groups.is_gone()
+    }
+
+    fn slots_are_gone(&self) -> bool {
         let is_gone = |slot: &Slot| matches!(slot.state(), State::Gone);
         self.slots.iter().all(is_gone)
     }
@@ -182,6 +238,7 @@ impl Pool {
                 State::Gone => &mut counts.gone,
             } += 1;
         }
+        self.groups.count(&mut counts);
         counts
     }
 
@@ -226,6 +283,9 @@ impl Pool {
                 let until = later(now, self.limits.grace);
                 self.phase = Phase::Draining { until };
                 self.each(now, out, Slot::drain);
+                let limits = &self.limits;
+                self.groups.drain(Step { now, limits, out });
+                self.step_groups(now, &Input::Offered(Vec::new()), out);
             }
             (Phase::Open, How::Now) | (Phase::Draining { .. }, How::Drain | How::Now) => {
                 self.close(now, out);
@@ -240,6 +300,9 @@ impl Pool {
             slot.drain(turn);
             slot.close(turn);
         });
+        let limits = &self.limits;
+        self.groups.close(Step { now, limits, out });
+        self.step_groups(now, &Input::Offered(Vec::new()), out);
     }
 
     fn tick(&mut self, now: Instant, out: &mut Actions) {
@@ -272,7 +335,7 @@ impl Pool {
 
     /// Serves those who wait, then fills what is still vacant.
     fn plan(&mut self, now: Instant, out: &mut Actions) {
-        if self.is_draining() || self.is_gone() {
+        if self.is_draining() || self.slots_are_gone() {
             self.look_at = None;
             let ids = self.waiting.drain(..).map(|one| one.ticket.id);
             ids.for_each(|id| out.push(Action::Release(id)));

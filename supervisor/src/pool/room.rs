@@ -24,9 +24,14 @@ pub(super) struct Recent {
 
 impl Recent {
     pub(super) fn new(limits: &Limits) -> Self {
+        Self::of(limits, limits.slots)
+    }
+
+    /// Of so many places for jobs.
+    pub(super) fn of(limits: &Limits, places: u16) -> Self {
         Self {
             ends: VecDeque::new(),
-            most: PREFETCH_PER_SLOT * usize::from(limits.slots),
+            most: PREFETCH_PER_SLOT * usize::from(places),
             window: limits.prefetch_window,
         }
     }

@@ -1,5 +1,6 @@
 //! Random worlds in virtual time; the laws are checked after every step.
 
+mod groups;
 mod laws;
 mod world;
 
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use bulkhead_shared::time::Now;
 use proptest::prelude::*;
 
-use super::{Answer, How, Input, Limits, LinkEvent, Seat, Sweep, Ticket, TicketId};
+use super::{Answer, How, Input, Lane, Limits, LinkEvent, Seat, Sweep, Ticket, TicketId};
 use world::{Deed, Fork, Nature, Term, World};
 
 const PATIENCE_MOST_MS: u16 = 400;
@@ -17,6 +18,10 @@ fn limits(slots: u16, tasks_per_process: u32) -> Limits {
     Limits {
         slots,
         tasks_per_process,
+        groups: 0,
+        group_floor: 0,
+        threads: 0,
+        async_tasks: 0,
         ready_within: Duration::from_millis(300),
         exit_within: Duration::from_millis(200),
         kill_within: Duration::from_secs(5),
@@ -55,6 +60,8 @@ impl Order {
         let ms = |ms: u16| Duration::from_millis(ms.into());
         Ticket {
             id: TicketId(id),
+            lane: Lane::Process,
+            is_alone: false,
             kind: self.kind,
             profile: self.profile,
             timeout: ms(self.timeout_ms),

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use bulkhead_shared::time::Now;
 
 use super::{
-    Action, Actions, Answer, End, Force, How, Input, Limits, LinkEvent, Pool, Seat, Sweep, Ticket,
-    TicketId,
+    Action, Actions, Answer, End, Force, How, Input, Lane, Limits, LinkEvent, Pool, Seat, Sweep,
+    Ticket, TicketId,
 };
 
 const RETURNED: LinkEvent = LinkEvent::Done(Answer::Returned);
@@ -25,6 +25,8 @@ fn ms(ms: u64) -> Duration {
 fn ticket(id: u64) -> Ticket {
     Ticket {
         id: TicketId(id),
+        lane: Lane::Process,
+        is_alone: false,
         kind: 0,
         profile: 0,
         timeout: ms(1_000),
@@ -54,6 +56,10 @@ impl Desk {
         let limits = Limits {
             slots,
             tasks_per_process,
+            groups: 0,
+            group_floor: 0,
+            threads: 0,
+            async_tasks: 0,
             ready_within: ms(3_000),
             exit_within: ms(500),
             kill_within: ms(5_000),

@@ -163,9 +163,18 @@ impl Link {
 
     /// Queues a frame and writes what the pipe takes; whether something is left to write.
     pub(crate) fn send(&mut self, frame: Vec<u8>) -> bool {
-        self.unsent = frame;
-        self.sent = 0;
+        if self.unsent.is_empty() {
+            self.unsent = frame;
+        } else {
+            // Of a group: bounded by the jobs it may have at once.
+            self.unsent.extend(frame);
+        }
         self.flush()
+    }
+
+    /// Whether frames wait for the pipe.
+    pub(crate) const fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
     }
 
     /// Writes what the pipe takes; whether something is left.

@@ -116,10 +116,13 @@ impl Reactor {
             return;
         }
         let Process {
-            running, served, ..
+            running,
+            served,
+            is_group,
+            ..
         } = process;
         let event = match frame {
-            FromTask::Ready => Ok(Some(LinkEvent::Ready)),
+            FromTask::Ready => Ok(Some(Input::Link(seat, LinkEvent::Ready))),
             FromTask::Progress { nonce, details } => call(running, nonce).and_then(|running| {
                 if details.len() > PROGRESS_LIMIT {
                     return Err("reported progress over the limit of 64 KiB");
@@ -147,7 +150,10 @@ impl Reactor {
                 };
                 running.answer = Some((answer, reported));
                 *served += 1;
-                Some(LinkEvent::Done(event))
+                match *is_group {
+                    true => Some(Input::Answered(seat, running.ticket, event)),
+                    false => Some(Input::Link(seat, LinkEvent::Done(event))),
+                }
             }),
             FromTask::Declined { nonce, what } => call(running, nonce).map(|running| {
                 running.declined = Some(what);
@@ -164,7 +170,7 @@ impl Reactor {
             }
         };
         match event {
-            Ok(Some(event)) => self.tell(now, Input::Link(seat, event)),
+            Ok(Some(input)) => self.tell(now, input),
             Ok(None) => {}
             Err(violation) => self.violate(seat, violation.into(), now),
         }
@@ -179,9 +185,10 @@ impl Reactor {
         };
         let len = process.link.read_output(stream, &mut self.buffer);
         if matches!(self.output, TaskOutput::Log) && len > 0 {
-            let job = process
-                .running
-                .as_ref()
+            // What a group prints is nobody's in particular.
+            let only = Some(&process.running).filter(|_| !process.is_group);
+            let job = only
+                .and_then(|running| running.first())
                 .and_then(|running| self.jobs.get(&running.ticket));
             let uuid = job.map(|job| job.receipt.uuid);
             for line in String::from_utf8_lossy(&self.buffer[..len]).lines() {
@@ -386,7 +393,7 @@ impl Reactor {
 fn say_unasked_death(seat: Seat, process: &Process) {
     let is_asked = process.is_killed || process.link.job().is_none();
     let Some(exit) = process.exit else { return };
-    if process.running.is_none() && process.served == 0 && !is_asked {
+    if process.running.is_empty() && process.served == 0 && !is_asked {
         let Seat { slot, .. } = seat;
         let signal = exit::signal_name(exit.signal);
         let (pid, code) = (process.pid, exit.code);
@@ -400,11 +407,12 @@ fn say_unasked_death(seat: Seat, process: &Process) {
 }
 
 /// The job that a frame speaks of.
-fn call(running: &mut Option<Running>, nonce: u64) -> Result<&mut Running, &'static str> {
-    match running {
-        Some(running) if running.nonce != nonce => Err("answered for a call that is not its own"),
+fn call(running: &mut [Running], nonce: u64) -> Result<&mut Running, &'static str> {
+    let is_idle = running.is_empty();
+    match running.iter_mut().find(|running| running.nonce == nonce) {
         Some(running) if running.answer.is_some() => Err("answered twice"),
         Some(running) => Ok(running),
-        None => Err("answered without a call"),
+        None if is_idle => Err("answered without a call"),
+        None => Err("answered for a call that is not its own"),
     }
 }

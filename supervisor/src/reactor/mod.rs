@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bulkhead_shared::broker::{Interrupt, Note};
+use bulkhead_shared::frame::Group;
 use bulkhead_shared::time::Now;
 use crossbeam::channel::{Receiver, Sender};
 use nix::errno::Errno;
@@ -31,7 +32,7 @@ use tracing::{error, info};
 use crate::config::TaskOutput;
 use crate::job::Job;
 use crate::notice::{Notice, Notices};
-use crate::pool::{Actions, How, Input, Pool, TicketId};
+use crate::pool::{Actions, How, Input, Lane, Pool, TicketId};
 use crate::process::cgroup::Cgroups;
 use crate::process::exit;
 use crate::process::home::{Cleaner, RunDirectory};
@@ -68,6 +69,8 @@ pub(crate) struct Parts {
     pub pool: Pool,
     pub plan: Plan,
     pub slots: u16,
+    pub groups: u16,
+    pub group: Group,
     pub tasks_per_process: u32,
     pub memory: Option<u64>,
     pub user: Option<u32>,
@@ -112,6 +115,8 @@ pub(crate) struct Reactor {
     kinds: HashMap<(bulkhead_shared::TaskName, Option<u64>), u32>,
     nursery: Nursery,
     plan: Plan,
+    slots: u16,
+    group: Group,
     tasks_per_process: u32,
     /// The most memory that any job may have: what processes are started with.
     memory: Option<u64>,
@@ -152,7 +157,9 @@ impl Reactor {
         watch(&epoll, timer.as_fd(), EpollFlags::EPOLLIN, TIMER)?;
         watch(&epoll, parts.wake.as_fd(), EpollFlags::EPOLLIN, WAKE)?;
         watch(&epoll, parts.signals.as_fd(), EpollFlags::EPOLLIN, SIGNALS)?;
-        let mut places: Vec<Place> = (0..parts.slots).map(|_| Place::default()).collect();
+        let mut places: Vec<Place> = (0..parts.slots + parts.groups)
+            .map(|_| Place::default())
+            .collect();
         if let Some(cgroups) = &parts.cgroups {
             for (place, slot) in places.iter_mut().zip(0..) {
                 place.leaf = Some(cgroups.leaf(slot, 0)?);
@@ -173,6 +180,8 @@ impl Reactor {
             kinds: HashMap::new(),
             nursery: Nursery::new(parts.recipe),
             plan: parts.plan,
+            slots: parts.slots,
+            group: parts.group,
             tasks_per_process: parts.tasks_per_process,
             memory: parts.memory,
             user: parts.user,
@@ -329,13 +338,13 @@ impl Reactor {
     }
 
     fn publish_room(&mut self, now: Instant) {
-        let room = if self.is_stopping {
-            0
-        } else {
-            self.pool.room(now)
+        let room = |lane| match lane {
+            _ if self.is_stopping => 0,
+            Lane::Process => self.pool.room(now),
+            Lane::Thread | Lane::Async | Lane::Main => self.pool.room_in_groups(lane, now),
         };
-        self.queue
-            .publish(self.epoch, u32::try_from(room).unwrap_or(u32::MAX));
+        let rooms = Lane::ALL.map(|lane| u16::try_from(room(lane)).unwrap_or(u16::MAX));
+        self.queue.publish(self.epoch, rooms);
     }
 
     fn hear_signals(&mut self, now: Now) {
@@ -352,7 +361,8 @@ impl Reactor {
         } else {
             How::Drain
         };
-        let running = self.pool.snapshot().busy;
+        let now_running = self.pool.snapshot();
+        let running = now_running.busy + now_running.riding;
         match how {
             How::Drain => info!(
                 running,

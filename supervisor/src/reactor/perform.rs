@@ -7,6 +7,7 @@ use bulkhead_shared::broker::Note;
 use bulkhead_shared::frame::{self, ToTask};
 use bulkhead_shared::isolation::Containment;
 use bulkhead_shared::outcome::Outcome;
+use bulkhead_shared::retry::DISPLACED_MOST;
 use bulkhead_shared::time::{Now, millis};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use serde_bytes::ByteBuf;
@@ -16,7 +17,7 @@ use super::nursery::Spawn;
 use super::place::{Kind, Process, Running, earlier, token};
 use super::{NOTE_AFTER, Reactor, verdict, watch};
 use crate::job::Job;
-use crate::pool::{Action, End, Force, Input, Seat, Ticket, TicketId};
+use crate::pool::{Action, End, Force, Input, Lane, Seat, Ticket, TicketId};
 use crate::process::link::{self, Link};
 use crate::process::{home, pipes};
 use crate::source::queue::{Order, ended_unrun};
@@ -27,6 +28,7 @@ impl Reactor {
             Action::Spawn(seat, _profile) => self.spawn(seat, now),
             Action::Send(seat, ticket) => self.send(seat, ticket, now),
             Action::Signal(seat, force) => self.signal(seat, force),
+            Action::Halt(seat, ticket) => self.halt(seat, ticket, now),
             Action::Quit(seat) => {
                 if let Some(process) = self.process(seat) {
                     process.link.hang_up();
@@ -56,6 +58,8 @@ impl Reactor {
             let expires = job.expires_at.map(|at| now.mono + at.since(now.wall));
             tickets.push(Ticket {
                 id: job.ticket,
+                lane: job.lane,
+                is_alone: job.history.displaced >= DISPLACED_MOST,
                 kind,
                 profile: 0,
                 timeout: job.policy.timeout,
@@ -92,14 +96,19 @@ impl Reactor {
             self.give_back_user(uid);
             return self.tell(now, Input::SpawnFailed(seat));
         }
+        let is_group = seat.slot >= self.slots;
         let fork = frame::Fork {
             generation: seat.generation,
             uid,
             home: None,
             memory: self.memory,
-            jobs: self.tasks_per_process,
+            jobs: if is_group { 0 } else { self.tasks_per_process },
         };
-        let process = Process::new(seat.generation, Link::new(ours), uid);
+        let mut process = Process::new(seat.generation, Link::new(ours), uid, is_group);
+        if is_group && let Ok(frame) = link::encode(&ToTask::Group(self.group)) {
+            // An empty pipe takes it at once.
+            process.link.send(frame);
+        }
         if let Some(place) = self.places.get_mut(usize::from(seat.slot)) {
             place.process = Some(process);
         }
@@ -167,9 +176,11 @@ impl Reactor {
         let run = run_frame(job, nonce, now);
         let process = self.places[usize::from(seat.slot)].process(seat.generation);
         let Some(process) = process else { return };
-        process.link.out.clear();
-        process.link.err.clear();
-        process.running = Some(Running {
+        if !process.is_group {
+            process.link.out.clear();
+            process.link.err.clear();
+        }
+        process.running.push(Running {
             ticket,
             nonce,
             started: now,
@@ -180,20 +191,39 @@ impl Reactor {
             is_noted: false,
         });
         self.notes_due = earlier(self.notes_due, Some(now.mono + NOTE_AFTER));
-        match link::encode(&ToTask::Run(run)) {
-            Ok(frame) => {
-                if process.link.send(frame)
-                    && let Some(job_pipe) = process.link.job()
-                {
-                    let id = token(seat.slot, seat.generation, Kind::Job);
-                    // Without it a large job is written only in part, and times out.
-                    if let Err(error) = watch(&self.epoll, job_pipe, EpollFlags::EPOLLOUT, id) {
-                        error!(%error, "a job pipe cannot be watched");
-                    }
-                }
-            }
+        self.write(seat, &ToTask::Run(run), now);
+    }
+
+    /// Asks one job of a group to stop.
+    fn halt(&mut self, seat: Seat, ticket: TicketId, now: Now) {
+        let running = self
+            .process(seat)
+            .and_then(|process| process.running.iter().find(|one| one.ticket == ticket));
+        if let Some(nonce) = running.map(|running| running.nonce) {
+            self.write(seat, &ToTask::Stop { nonce }, now);
+        }
+    }
+
+    fn write(&mut self, seat: Seat, message: &ToTask, now: Now) {
+        let frame = match link::encode(message) {
+            Ok(frame) => frame,
             // A payload within its limit fits into a frame; a stored one may be over it.
-            Err(error) => self.violate(seat, format!("the job cannot be sent: {error}"), now),
+            Err(error) => {
+                return self.violate(seat, format!("the job cannot be sent: {error}"), now);
+            }
+        };
+        let process = self.places[usize::from(seat.slot)].process(seat.generation);
+        let Some(process) = process else { return };
+        let is_watched = process.link.has_unsent();
+        if process.link.send(frame)
+            && !is_watched
+            && let Some(job_pipe) = process.link.job()
+        {
+            let id = token(seat.slot, seat.generation, Kind::Job);
+            // Without it a large job is written only in part, and times out.
+            if let Err(error) = watch(&self.epoll, job_pipe, EpollFlags::EPOLLOUT, id) {
+                error!(%error, "a job pipe cannot be watched");
+            }
         }
     }
 
@@ -251,7 +281,7 @@ impl Reactor {
         };
         let process = self.places[usize::from(seat.slot)].process(seat.generation);
         let ended = match process {
-            Some(process) => match process.running.take() {
+            Some(process) => match take_running(process, ticket) {
                 Some(running) => {
                     let reported = running.answer.as_ref().map(|&(_, reported)| reported);
                     let ended = verdict::compose(process, running, end, &job.policy, now);
@@ -295,24 +325,23 @@ impl Reactor {
             .iter_mut()
             .filter_map(|place| place.process.as_mut())
         {
-            let Some(running) = process.running.as_mut().filter(|r| !r.is_noted) else {
-                continue;
-            };
-            let due = running.started.mono + NOTE_AFTER;
-            if due > now.mono && running.progress.is_none() {
-                self.notes_due = earlier(self.notes_due, Some(due));
-                continue;
+            for running in process.running.iter_mut().filter(|r| !r.is_noted) {
+                let due = running.started.mono + NOTE_AFTER;
+                if due > now.mono && running.progress.is_none() {
+                    self.notes_due = earlier(self.notes_due, Some(due));
+                    continue;
+                }
+                let Some(job) = self.jobs.get(&running.ticket) else {
+                    continue;
+                };
+                running.is_noted = true;
+                notes.push(Note {
+                    receipt: job.receipt.clone(),
+                    started_at: running.started.wall,
+                    pid: u32::try_from(process.pid).unwrap_or(0),
+                    progress: running.progress.clone(),
+                });
             }
-            let Some(job) = self.jobs.get(&running.ticket) else {
-                continue;
-            };
-            running.is_noted = true;
-            notes.push(Note {
-                receipt: job.receipt.clone(),
-                started_at: running.started.wall,
-                pid: u32::try_from(process.pid).unwrap_or(0),
-                progress: running.progress.clone(),
-            });
         }
         if !notes.is_empty() {
             // Only shown to people: while the store is slow, they do without.
@@ -354,6 +383,12 @@ impl Reactor {
     }
 }
 
+fn take_running(process: &mut Process, ticket: TicketId) -> Option<Running> {
+    let mut running = process.running.iter();
+    let index = running.position(|running| running.ticket == ticket)?;
+    Some(process.running.swap_remove(index))
+}
+
 fn run_frame(job: &mut Job, nonce: u64, now: Now) -> frame::Run {
     let life = job.expires_at.map(|at| at.since(now.wall));
     let timeout = job.policy.timeout.min(life.unwrap_or(Duration::MAX));
@@ -365,7 +400,8 @@ fn run_frame(job: &mut Job, nonce: u64, now: Now) -> frame::Run {
         attempt: job.history.attempt.saturating_add(1),
         fence: job.receipt.fence,
         timeout_ms: millis(timeout.max(Duration::from_millis(1))),
-        memory: job.policy.memory,
+        // A group has the limit of its process.
+        memory: job.policy.memory.filter(|_| job.lane == Lane::Process),
         header: ByteBuf::from(std::mem::take(&mut job.header)),
         payload: ByteBuf::from(std::mem::take(&mut job.payload)),
     }

@@ -51,7 +51,9 @@ pub(crate) struct Process {
     pub pidfd: Option<PidFd>,
     pub pid: i32,
     pub uid: Option<u32>,
-    pub running: Option<Running>,
+    /// One, or in a group several.
+    pub running: Vec<Running>,
+    pub is_group: bool,
     /// Jobs it has answered.
     pub served: u32,
     /// What it reported for these, in all.
@@ -83,14 +85,15 @@ impl Place {
 }
 
 impl Process {
-    pub(crate) fn new(generation: u64, link: Link, uid: Option<u32>) -> Self {
+    pub(crate) fn new(generation: u64, link: Link, uid: Option<u32>, is_group: bool) -> Self {
         Self {
             generation,
             link,
             pidfd: None,
             pid: 0,
             uid,
-            running: None,
+            running: Vec::new(),
+            is_group,
             served: 0,
             reported: Reported::default(),
             violation: None,

@@ -24,7 +24,10 @@ pub(super) fn compose(
     now: Now,
 ) -> Ended {
     let usage = usage(process, &running, now);
-    let output = output(process);
+    let output = match process.is_group {
+        true => shared_output(process, end),
+        false => output(process),
+    };
     let started_at = Some(running.started.wall);
     let pid = u32::try_from(process.pid).ok();
     let declined = running.declined;
@@ -69,6 +72,11 @@ fn outcome(process: &Process, running: Running, end: End, policy: &Policy) -> Ou
             }
         }
         (End::Released | End::Forgotten, _) => Outcome::Released,
+        // The one whose allocation failed is known.
+        (End::Displaced, _) if running.failed_allocation.is_some() => {
+            crash(process, running.failed_allocation, policy)
+        }
+        (End::Displaced, _) => Outcome::Displaced,
         (End::TimedOut, _) => {
             let text = format!(
                 "ran longer than its timeout of {}",
@@ -189,6 +197,17 @@ fn usage(process: &Process, running: &Running, now: Now) -> Usage {
     let wall_ms = Some(millis(wall));
     let to_ms = |micros: u64| Some(millis(Duration::from_micros(micros)));
     let reported = running.answer.as_ref().map(|&(_, reported)| reported);
+    if process.is_group {
+        // The kernel's account is of all who rode in it; the peak, too, is of the whole process.
+        let peak = process.exit.map(|exit| exit.max_rss_kb);
+        return Usage {
+            wall_ms,
+            cpu_user_ms: reported.and_then(|reported| to_ms(reported.cpu_user_us)),
+            cpu_system_ms: reported.and_then(|reported| to_ms(reported.cpu_system_us)),
+            max_rss_kb: reported.and_then(|reported| reported.max_rss_kb).or(peak),
+            source: Some(UsageSource::Shared),
+        };
+    }
     match (process.exit, reported) {
         (Some(exit), _) => {
             // Of a reused process the kernel knows the whole; what earlier jobs took is theirs.
@@ -240,5 +259,19 @@ fn output(process: &mut Process) -> Output {
         stdout_bytes,
         stderr_bytes,
         truncated,
+        shared: false,
+    }
+}
+
+/// A group's output is of all its jobs: it is shown with a job that failed, and said to be shared;
+/// to copy it for every job that went well would cost more than the job.
+fn shared_output(process: &mut Process, end: End) -> Output {
+    let output = match end {
+        End::Returned => Output::default(),
+        _ => output(process),
+    };
+    Output {
+        shared: true,
+        ..output
     }
 }

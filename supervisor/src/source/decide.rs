@@ -70,6 +70,7 @@ pub(crate) fn decide(
         Outcome::Returned(_) => "returned",
         Outcome::Failed { cause, .. } => cause.as_str(),
         Outcome::Released => "released",
+        Outcome::Displaced => "displaced",
         Outcome::LeaseLost => "lost",
     };
     let about = Circumstances {
@@ -121,7 +122,7 @@ fn tell(
     let (result, failure) = match outcome {
         Outcome::Returned(result) => (Some(result.as_slice()), None),
         Outcome::Failed { cause, error, .. } => (None, Some((*cause, error))),
-        Outcome::Released | Outcome::LeaseLost => (None, None),
+        Outcome::Released | Outcome::Displaced | Outcome::LeaseLost => (None, None),
     };
     let ending = Ending {
         fence,
@@ -149,7 +150,7 @@ fn follow(thread: &Thread, next: &Move, outcome: &Outcome, about: &About<'_>) ->
     let (result, error) = match outcome {
         Outcome::Returned(result) => (result.as_slice(), None),
         Outcome::Failed { error, .. } => (&[][..], Some(error)),
-        Outcome::Released | Outcome::LeaseLost => (&[][..], None),
+        Outcome::Released | Outcome::Displaced | Outcome::LeaseLost => (&[][..], None),
     };
     thread
         .follow(next, result, error, about)

@@ -11,19 +11,19 @@ use bulkhead_shared::broker::{
     Bell, Broker, BrokerError, Claim, Heed, Interrupt, Listen, Selection, Settlement, SupervisorId,
     Turned, Wake,
 };
-use bulkhead_shared::fault;
 use bulkhead_shared::outcome::{Ended, Outcome, Usage};
 use bulkhead_shared::reconnect;
 use bulkhead_shared::time::{Now, Timestamp};
+use bulkhead_shared::{TaskName, fault};
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use tracing::{debug, error, info, warn};
 
 use super::decide::{Place, Story, Told, decide};
-use super::room::Offer;
+use super::room::{Offer, Rooms};
 use super::{Held, Room, groups};
-use crate::job::{Job, Rules};
+use crate::job::{Job, Rules, usual_lane};
 use crate::notice::{Notice, Notices};
-use crate::pool::TicketId;
+use crate::pool::{Lane, TicketId};
 
 /// Settlements written in one transaction: more would keep others waiting for the store.
 const BATCH: usize = 256;
@@ -76,10 +76,11 @@ impl Queue {
     }
 
     /// Says how much room there is.
-    pub(crate) fn publish(&self, epoch: u32, room: u32) {
-        let before = self.room.look();
-        self.room.publish(Offer { epoch, room });
-        if before.room == 0 && room > 0 {
+    pub(crate) fn publish(&self, epoch: u32, rooms: Rooms) {
+        let before = self.room.look().rooms;
+        self.room.publish(Offer { epoch, rooms });
+        let is_new = |(before, now): (&u16, &u16)| *before == 0 && *now > 0;
+        if before.iter().zip(&rooms).any(is_new) {
             self.wake();
         }
     }
@@ -122,6 +123,7 @@ pub(crate) fn queue(setting: Setting) -> Result<(Queue, impl FnOnce() + Send), n
         is_waiting,
         room,
         serving: None,
+        by_lane: Vec::new(),
         serves_anew: false,
         pending: VecDeque::new(),
         next_ticket: 0,
@@ -149,6 +151,8 @@ struct Thread {
     is_waiting: Arc<AtomicBool>,
     room: Arc<Room>,
     serving: Option<(Selection, Rules)>,
+    /// The same by lane: each is claimed for as much room as it has, so that none holds up another.
+    by_lane: Vec<(Lane, Selection)>,
     /// The bell listens for something else.
     serves_anew: bool,
     pending: VecDeque<Pending>,
@@ -215,6 +219,7 @@ impl Thread {
                 Ok(Order::Settle(job, ended)) => self.queue_settlement(*job, ended),
                 Ok(Order::Forget(ticket)) => self.setting.held.remove(ticket),
                 Ok(Order::Serve(selection, rules)) => {
+                    self.by_lane = by_lane(&selection, &rules);
                     self.serving = Some((selection, rules));
                     self.serves_anew = true;
                     self.must_look = true;
@@ -242,9 +247,9 @@ impl Thread {
         if self.is_stopping || self.serving.is_none() {
             return 0;
         }
-        usize::try_from(self.room.look().room)
-            .unwrap_or(0)
-            .min(CLAIM)
+        let rooms = self.room.look().rooms;
+        let lanes = self.by_lane.iter();
+        lanes.map(|(lane, _)| room_of(rooms, *lane)).sum()
     }
 
     fn wait(&mut self, bell: &mut Option<Box<dyn Bell>>, at_most: Duration) {
@@ -305,16 +310,53 @@ impl Thread {
             .take(batch)
             .map(|pending| pending.settlement.clone())
             .collect();
-        let selection = self.serving.as_ref().map(|(selection, _)| selection);
         let is_asked = self.must_hear || room > 0;
-        let claim = selection.filter(|_| is_asked).map(|selection| Claim {
-            owner: self.setting.owner,
-            selection,
-            room,
-            lease: self.setting.lease,
-        });
+        let rooms = match room {
+            0 => Rooms::default(),
+            _ => self.room.look().rooms,
+        };
+        let mut claims: Vec<Claim<'_>> = Vec::with_capacity(Lane::COUNT);
+        let mut add = |selection, room| {
+            claims.push(Claim {
+                owner: self.setting.owner,
+                selection,
+                room,
+                lease: self.setting.lease,
+            });
+        };
+        for (lane, selection) in &self.by_lane {
+            match room_of(rooms, *lane) {
+                0 => {}
+                room => add(selection, room),
+            }
+        }
+        if let Some((selection, _)) = self
+            .serving
+            .as_ref()
+            .filter(|_| self.must_hear && room == 0)
+        {
+            add(selection, 0);
+        }
+        let mut claims = claims.into_iter();
         let asked = Now::read().mono;
-        let turned = self.setting.broker.turn(settlements, claim)?;
+        let first = claims.next();
+        let mut is_more = false;
+        let mut turned = self.setting.broker.turn(settlements, first)?;
+        if let Some(claim) = first {
+            is_more |= turned.more || turned.claimed.len() >= claim.room;
+        }
+        for claim in claims {
+            // What the first brought must not be lost with an error of a later one.
+            match self.setting.broker.turn(Vec::new(), Some(claim)) {
+                Ok(next) => {
+                    is_more |= next.more || next.claimed.len() >= claim.room;
+                    turned.claimed.extend(next.claimed);
+                    turned.revoked.extend(next.revoked);
+                    turned.next_due = earlier(turned.next_due, next.next_due);
+                }
+                Err(_) => is_more = true,
+            }
+        }
         if self.failures > 0 {
             self.failures = 0;
             info!("the store is back");
@@ -335,7 +377,7 @@ impl Thread {
             self.must_hear = false;
         }
         if room > 0 {
-            self.must_look = turned.more || turned.claimed.len() >= room;
+            self.must_look = is_more;
         }
         self.hand_over(turned, asked);
         Ok(next_due)
@@ -409,6 +451,30 @@ impl Thread {
             keep
         });
     }
+}
+
+fn room_of(rooms: Rooms, lane: Lane) -> usize {
+    usize::from(rooms[lane.index()]).min(CLAIM)
+}
+
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    one.into_iter().chain(other).min()
+}
+
+/// What is claimed for each lane that has tasks.
+fn by_lane(selection: &Selection, rules: &Rules) -> Vec<(Lane, Selection)> {
+    let of = |lane: Lane| {
+        let is_in = |task: &&TaskName| {
+            let spec = rules.specs.get(*task);
+            spec.map_or(Lane::Process, usual_lane) == lane
+        };
+        let tasks: Vec<_> = selection.tasks.iter().filter(is_in).cloned().collect();
+        let queues = selection.queues.clone();
+        (lane, Selection { queues, tasks })
+    };
+    let mut lanes: Vec<_> = Lane::ALL.into_iter().map(of).collect();
+    lanes.retain(|(_, selection)| !selection.tasks.is_empty());
+    lanes
 }
 
 /// The end of an attempt that was never started.

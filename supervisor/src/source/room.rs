@@ -5,27 +5,46 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Low half: the room. High half: the epoch.
+use crate::pool::Lane;
+
+/// Bits of the room of one lane, ...
+const ROOM_BITS: u32 = 10;
+/// ... which says no more than this: several claims.
+const ROOM_MOST: u64 = (1 << ROOM_BITS) - 1;
+/// Bits of the epoch; those that meet are a few claims apart.
+const EPOCH_BITS: u32 = 24;
+
+/// From the lowest bits up: the room of each lane, the epoch.
 #[derive(Debug, Default)]
 pub(crate) struct Room(AtomicU64);
 
-/// A room and the epoch it belongs to.
+/// The room of each lane, and the epoch it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Offer {
     pub epoch: u32,
-    pub room: u32,
+    pub rooms: Rooms,
 }
 
+/// How many jobs there is room for, by lane.
+pub(crate) type Rooms = [u16; Lane::COUNT];
+
 fn pack(offer: Offer) -> u64 {
-    u64::from(offer.epoch) << 32 | u64::from(offer.room)
+    let lanes = offer.rooms.iter().rev();
+    let epoch = u64::from(offer.epoch) & ((1 << EPOCH_BITS) - 1);
+    lanes.fold(epoch, |value, &room| {
+        value << ROOM_BITS | u64::from(room).min(ROOM_MOST)
+    })
 }
 
 fn unpack(value: u64) -> Offer {
-    let half = |value: u64| u32::try_from(value & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-    Offer {
-        epoch: half(value >> 32),
-        room: half(value),
-    }
+    let mut rest = value;
+    let rooms = [(); Lane::COUNT].map(|()| {
+        let room = u16::try_from(rest & ROOM_MOST).unwrap_or(u16::MAX);
+        rest >>= ROOM_BITS;
+        room
+    });
+    let epoch = u32::try_from(rest).unwrap_or(u32::MAX);
+    Offer { epoch, rooms }
 }
 
 impl Room {
@@ -46,13 +65,16 @@ impl Room {
     pub(crate) fn begin_epoch(&self) -> u32 {
         let next = |value| {
             let epoch = unpack(value).epoch.wrapping_add(1);
-            Some(pack(Offer { epoch, room: 0 }))
+            Some(pack(Offer {
+                epoch,
+                rooms: Rooms::default(),
+            }))
         };
         let before = self
             .0
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
         let before = before.unwrap_or_else(|value| value);
-        unpack(before).epoch.wrapping_add(1)
+        unpack(before).epoch.wrapping_add(1) & ((1 << EPOCH_BITS) - 1)
     }
 }
 
@@ -63,12 +85,24 @@ mod tests {
     #[test]
     fn a_room_worked_out_before_a_claim_was_heard_of_does_not_get_in() {
         let room = Room::default();
-        room.publish(Offer { epoch: 0, room: 8 });
-        assert_eq!(room.look().room, 8);
+        let offer = |epoch, rooms| Offer { epoch, rooms };
+        room.publish(offer(0, [8, 1, 1023, 0]));
+        assert_eq!(room.look().rooms, [8, 1, 1023, 0]);
         let epoch = room.begin_epoch();
-        room.publish(Offer { epoch: 0, room: 8 });
-        assert_eq!(room.look(), Offer { epoch, room: 0 });
-        room.publish(Offer { epoch, room: 3 });
-        assert_eq!(room.look().room, 3);
+        room.publish(offer(0, [8, 0, 0, 0]));
+        assert_eq!(room.look(), offer(epoch, [0; 4]));
+        room.publish(offer(epoch, [3, 2000, 0, 1]));
+        assert_eq!(room.look().rooms, [3, 1023, 0, 1]);
+    }
+
+    #[test]
+    fn epochs_begin_again_without_a_trace() {
+        let room = Room::default();
+        for _ in 0..=1_u32 << EPOCH_BITS {
+            let _ = room.begin_epoch();
+        }
+        let now = room.look();
+        assert_eq!((now.epoch, now.rooms), (1, [0; 4]));
+        assert_eq!(room.begin_epoch(), 2);
     }
 }

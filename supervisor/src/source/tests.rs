@@ -93,7 +93,8 @@ impl Script {
     fn play(&mut self) -> bool {
         for _ in 0..ROUNDS {
             let room = ROOM - u32::try_from(self.running.len()).unwrap().min(ROOM);
-            self.queue.publish(self.epoch, room);
+            let room = u16::try_from(room).unwrap();
+            self.queue.publish(self.epoch, [room, 0, 0, 0]);
             match self.inbox.recv_timeout(IDLE) {
                 Ok(Notice::AllDone) => return true,
                 Ok(notice) => self.take(notice),

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use bulkhead_child::{Context, task, tasks};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -59,6 +60,19 @@ fn echo(value: String) -> String {
     value
 }
 
+/// Its argument, on a thread of a group.
+#[task(mechanism = "thread")]
+fn echo_thread(value: String) -> String {
+    value
+}
+
+/// Waits for ten milliseconds on a group's runtime.
+#[task]
+async fn nap(ctx: &Context, value: String) -> usize {
+    ctx.sleep_async(Duration::from_millis(10)).await;
+    value.len()
+}
+
 fn main() -> ExitCode {
-    bulkhead_child::run(tasks![echo, note_term, wait])
+    bulkhead_child::run(tasks![echo, echo_thread, nap, note_term, wait])
 }

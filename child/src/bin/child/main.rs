@@ -13,11 +13,19 @@ use std::process::ExitCode;
 
 use bulkhead_child::tasks;
 
-use trouble::{allocate, crash, escape, exit, fail, flaky, garbage, hang, panic, spin};
-use work::{add, add_previous, echo, print, progress, sha256, sleep};
+#[cfg(feature = "async")]
+use trouble::block_async;
+use trouble::{
+    allocate, crash, escape, exit, fail, flaky, garbage, hang, panic, spin, thread_crash,
+    thread_hang, thread_panic,
+};
+#[cfg(feature = "async")]
+use work::nap_async;
+use work::{add, add_previous, echo, main_thread, print, progress, sha256, sleep, thread_sleep};
 
 fn main() -> ExitCode {
-    bulkhead_child::run(tasks![
+    #[allow(unused_mut, reason = "without the feature `async` nothing is added")]
+    let mut tasks = tasks![
         add,
         add_previous,
         allocate,
@@ -29,11 +37,19 @@ fn main() -> ExitCode {
         flaky,
         garbage,
         hang,
+        main_thread,
         panic,
         print,
         progress,
         sha256,
         sleep,
         spin,
-    ])
+        thread_crash,
+        thread_hang,
+        thread_panic,
+        thread_sleep,
+    ];
+    #[cfg(feature = "async")]
+    tasks.extend(tasks![block_async, nap_async]);
+    bulkhead_child::run(tasks)
 }

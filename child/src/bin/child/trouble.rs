@@ -121,3 +121,32 @@ pub(crate) fn garbage() -> anyhow::Result<()> {
     bytes[3] |= 0x80;
     Ok(sys::write_result_pipe(&bytes)?)
 }
+
+/// A thread of a group that never ends, whatever it is asked.
+#[task(mechanism = "thread")]
+pub(crate) fn thread_hang() -> ! {
+    loop {
+        pause();
+    }
+}
+
+/// [`crash`], as a thread of a group.
+#[task(mechanism = "thread")]
+pub(crate) fn thread_crash(signal: String) -> anyhow::Result<()> {
+    crash(signal)
+}
+
+/// [`panic`], as a thread of a group.
+#[task(mechanism = "thread")]
+pub(crate) fn thread_panic(text: String) {
+    panic(text);
+}
+
+/// A future that never gives its runtime back.
+#[cfg(feature = "async")]
+#[task]
+pub(crate) async fn block_async() {
+    loop {
+        pause();
+    }
+}

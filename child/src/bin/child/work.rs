@@ -91,3 +91,25 @@ pub(crate) fn sha256(ctx: &Context, path: PathBuf) -> anyhow::Result<String> {
     let digest = digest.finalize();
     Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
+
+/// [`sleep`], as a thread of a group.
+#[task(mechanism = "thread")]
+pub(crate) fn thread_sleep(ctx: &Context, seconds: f64) -> anyhow::Result<()> {
+    sleep(ctx, seconds)
+}
+
+/// Whether it runs on the main thread of its process.
+#[task(mechanism = "thread", run_in_main_thread = true)]
+pub(crate) fn main_thread() -> bool {
+    nix::unistd::gettid() == nix::unistd::getpid()
+}
+
+/// Waits on the runtime of a group, among others that wait.
+#[cfg(feature = "async")]
+#[task]
+pub(crate) async fn nap_async(ctx: &Context, seconds: f64) -> anyhow::Result<()> {
+    let duration = Duration::try_from_secs_f64(seconds)
+        .with_context(|| format!("`{seconds}` is no length of a nap"))?;
+    ctx.sleep_async(duration).await;
+    Ok(())
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bulkhead_shared::backoff::Backoff;
 use bulkhead_shared::message::{Arguments, Message, MessageBuilder};
 use bulkhead_shared::policy::{Keep, Retries};
+use bulkhead_shared::task::Mechanism;
 use bulkhead_shared::time::millis;
 use bulkhead_shared::units::{Size, duration};
 use bulkhead_shared::{Timestamp, Uuid};
@@ -43,6 +44,8 @@ pub(super) struct Line {
     pub memory: Option<Size>,
     #[serde(deserialize_with = "confinement")]
     pub profile: Option<String>,
+    #[serde(deserialize_with = "mechanism")]
+    pub mechanism: Option<Mechanism>,
     pub uuid: Option<Uuid>,
     pub metadata: Option<Map<String, Value>>,
     #[serde(deserialize_with = "keeping")]
@@ -111,6 +114,7 @@ impl Line {
             backoff: self.backoff.or(defaults.backoff),
             memory: self.memory.or(defaults.memory),
             profile: self.profile.or_else(|| defaults.profile.clone()),
+            mechanism: self.mechanism.or(defaults.mechanism),
             uuid: self.uuid.or(defaults.uuid),
             metadata: self.metadata.or_else(|| defaults.metadata.clone()),
             result_ttl: self.result_ttl.or(defaults.result_ttl),
@@ -189,6 +193,9 @@ impl Line {
         }
         if let Some(profile) = self.profile {
             builder = builder.profile(&profile);
+        }
+        if let Some(mechanism) = self.mechanism {
+            builder = builder.mechanism(mechanism);
         }
         if let Some(uuid) = self.uuid {
             builder = builder.uuid(uuid);
@@ -288,6 +295,13 @@ pub(super) fn profile(text: &str) -> Result<String, String> {
 pub(super) fn span<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
     let text = Option::<String>::deserialize(d)?;
     text.map(|text| duration(&text))
+        .transpose()
+        .map_err(Error::custom)
+}
+
+fn mechanism<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Mechanism>, D::Error> {
+    let text = Option::<String>::deserialize(d)?;
+    text.map(|text| text.parse())
         .transpose()
         .map_err(Error::custom)
 }

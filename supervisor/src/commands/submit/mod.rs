@@ -17,6 +17,7 @@ use bulkhead_shared::client::{BATCH, Client};
 use bulkhead_shared::flow::Flow;
 use bulkhead_shared::message::Message;
 use bulkhead_shared::policy::{Keep, Retries};
+use bulkhead_shared::task::Mechanism;
 use bulkhead_shared::units::{Size, duration};
 use bulkhead_shared::{Timestamp, Uuid};
 use clap::Args;
@@ -88,6 +89,9 @@ pub(crate) struct SubmitArgs {
     /// Limit the memory of its process (default: the task's); never above the limit of `run`.
     #[arg(long, value_name = "SIZE", value_parser = str::parse::<Size>)]
     memory: Option<Size>,
+    /// Run it in this: `process` gives a task of a thread group a process of its own for once.
+    #[arg(long, value_name = "MECHANISM")]
+    mechanism: Option<Mechanism>,
     /// Run it only under this sandbox profile (default: the task's, else any).
     #[arg(long, value_name = "PROFILE", value_parser = line::profile)]
     profile: Option<String>,
@@ -194,6 +198,7 @@ fn plan(args: SubmitArgs) -> Result<Plan, CommandError> {
         backoff: args.backoff,
         memory: args.memory,
         profile: args.profile,
+        mechanism: args.mechanism,
         uuid: args.uuid,
         metadata: args.metadata,
         result_ttl: args.result_ttl,

@@ -106,6 +106,7 @@ impl Laws {
                 self.died(*seat, now);
             }
             Input::Link(seat, event) => self.link(now, *seat, *event),
+            Input::Answered(..) => {}
             Input::Swept(seat, sweep) => self.life(*seat, |life| life.swept = Some(*sweep)),
             Input::Revoked(id) => {
                 self.inside
@@ -173,6 +174,7 @@ impl Laws {
             Action::Spawn(seat, profile) => self.spawn(now, seat, profile),
             Action::Send(seat, id) => self.send(now, seat, id),
             Action::Signal(seat, force) => self.signal(now, seat, force),
+            Action::Halt(..) => panic!("there is no group"),
             Action::Quit(seat) => {
                 let life = self.living(seat);
                 life.is_asked_to_quit = true;
@@ -291,6 +293,7 @@ impl Laws {
             End::Crashed => assert!(life.killed.is_none() && job.answer.is_none()),
             End::Protocol => assert!(life.killed.is_some()),
             End::Revoked => assert!(fare.revoked),
+            End::Displaced => panic!("{id:?} has no neighbours"),
             End::Released => assert!(self.has_stopped),
             End::Forgotten => assert!(fare.lost),
             End::Unkillable => assert!(has_given_up),

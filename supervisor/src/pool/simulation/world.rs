@@ -200,7 +200,7 @@ impl World {
                     }
                 }
             }
-            Action::Finish { .. } | Action::Release(_) | Action::Forget(_) => {}
+            Action::Halt(..) | Action::Finish { .. } | Action::Release(_) | Action::Forget(_) => {}
         }
     }
 

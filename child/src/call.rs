@@ -1,0 +1,158 @@
+//! One call of a task's function: the place that all mechanisms share.
+#![forbid(unsafe_code)]
+
+use bulkhead_shared::frame::{Answer, Declined, Failure, FromTask, ReportedUsage, Run};
+use bulkhead_shared::message::Header;
+use serde_bytes::ByteBuf;
+
+use crate::answer::Reply;
+use crate::arguments::Given;
+use crate::context::{Context, Stop, now as clock};
+use crate::hooks;
+use crate::outbox::Outbox;
+#[cfg(feature = "async")]
+use crate::panics;
+#[cfg(feature = "async")]
+use crate::registry::Future;
+use crate::registry::{Definition, Function, Registry};
+
+/// Longest text and traceback of a failure, in bytes: they are stored with the verdict.
+const TEXT_LIMIT: usize = 64 << 10;
+
+/// How a call ended, and what its task does not want to follow.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) reply: Reply,
+    declined: Option<Declined>,
+}
+
+impl From<Failure> for Ended {
+    /// One that never got to its task.
+    fn from(failure: Failure) -> Self {
+        Self {
+            reply: Err(failure),
+            declined: None,
+        }
+    }
+}
+
+/// A call that is ready to be made.
+#[derive(Debug)]
+pub(crate) struct Call {
+    definition: &'static Definition,
+    context: Context,
+}
+
+impl Call {
+    /// Asks the task what is to follow.
+    pub(crate) fn ended(&self, reply: Reply) -> Ended {
+        let declined = hooks::declined(&self.definition.hooks, &self.context, &reply);
+        Ended { reply, declined }
+    }
+}
+
+/// Calls the task of `run` on this thread.
+pub(crate) fn now(registry: &Registry, run: &Run, outbox: &Outbox, stop: Stop) -> Ended {
+    match prepare(registry, run, outbox, stop) {
+        Ok((call, arguments)) => {
+            let reply = hooks::call(call.definition, &call.context, arguments);
+            call.ended(reply)
+        }
+        Err(failure) => failure.into(),
+    }
+}
+
+impl Function {
+    /// Calls it on this thread, to the end.
+    pub(crate) fn now(self, context: &Context, given: Given<'_>) -> Reply {
+        match self {
+            Self::Sync(call) => call(context, given),
+            #[cfg(feature = "async")]
+            Self::Async(call) => runtime()?.block_on(call(context.clone(), given)?),
+        }
+    }
+}
+
+/// Begins to call the task of `run`: its function runs when the future is polled.
+#[cfg(feature = "async")]
+pub(crate) fn later(
+    registry: &Registry,
+    run: &Run,
+    outbox: &Outbox,
+    stop: Stop,
+) -> Result<(Future, Call), Failure> {
+    let (call, arguments) = prepare(registry, run, outbox, stop)?;
+    let future = panics::catch(|| hooks::begin(call.definition, &call.context, arguments))?;
+    Ok((future, call))
+}
+
+/// A runtime that lives on one thread.
+#[cfg(feature = "async")]
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| failure("sandbox", format!("asynchronous runtime: {error}"), false))
+}
+
+fn prepare<'a>(
+    registry: &Registry,
+    run: &'a Run,
+    outbox: &Outbox,
+    stop: Stop,
+) -> Result<(Call, &'a [u8]), Failure> {
+    let Some(task) = registry.find(&run.task) else {
+        let text = format!("task `{}` is unknown to this child", run.task);
+        return Err(failure("unknown-task", text, true));
+    };
+    let header: Header = serde_json::from_slice(&run.header)
+        .map_err(|error| failure("header", format!("message header: {error}"), true))?;
+    let (arguments, previous) = header.split(&run.payload);
+    let previous = previous.map(<[u8]>::to_vec);
+    let context = Context::new(run, header.clone(), clock(), outbox.clone(), stop);
+    let call = Call {
+        definition: task.definition(),
+        context: context.with_previous(previous),
+    };
+    Ok((call, arguments))
+}
+
+/// The last words about a call.
+pub(crate) fn done(nonce: u64, ended: Ended, usage: ReportedUsage) -> [Option<FromTask>; 2] {
+    let declined = ended.declined;
+    let answer = match ended.reply {
+        Ok(bytes) => Answer::Returned(ByteBuf::from(bytes)),
+        Err(failure) => Answer::Failed(shortened(failure)),
+    };
+    let done = FromTask::Done {
+        nonce,
+        answer,
+        usage,
+    };
+    [
+        declined.map(|what| FromTask::Declined { nonce, what }),
+        Some(done),
+    ]
+}
+
+pub(crate) fn failure(name: &str, text: String, is_final: bool) -> Failure {
+    Failure {
+        name: name.into(),
+        text,
+        traceback: None,
+        is_final,
+    }
+}
+
+fn shortened(mut failure: Failure) -> Failure {
+    for text in [Some(&mut failure.text), failure.traceback.as_mut()]
+        .into_iter()
+        .flatten()
+    {
+        if text.len() > TEXT_LIMIT {
+            text.truncate(text.floor_char_boundary(TEXT_LIMIT));
+            text.push_str("... (cut)");
+        }
+    }
+    failure
+}
