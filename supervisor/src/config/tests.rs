@@ -60,6 +60,17 @@ fn queues_keep_their_order_and_lose_their_repetitions() {
 }
 
 #[test]
+fn tasks_and_the_log_are_what_is_typed() {
+    let config = configured(&["--tasks", "b,a", "--log-level", "debug"], &[]).unwrap();
+    let names: Vec<_> = config.tasks.unwrap();
+    assert_eq!(
+        names.iter().map(TaskName::as_str).collect::<Vec<_>>(),
+        ["b", "a"]
+    );
+    assert_eq!(config.log_level, LogLevel::Debug);
+}
+
+#[test]
 fn wrong_values_are_refused_with_a_way_out() {
     assert!(refused(&["--sandbox", "strict"], &[]).contains("not available in this version"));
     assert!(refused(&["--memory", "1KiB"], &[]).contains("16MiB"));
