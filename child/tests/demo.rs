@@ -23,6 +23,23 @@ fn the_tasks_that_work_return_what_they_promise() {
 }
 
 #[test]
+fn add_previous_reads_what_came_before_from_behind_its_arguments() {
+    let mut process = Process::start(0);
+    let mut run = process.run("add_previous", r#"{"args": [2]}40"#);
+    run.header = br#"{"v":1,"created_at":0,"previous_bytes":2}"#.to_vec().into();
+    process.send(run);
+    assert_eq!(process.returned(), 42);
+    let alone = process.run("add_previous", r#"{"args": [2]}"#);
+    process.send(alone);
+    assert!(process.failed().text.contains("callback"));
+    // More than there is: then all of it is arguments.
+    let mut run = process.run("add_previous", r#"{"args": [2]}40"#);
+    run.header = br#"{"v":1,"created_at":0,"previous_bytes":99}"#.to_vec().into();
+    process.send(run);
+    assert_eq!(process.failed().name, "arguments");
+}
+
+#[test]
 fn sha256_gives_the_known_digest() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"abc").unwrap();

@@ -242,7 +242,7 @@ fn describe_prints_what_supervisors_store() {
         .find(|spec| spec.name.as_str() == "add")
         .unwrap();
     assert_eq!(add.params, ["a", "b"]);
-    assert_eq!(specs.len(), 16);
+    assert_eq!(specs.len(), 17);
 }
 
 #[test]

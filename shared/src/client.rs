@@ -419,7 +419,9 @@ fn after_submission(message: &Message) {
 fn batch_len(messages: &[Message]) -> usize {
     let mut bytes = 0usize;
     let fits = |message: &&Message| {
+        let then = message.header.then.as_ref();
         bytes = bytes.saturating_add(message.payload.len());
+        bytes = bytes.saturating_add(then.map_or(0, |then| then.get().len()));
         bytes <= BATCH_BYTES
     };
     let fitting = messages.iter().take(BATCH).take_while(fits).count();

@@ -10,8 +10,6 @@ pub mod cgroup;
 pub mod codec;
 pub mod flow;
 pub mod frame;
-#[cfg(feature = "sqlite")]
-pub mod guide;
 pub mod history;
 pub mod hook;
 pub mod isolation;

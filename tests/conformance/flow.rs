@@ -1,14 +1,21 @@
 //! What an ending brings with it: chains, groups and their joins.
 
-use bulkhead_shared::broker::{Revocation, Settled, Submitted};
+use bulkhead_shared::backend::{Options, open as open_store};
+use bulkhead_shared::broker::{Claim, Revocation, Selection, Settled, Submission, Submitted};
 use bulkhead_shared::catalog::State;
+use bulkhead_shared::fault;
+use bulkhead_shared::finding::{Depth, Severity};
 use bulkhead_shared::flow::{Group, OnFailed};
 use bulkhead_shared::retry::Move;
-use bulkhead_shared::{Message, QueueName, Uuid};
+use bulkhead_shared::{Message, Namespace, QueueName, Timestamp, Uuid};
 use bulkhead_tests::flow::{
-    close, close_all, fail, give, header_of, open, previous_of, with_errands,
+    close, close_all, fail, give, header_of, open, previous_of, with_errands, with_errands_at,
 };
-use bulkhead_tests::{Scene, TestClock, for_each_backend, job, queue, succeed};
+use bulkhead_tests::supervise::PATIENCE;
+use bulkhead_tests::{
+    Helper, LEASE, Scene, TestClock, for_each_backend, job, queue, redis_server, role, succeed,
+    supervisor, task, until,
+};
 
 /// Claims the only job of a queue.
 fn claim_in(scene: &Scene, name: &str) -> bulkhead_shared::broker::Claimed {
@@ -273,6 +280,19 @@ for_each_backend!(what_no_join_could_take_is_not_kept, |scene| {
     assert_eq!(refusal.name, "results-too-large");
 });
 
+for_each_backend!(what_flows_keep_is_known_to_an_examination, |scene| {
+    let group = Group::new().members([job(), job().queue("later")]);
+    open(scene, group.join(job()));
+    give(scene, &scene.claim_one(), b"1");
+    give(scene, &claim_in(scene, "later"), b"2");
+    let findings = scene.store.catalog.examine(Depth::Thorough).unwrap();
+    let keys = findings.iter().filter(|finding| finding.check == "keys");
+    for finding in keys {
+        assert_eq!(finding.severity, Severity::Ok, "{finding:?}");
+    }
+    assert_eq!(close_all(scene).len(), 1);
+});
+
 for_each_backend!(a_thousand_members_in_two_queues_make_one_join, |scene| {
     let member = |n: usize| match n % 3 {
         0 => job().queue("later"),
@@ -295,3 +315,66 @@ for_each_backend!(a_thousand_members_in_two_queues_make_one_join, |scene| {
     let sum = previous_of(&scene.claim_one()).unwrap();
     assert_eq!(sum.matches('1').count(), 1000);
 });
+
+fn letters(url: &str) -> Options {
+    Options {
+        namespace: Namespace::new("letters").unwrap(),
+        ..Options::new(url)
+    }
+}
+
+/// Ends the job of the store in the argument, and dies before what follows in another queue is
+/// delivered.
+#[test]
+fn part_dies_between_an_ending_and_its_letter() {
+    let Some(url) = role("letter") else { return };
+    let store = open_store(&letters(&url)).unwrap();
+    fault::arm(Some("letters:1"));
+    let selection = Selection {
+        queues: vec![queue("default")],
+        tasks: vec![task("add")],
+    };
+    let claim = Claim {
+        owner: supervisor(),
+        selection: &selection,
+        room: 1,
+        lease: LEASE,
+    };
+    let claimed = store.broker.turn(Vec::new(), Some(claim)).unwrap().claimed;
+    let settlement = with_errands_at(Timestamp::now(), &claimed[0], succeed(b"1"), b"1");
+    let _ = store.broker.turn(vec![settlement], None);
+    unreachable!("it has died");
+}
+
+#[test]
+fn a_letter_whose_writer_died_is_delivered_by_anybody() {
+    let server = redis_server::RedisServer::start(&[]);
+    let store = open_store(&letters(&server.url())).unwrap();
+    let message = job().callback(job().queue("later")).build().unwrap();
+    let next = message.descendants().unwrap();
+    let queue = queue("default");
+    let submission = Submission {
+        message: &message,
+        queue: &queue,
+    };
+    store.broker.submit(&[submission]).unwrap();
+    let part = "flow::part_dies_between_an_ending_and_its_letter";
+    let mut helper = Helper::start(part, "letter", &server.url());
+    helper.dies();
+    let state = |uuid| {
+        let rows = store.catalog.jobs_by_id(&[uuid]).unwrap();
+        rows[0].as_ref().map(|row| row.state)
+    };
+    assert_eq!(state(message.uuid), Some(State::Succeeded));
+    assert_eq!(state(next[0]), None);
+    assert_eq!(store.catalog.flows().unwrap().errands, 1);
+    // Not before its writer has had the time to do so.
+    let delivered = until("the letter's delivery", PATIENCE, || {
+        let delivered = store.broker.deliver(10).unwrap();
+        (delivered > 0).then_some(delivered)
+    });
+    assert_eq!(delivered, 1);
+    assert_eq!(state(next[0]), Some(State::Ready));
+    assert_eq!(store.broker.deliver(10).unwrap(), 0);
+    assert_eq!(store.catalog.flows().unwrap().errands, 0);
+}

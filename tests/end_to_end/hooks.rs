@@ -1,8 +1,8 @@
 //! Hooks that are jobs of their own, and what a task declines.
 
-use bulkhead_tests::alive::until;
 use bulkhead_tests::cli::Place;
 use bulkhead_tests::supervise::{PATIENCE, Supervisor};
+use bulkhead_tests::until;
 use serde_json::{Value, json};
 
 fn start(place: &Place) -> Supervisor<'_> {

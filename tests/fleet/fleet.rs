@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bulkhead_shared::client::Client;
+use bulkhead_shared::fault;
 use bulkhead_shared::flow::Flow;
 use bulkhead_shared::redis::evidence as kept;
 use bulkhead_shared::time::Now;
@@ -126,6 +127,11 @@ impl<'a> Fleet<'a> {
 
     /// Starts a supervisor at this seat and waits until its directory is there.
     pub(crate) fn start(&mut self, seat: usize) {
+        self.start_with(seat, "");
+    }
+
+    /// Starts a supervisor that kills itself at `fault`.
+    pub(crate) fn start_with(&mut self, seat: usize, fault: &str) {
         let host = self.seats[seat].host;
         let place = &self.ground.places[host];
         let lease = self.lease;
@@ -136,6 +142,7 @@ impl<'a> Fleet<'a> {
                 .args(["--patience", "100ms", "--log-level", "warn"])
                 .args(["--queues", &QUEUES.join(",")])
                 .env(kept::VARIABLE, "1")
+                .env(fault::VARIABLE, fault)
                 .start()
         });
         let id = supervisor.wait_for("its directory", |_| {

@@ -9,7 +9,7 @@ use bulkhead_shared::message::Header;
 use bulkhead_shared::outcome::Cause;
 use bulkhead_shared::retry::Move;
 use bulkhead_shared::sqlite::Clock;
-use bulkhead_shared::{Message, QueueName, TaskName, Uuid};
+use bulkhead_shared::{Message, QueueName, TaskName, Timestamp, Uuid};
 use serde_json::Value;
 
 use crate::work::{Job, Kind};
@@ -46,9 +46,18 @@ pub fn previous_of(claimed: &Claimed) -> Option<String> {
 /// A settlement with what it brings.
 #[must_use]
 pub fn with_errands(scene: &Scene, claimed: &Claimed, next: Move, result: &[u8]) -> Settlement {
+    with_errands_at(scene.clock.wall(), claimed, next, result)
+}
+
+/// A settlement at `now` with what it brings.
+///
+/// # Panics
+/// If what follows cannot be read.
+#[must_use]
+pub fn with_errands_at(now: Timestamp, claimed: &Claimed, next: Move, result: &[u8]) -> Settlement {
     let about = About {
         wants_callback: true,
-        now: scene.clock.wall(),
+        now,
         queue_of: &usual,
     };
     let thread = Thread::of(claimed.receipt.uuid, &header_of(claimed));
@@ -124,7 +133,7 @@ impl Planned {
         let every = chains / groups;
         let mut flows = Vec::with_capacity(chains + groups);
         for n in 0..chains {
-            if n % every == 0 && n / every < groups {
+            if n.is_multiple_of(every) && n / every < groups {
                 flows.push(Self::group(n / every, make));
             }
             flows.push(Self::chain(n, make));
@@ -145,7 +154,7 @@ impl Planned {
         let steps = [
             step(Kind::Give, None),
             step(nap, Some(OTHER)),
-            step(Kind::Give, (n % 2 == 0).then_some(OTHER)),
+            step(Kind::Give, n.is_multiple_of(2).then_some(OTHER)),
         ];
         let flow = steps.into_iter().collect::<Chain>().build().unwrap();
         Self {
@@ -163,16 +172,21 @@ impl Planned {
         let (mut jobs, mut failed) = (Vec::new(), Vec::new());
         let mut members = Vec::new();
         for place in 0..MEMBERS {
-            let kind = if n % 3 == 0 && place == n % MEMBERS {
+            let kind = if n.is_multiple_of(3) && place == n % MEMBERS {
                 failed.push(place);
                 Kind::Fail { retries: 0 }
             } else {
                 Kind::Give
             };
-            let queue = (place % 2 == 0).then_some(OTHER);
+            let queue = place.is_multiple_of(2).then_some(OTHER);
             members.push(one(kind, queue, &mut jobs, make));
         }
-        let join = one(Kind::Give, (n % 4 == 0).then_some(OTHER), &mut jobs, make);
+        let join = one(
+            Kind::Give,
+            n.is_multiple_of(4).then_some(OTHER),
+            &mut jobs,
+            make,
+        );
         let uuid = join.uuid;
         let group = Group::new().members(members).join(join);
         let flow = Chain::from(group.on_failed(OnFailed::Null))

@@ -64,6 +64,14 @@ impl Helper {
         self.child.wait().unwrap();
     }
 
+    /// Waits for its end by a signal.
+    pub fn dies(&mut self) {
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut self.lines, &mut rest).unwrap();
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), None, "{status}: {rest}");
+    }
+
     /// Waits for its end; it must have done its part well.
     pub fn finish(&mut self) {
         let mut rest = String::new();

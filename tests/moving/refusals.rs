@@ -130,3 +130,33 @@ fn a_move_that_was_interrupted_must_be_finished_before_one_back() {
     let _ = bare(&place, &back).succeeds();
     assert_eq!(claim(&source(&place), supervisor(), 9).len(), 1);
 }
+
+#[test]
+fn an_open_group_stays_where_it_is_and_a_closed_one_moves_on_with_its_join() {
+    let place = Place::new();
+    let line = r#"{"group": {"members": [{"task": "add", "uuid": "01890000-0000-7000-8000-000000000001"},
+        {"task": "add", "uuid": "01890000-0000-7000-8000-000000000002", "queue": "other"}],
+        "join": {"task": "echo", "uuid": "01890000-0000-7000-8000-000000000003",
+            "callback": {"task": "echo"}}, "on_failed": "null"}}"#;
+    let line = line.replace('\n', " ");
+    let _ = place
+        .run_with_input(&["submit", "--from", "-"], &line)
+        .succeeds();
+    let refused = migrate(&place).ends_with(5);
+    let _ = refused.says(&["groups of the source are open: 1", "revoke"]);
+    for number in [1, 2] {
+        let uuid = format!("01890000-0000-7000-8000-00000000000{number}");
+        let _ = place.run(&["revoke", &uuid]).succeeds();
+    }
+    let _ = migrate(&place).succeeds();
+    let to = url(&place, "target.db");
+    let join = "01890000-0000-7000-8000-000000000003";
+    let status = place.run(&["--store", &to, "status", join, "--json"]);
+    let status = status.succeeds().json();
+    assert_eq!(status["status"], "SUBMITTED");
+    assert_eq!(
+        status["flow"]["steps"].as_array().unwrap().len(),
+        2,
+        "the join and its callback: {status:#}"
+    );
+}

@@ -69,7 +69,7 @@ pub enum FlowStep {
         /// What follows has been started.
         is_closed: bool,
         /// The steps of each member.
-        members: Vec<Vec<FlowStep>>,
+        members: Vec<Vec<Self>>,
     },
 }
 
@@ -90,7 +90,7 @@ impl Client {
         let mut messages = Vec::new();
         for flow in flows {
             match flow {
-                Flow::Job(message) => messages.push(message.clone()),
+                Flow::Job(message) => messages.push(Message::clone(message)),
                 Flow::Group(group) => {
                     tickets.extend(self.submit_many(&std::mem::take(&mut messages))?);
                     let known = self.all_registrations()?;
@@ -199,9 +199,9 @@ impl Client {
                 (vec![known.job(*first, None)], then)
             } else if let Some(row) = known.groups.get(first) {
                 let record = record(row);
-                let members = record.as_ref().map_or(&[][..], |record| &record.members);
-                let members = self.line(known, &members.to_vec())?;
-                let then = record.and_then(|record| record.then);
+                let (members, then) =
+                    record.map_or_else(Default::default, |record| (record.members, record.then));
+                let members = self.line(known, &members)?;
                 (vec![known.group(*first, members)], then)
             } else {
                 (vec![known.job(*first, None)], None)

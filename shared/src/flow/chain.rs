@@ -40,8 +40,16 @@ impl Chain {
         self
     }
 
+    /// The same, unless a message in it is wrong.
+    ///
+    /// # Errors
+    /// [`FlowError`] with its way out.
+    pub fn checked(mut self) -> Result<Self, FlowError> {
+        self.wrong.take().map_or(Ok(self), Err)
+    }
+
     pub(crate) fn append(&mut self, mut next: Self) {
-        self.wrong = self.wrong.take().or(next.wrong.take());
+        self.wrong = self.wrong.take().or_else(|| next.wrong.take());
         self.depth = self.depth.max(next.depth);
         if self.steps.is_empty() {
             self.steps = next.steps;
@@ -71,7 +79,7 @@ impl Chain {
 #[derive(Debug, Clone)]
 pub enum Flow {
     /// A message, and what follows it.
-    Job(Message),
+    Job(Box<Message>),
     /// A group, and what follows it.
     Group(BuiltGroup),
 }
@@ -113,7 +121,7 @@ impl Flow {
 
 impl From<Message> for Flow {
     fn from(message: Message) -> Self {
-        Self::Job(message)
+        Self::Job(Box::new(message))
     }
 }
 
@@ -128,7 +136,7 @@ impl Chain {
             Some(Step::Job(step)) => {
                 let mut message = step.into_message(Timestamp::now());
                 message.header.then = write_plan(steps.iter())?;
-                Ok(Flow::Job(message))
+                Ok(Flow::Job(Box::new(message)))
             }
             Some(Step::Group(mut group)) => {
                 group.join.extend(steps);

@@ -110,8 +110,8 @@ pub enum FlowError {
         len: usize,
     },
     /// One of its messages is wrong.
-    #[error("a message of the flow: {0}")]
-    Message(#[source] Box<MessageError>),
+    #[error(transparent)]
+    Message(Box<MessageError>),
     /// A stored list of steps makes no sense.
     #[error("the stored list of what follows cannot be read: {0} (submit the flow again)")]
     Unreadable(#[source] serde_json::Error),

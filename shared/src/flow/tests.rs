@@ -31,8 +31,8 @@ const ABOUT: About<'static> = About {
 #[derive(Debug, Clone)]
 enum Shape {
     Job,
-    Nested(Vec<Shape>),
-    Group(Vec<Shape>, Vec<Shape>, OnFailed),
+    Nested(Vec<Self>),
+    Group(Vec<Self>, Vec<Self>, OnFailed),
 }
 
 impl Shape {
@@ -146,7 +146,7 @@ impl World {
         self.refused += usize::from(is_refused);
         let (arguments, previous) = message.parts();
         serde_json::from_slice::<serde_json::Value>(arguments).unwrap();
-        let previous = previous.map(|json| serde_json::from_slice::<serde_json::Value>(json));
+        let previous = previous.map(serde_json::from_slice::<serde_json::Value>);
         assert!(previous.is_none_or(|json| json.is_ok()));
         let Some(thread) = Thread::of(message.uuid, &message.header) else {
             return true;
@@ -176,7 +176,7 @@ fn play(flow: Flow, mut fails: impl FnMut() -> bool) -> World {
     let first = match flow {
         Flow::Job(message) => Errand::Submit {
             queue: QueueName::default(),
-            message: Box::new(message),
+            message,
         },
         Flow::Group(group) => Errand::Open(Box::new(group.opening(ABOUT.now, &usual).unwrap())),
     };

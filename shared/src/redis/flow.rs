@@ -374,8 +374,11 @@ fn row(uuid: Uuid, home: &QueueName, fields: Value) -> Result<Option<GroupRow>, 
     Ok(Some(row))
 }
 
+/// A name and a value.
+type Field = (Vec<u8>, Vec<u8>);
+
 /// A hash's fields with their values.
-fn pairs(value: Value) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Trouble> {
+fn pairs(value: Value) -> Result<Vec<Field>, Trouble> {
     let items = list(value)?;
     let mut pairs = Vec::with_capacity(items.len() / 2);
     let mut items = items.into_iter();

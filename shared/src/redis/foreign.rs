@@ -6,7 +6,7 @@ use super::call::Call;
 use super::line::Line;
 
 /// Keys of a queue, or of the namespace, and the type that each has if it is ours.
-const TYPES: [(&str, &str); 29] = [
+const TYPES: [(&str, &str); 30] = [
     ("seq", "string"),
     ("w", "string"),
     ("gate", "string"),
@@ -31,6 +31,7 @@ const TYPES: [(&str, &str); 29] = [
     ("times", "hash"),
     ("due", "zset"),
     ("schedules", "hash"),
+    ("born", "string"),
     ("layout", "string"),
     ("queues", "set"),
     ("tasks", "hash"),
@@ -39,15 +40,16 @@ const TYPES: [(&str, &str); 29] = [
 ];
 
 /// The same for what the keys of jobs, tasks and supervisors begin with.
-const FAMILIES: [(&str, &str); 8] = [
+const FAMILIES: [(&str, &str); 9] = [
     ("m:", "string"),
     ("s:", "string"),
     ("o:", "string"),
     ("r:", "zset"),
-    ("j:", "hash"),
-    ("k:", "hash"),
     ("b:", "list"),
     ("v:", "set"),
+    ("c:", "string"),
+    ("j:", "hash"),
+    ("k:", "hash"),
 ];
 
 /// What asks for the types of the keys below `tag`.

@@ -190,8 +190,6 @@ fn upkeep(
 ) -> (Upkeep, Sender<Word>) {
     let (words, inbox) = unbounded();
     let upkeep = Upkeep {
-        schedules: None,
-        each: Vec::new(),
         broker: Arc::clone(flaky) as _,
         catalog: Arc::clone(&store.catalog),
         control: Arc::clone(&store.control),

@@ -42,6 +42,11 @@ impl Line {
         self.chain()?.build().map_err(|error| because(&error))
     }
 
+    fn checked(self) -> Result<Chain, String> {
+        let checked = self.chain()?.checked();
+        checked.map_err(|error| because(&error))
+    }
+
     // As deep as the text is nested, which its reader bounds.
     fn chain(mut self) -> Result<Chain, String> {
         let (callback, group) = (self.callback.take(), self.group.take());
@@ -75,12 +80,12 @@ impl GroupLine {
             group = group.uuid(uuid);
         }
         for (line, place) in self.members.into_iter().zip(1..) {
-            let member = line.chain();
+            let member = line.checked();
             let member = member.map_err(|text| format!("in member {place} of a group: {text}"))?;
             group = group.member(member);
         }
         if let Some(join) = self.join {
-            let join = join.chain();
+            let join = join.checked();
             group = group.join(join.map_err(|text| format!("in the join of a group: {text}"))?);
         }
         Ok(group)

@@ -48,7 +48,7 @@ pub(super) struct Line {
     #[serde(deserialize_with = "keeping")]
     pub result_ttl: Option<Keep>,
     #[serde(deserialize_with = "flow::callbacks")]
-    pub callback: Option<Vec<Line>>,
+    pub callback: Option<Vec<Self>>,
     pub group: Option<flow::GroupLine>,
 }
 
