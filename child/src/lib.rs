@@ -91,6 +91,12 @@ pub use hooks::TaskError;
 pub use registry::Task;
 pub use state::State;
 
+/// Pages about the use of this crate.
+pub mod guide {
+    #[doc = include_str!("../docs/hooks.md")]
+    pub mod hooks {}
+}
+
 /// The list of tasks for [`run`]: paths of functions that carry `#[task]`, as a `Vec<Task>`.
 ///
 /// "Expected type, found function" means that a function lacks its `#[task]`.
