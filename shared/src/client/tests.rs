@@ -254,3 +254,14 @@ fn a_hook_of_the_producer_runs_once_for_each_message_that_is_stored() {
     let uuid = client.submit(Message::new("add").on_submit(fail)).unwrap();
     assert!(client.exists(uuid).unwrap());
 }
+
+#[test]
+fn a_message_is_sent_as_it_was_changed() {
+    let client = client();
+    let mut message = built("add");
+    message.priority = 3;
+    message.header.timeout_ms = Some(500);
+    let uuid = client.submit(message).unwrap();
+    let sent = client.message(uuid).unwrap();
+    assert_eq!((sent.priority, sent.header.timeout_ms), (3, Some(500)));
+}
