@@ -92,6 +92,8 @@ pub use state::State;
 
 /// Pages about the use of this crate.
 pub mod guide {
+    #[doc = include_str!("../docs/hooks.md")]
+    pub mod hooks {}
     #[doc = include_str!("../docs/tasks.md")]
     pub mod tasks {}
 }

@@ -109,3 +109,58 @@ impl Backoff {
         Duration::from_millis(wait).min(crate::units::LONGEST)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn bare(algorithm: Algorithm) -> Backoff {
+        Backoff {
+            algorithm,
+            floor_ms: None,
+            ceiling_ms: None,
+            zero_override: false,
+        }
+    }
+
+    fn waits(backoff: Backoff) -> [u128; 4] {
+        [0, 1, 2, 3].map(|incidents| backoff.wait(incidents).as_millis())
+    }
+
+    const LINEAR: Algorithm = Algorithm::Linear { factor_ms: 30 };
+
+    #[test]
+    fn each_algorithm_follows_its_formula() {
+        let constant = Algorithm::Constant { constant_ms: 7 };
+        let exponential = Algorithm::Exponential {
+            base: 4,
+            factor_ms: 10,
+        };
+        assert_eq!(waits(bare(constant)), [7, 7, 7, 7]);
+        assert_eq!(waits(bare(LINEAR)), [0, 30, 60, 90]);
+        assert_eq!(waits(bare(exponential)), [10, 40, 160, 640]);
+    }
+
+    #[test]
+    fn floor_and_ceiling_hold_also_at_zero_unless_that_is_to_be_no_wait() {
+        let bounded = Backoff {
+            floor_ms: Some(40),
+            ceiling_ms: Some(80),
+            ..bare(LINEAR)
+        };
+        assert_eq!(waits(bounded), [40, 40, 60, 80]);
+        let at_once = Backoff {
+            zero_override: true,
+            ..bounded
+        };
+        assert_eq!(waits(at_once), [0, 40, 60, 80]);
+    }
+
+    #[test]
+    fn a_backoff_survives_json() {
+        for backoff in [Backoff::default(), bare(LINEAR)] {
+            let json = serde_json::to_string(&backoff).unwrap();
+            assert_eq!(serde_json::from_str::<Backoff>(&json).unwrap(), backoff);
+        }
+    }
+}

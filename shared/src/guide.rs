@@ -1,5 +1,8 @@
 //! How to use Bulkhead, one page for each part. Every example in Rust is run by the tests.
 
+#[doc = include_str!("../docs/producers.md")]
+pub mod producers {}
+
 #[doc = include_str!("../docs/flows.md")]
 pub mod flows {}
 
@@ -8,3 +11,6 @@ pub mod locks {}
 
 #[doc = include_str!("../docs/schedules.md")]
 pub mod schedules {}
+
+#[doc = include_str!("../docs/coming_from_alsek.md")]
+pub mod coming_from_alsek {}

@@ -6,6 +6,7 @@ use bulkhead_shared::client::{Client, ClientError};
 use bulkhead_shared::outcome::Cause;
 use bulkhead_shared::retry::Move;
 use bulkhead_shared::status::Status;
+use bulkhead_tests::flow::give;
 use bulkhead_tests::{Scene, TestClock, for_each_backend, job, secs, succeed};
 
 /// Three jobs that are held.
@@ -136,3 +137,24 @@ for_each_backend!(only_what_has_ended_is_forgotten, |scene| {
         Err(ClientError::NotFound { .. })
     ));
 });
+
+for_each_backend!(
+    results_of_a_message_and_of_what_follows_it_are_one_list,
+    |scene| {
+        let client = Client::new(scene.store.clone());
+        let uuid = client.submit(job().callback((job(), job()))).unwrap();
+        let mut line = vec![uuid];
+        line.extend(client.message(uuid).unwrap().descendants().unwrap());
+        let are_there = || line.iter().all(|uuid| client.result_exists(*uuid).unwrap());
+        for result in [b"1", b"2", b"3"] {
+            assert!(!are_there());
+            give(scene, &scene.claim_one(), result);
+        }
+        assert!(are_there());
+        let results = client.results(&line, secs(60)).unwrap().istream().unwrap();
+        let results = results.map(|(_, result)| result.unwrap().json::<u8>().unwrap());
+        assert_eq!(results.collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(client.delete_results(&line).unwrap(), 3);
+        assert!(!client.result_exists(line[2]).unwrap());
+    }
+);

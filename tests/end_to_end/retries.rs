@@ -31,6 +31,11 @@ fn a_flaky_job_succeeds_at_last_and_every_attempt_is_kept() {
         (&json!(3), &json!(2)),
         "{status:#}"
     );
+    // What the last attempt did not die of is no longer the job's error.
+    assert_eq!(
+        (&status["cause"], &status["error"]),
+        (&Value::Null, &Value::Null)
+    );
     let attempts = status["attempts"].as_array().unwrap();
     let causes: Vec<_> = attempts.iter().map(|a| (&a["n"], &a["cause"])).collect();
     let (one, two, three) = (json!(1), json!(2), json!(3));

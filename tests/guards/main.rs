@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
 mod layers;
+mod reference;
 mod sources;
 mod text;
 mod words;

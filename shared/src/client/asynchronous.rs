@@ -346,4 +346,44 @@ mod tests {
         let error = client.submit(Message::new("")).await.unwrap_err();
         assert!(matches!(error, ClientError::Message(_)));
     }
+
+    #[tokio::test]
+    async fn whatever_is_asked_of_jobs_is_answered_on_a_runtime_too() {
+        const LONG: Duration = Duration::from_secs(60);
+        let client = AsyncClient::open("sqlite::memory:").await.unwrap();
+        let messages = [1, 2].map(|n| Message::new("add").arg(n).build().unwrap());
+        let jobs = messages.each_ref().map(|message| message.uuid);
+        let tickets = client.submit_many(messages.to_vec()).await.unwrap();
+        assert_eq!(tickets.len(), 2);
+        let (both, succeeded) = (jobs.to_vec(), vec![Status::Succeeded]);
+        let waited = client.wait_for(both, succeeded, Duration::ZERO).await;
+        assert!(matches!(waited, Err(ClientError::TimedOut { .. })));
+        let ender = client.blocking().clone();
+        task::spawn_blocking(move || end_one(&ender, b"1"))
+            .await
+            .unwrap();
+        let first = vec![jobs[0]];
+        let ended = client.wait_for(first.clone(), vec![Status::Succeeded], LONG);
+        let ended = ended.await.unwrap().remove(0);
+        assert_eq!(client.status(jobs[0]).await.unwrap(), ended);
+        let all = client.statuses(jobs.to_vec()).await.unwrap();
+        assert_eq!(
+            (all[0].status, all[1].status),
+            (Status::Succeeded, Status::Submitted)
+        );
+        assert_eq!(client.result(jobs[0], None).await.unwrap(), b"1");
+        let mut results = client.stream(first, LONG);
+        assert_eq!(results.recv().await.unwrap().unwrap().bytes, b"1");
+        assert_eq!(client.take_result(jobs[0], None).await.unwrap(), b"1");
+        let gone = client.result(jobs[0], None).await;
+        assert!(matches!(gone, Err(ClientError::NoResult { .. })));
+        let revoked = client.revoke(jobs[1], true).await.unwrap();
+        assert_eq!(revoked, Revocation::Ended);
+        assert!(!client.is_dead_letter(jobs[1]).await.unwrap());
+        assert!(client.remove(jobs[1]).await.unwrap());
+        client.forget(jobs[0]).await.unwrap();
+        for job in jobs {
+            assert!(!client.exists(job).await.unwrap());
+        }
+    }
 }

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::*;
@@ -233,4 +234,34 @@ fn revoked_and_removed_jobs_say_what_they_were() {
     assert!(client.remove(uuid).unwrap());
     assert!(!client.remove(uuid).unwrap());
     assert_eq!(client.revoke(uuid, false).unwrap(), Revocation::Unknown);
+}
+
+#[test]
+fn a_hook_of_the_producer_runs_once_for_each_message_that_is_stored() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    fn count(_: &Message) {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+    }
+    fn fail(_: &Message) {
+        panic!("a hook that fails");
+    }
+    let client = client();
+    let message = Message::new("add").on_submit(count).build().unwrap();
+    client.submit(message.clone()).unwrap();
+    assert!(client.submit(message).is_err());
+    assert_eq!(CALLS.load(Ordering::Relaxed), 1);
+    // Whatever it does, the message is stored.
+    let uuid = client.submit(Message::new("add").on_submit(fail)).unwrap();
+    assert!(client.exists(uuid).unwrap());
+}
+
+#[test]
+fn a_message_is_sent_as_it_was_changed() {
+    let client = client();
+    let mut message = built("add");
+    message.priority = 3;
+    message.header.timeout_ms = Some(500);
+    let uuid = client.submit(message).unwrap();
+    let sent = client.message(uuid).unwrap();
+    assert_eq!((sent.priority, sent.header.timeout_ms), (3, Some(500)));
 }

@@ -43,3 +43,14 @@ fn a_duplicate_differs_in_its_uuid_alone() {
     assert_ne!(message.uuid, other.uuid);
     assert_eq!(message.payload, other.payload);
 }
+
+#[test]
+fn a_previous_result_travels_behind_the_arguments() {
+    let before = Uuid::now_v7();
+    let message = Message::new("add").arg(1).previous(before, Value::from(5));
+    let message = message.build().unwrap();
+    assert_eq!(message.header.previous_message_uuid, Some(before));
+    let (arguments, previous) = message.parts();
+    assert_eq!(arguments, br#"{"args":[1],"kwargs":{}}"#);
+    assert_eq!(previous, Some(&b"5"[..]));
+}

@@ -60,6 +60,24 @@ fn queues_keep_their_order_and_lose_their_repetitions() {
 }
 
 #[test]
+fn tasks_processes_and_the_log_are_what_is_typed() {
+    let typed = ["--tasks", "b,a", "--processes", "3", "--log-level", "debug"];
+    let config = configured(&typed, &[]).unwrap();
+    let names: Vec<_> = config.tasks.unwrap();
+    assert_eq!(
+        names.iter().map(TaskName::as_str).collect::<Vec<_>>(),
+        ["b", "a"]
+    );
+    assert_eq!(
+        (config.processes.get(), config.log_level),
+        (3, LogLevel::Debug)
+    );
+    let usual = configured(&[], &[]).unwrap();
+    let cpus = std::thread::available_parallelism().unwrap();
+    assert_eq!(usize::from(usual.processes.get()), cpus.get());
+}
+
+#[test]
 fn wrong_values_are_refused_with_a_way_out() {
     assert!(refused(&["--sandbox", "strict"], &[]).contains("not available in this version"));
     assert!(refused(&["--memory", "1KiB"], &[]).contains("16MiB"));
