@@ -131,7 +131,7 @@ mod tests {
     fn call(task: crate::Task) -> Reply {
         let definition = task.definition();
         let given = Given::bind(definition, b"{}").unwrap();
-        definition.call.now(Context::detached("test"), given)
+        definition.call.now(&Context::detached("test"), given)
     }
 
     #[crate::task]

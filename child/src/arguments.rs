@@ -235,7 +235,7 @@ mod tests {
         let definition = task.definition();
         let reply = Given::bind(definition, payload.as_bytes())
             .map_err(Failure::from)
-            .and_then(|given| definition.call.now(Context::detached("test"), given));
+            .and_then(|given| definition.call.now(&Context::detached("test"), given));
         match reply {
             Ok(bytes) => Ok(String::from_utf8(bytes).unwrap()),
             Err(failure) => {
@@ -321,7 +321,7 @@ mod tests {
         fn random_payloads_end_in_a_value_or_a_failure(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let task = tasks![resize][0].definition();
             if let Ok(given) = Given::bind(task, &bytes) {
-                let _ = task.call.now(Context::detached("test"), given);
+                let _ = task.call.now(&Context::detached("test"), given);
             }
         }
     }

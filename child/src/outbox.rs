@@ -119,7 +119,7 @@ mod tests {
                 max_rss_kb: None,
             },
         };
-        outbox.finish(1, &done).unwrap();
+        outbox.finish(1, &[None, Some(done.clone())]).unwrap();
         outbox.progress(2, b"1".to_vec(), start).unwrap();
         drop(outbox);
         let mut bytes = Vec::new();

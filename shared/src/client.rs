@@ -17,6 +17,8 @@
 //! ```
 
 #[cfg(feature = "async")]
+mod async_lock;
+#[cfg(feature = "async")]
 mod asynchronous;
 mod control;
 mod error;
@@ -43,6 +45,8 @@ use crate::name::{QueueName, TaskName};
 use crate::status::{JobStatus, Status};
 use crate::task::TaskSpec;
 
+#[cfg(feature = "async")]
+pub use async_lock::AsyncLockGuard;
 #[cfg(feature = "async")]
 pub use asynchronous::AsyncClient;
 pub use error::ClientError;

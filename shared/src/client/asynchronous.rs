@@ -260,6 +260,43 @@ impl AsyncClient {
         self.with(move |client| client.exists(uuid)).await
     }
 
+    /// As [`Client::message`].
+    ///
+    /// # Errors
+    /// As [`Client::message`].
+    pub async fn message(&self, uuid: Uuid) -> Result<Message, ClientError> {
+        self.with(move |client| client.message(uuid)).await
+    }
+
+    /// As [`Client::result_with_metadata`].
+    ///
+    /// # Errors
+    /// As [`Client::result_with_metadata`].
+    pub async fn result_with_metadata(
+        &self,
+        uuid: Uuid,
+        within: Option<Duration>,
+    ) -> Result<JobResult, ClientError> {
+        self.with(move |client| client.result_with_metadata(uuid, within))
+            .await
+    }
+
+    /// As [`Client::result_exists`].
+    ///
+    /// # Errors
+    /// As [`Client::result_exists`].
+    pub async fn result_exists(&self, uuid: Uuid) -> Result<bool, ClientError> {
+        self.with(move |client| client.result_exists(uuid)).await
+    }
+
+    /// As [`Client::delete_results`].
+    ///
+    /// # Errors
+    /// As [`Client::delete_results`].
+    pub async fn delete_results(&self, uuids: Vec<Uuid>) -> Result<usize, ClientError> {
+        self.with(move |client| client.delete_results(&uuids)).await
+    }
+
     /// As [`Client::is_dead_letter`].
     ///
     /// # Errors
@@ -385,5 +422,20 @@ mod tests {
         for job in jobs {
             assert!(!client.exists(job).await.unwrap());
         }
+    }
+
+    #[tokio::test]
+    async fn a_producer_reads_and_deletes_results_and_messages() {
+        let client = AsyncClient::open("sqlite::memory:").await.unwrap();
+        let job = client.submit(Message::new("add").priority(3)).await.unwrap();
+        assert_eq!(client.message(job).await.unwrap().priority, 3);
+        assert!(!client.result_exists(job).await.unwrap());
+        let ender = client.blocking().clone();
+        task::spawn_blocking(move || end_one(&ender, b"5")).await.unwrap();
+        assert!(client.result_exists(job).await.unwrap());
+        let result = client.result_with_metadata(job, None).await.unwrap();
+        assert_eq!((result.uuid, result.bytes), (job, b"5".to_vec()));
+        assert_eq!(client.delete_results(vec![job, Uuid::now_v7()]).await.unwrap(), 1);
+        assert!(!client.result_exists(job).await.unwrap());
     }
 }

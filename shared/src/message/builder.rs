@@ -204,6 +204,21 @@ impl MessageBuilder {
         self
     }
 
+    /// Adds to the user's own data; a key that is there already gets the new value.
+    pub fn add_metadata(mut self, key: &str, value: impl Serialize) -> Self {
+        match serde_json::to_value(value) {
+            Ok(value) => {
+                let data = self.metadata.get_or_insert_default();
+                data.insert(key.into(), value);
+            }
+            Err(source) => self.refuse(MessageError::Argument {
+                parameter: format!("metadata `{key}`"),
+                source,
+            }),
+        }
+        self
+    }
+
     /// The first message of the line this one descends from.
     pub const fn progenitor_uuid(mut self, uuid: Uuid) -> Self {
         self.header.progenitor_uuid = Some(uuid);

@@ -1,5 +1,7 @@
 //! What follows a message, and what came before it.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::{HEADER_VERSION, Header, Message};
@@ -32,6 +34,33 @@ impl Message {
         let mut then = read_plan(self.header.then.as_deref())?;
         plan::each(&mut then, &mut |step| uuids.push(step.uuid));
         Ok(uuids)
+    }
+
+    /// One line that tells it from others: its task, its id and its queue, if it names one.
+    ///
+    /// ```
+    /// # use bulkhead_shared::Message;
+    /// let message = Message::new("add").queue("math").build().unwrap();
+    /// assert_eq!(message.summary(), format!("add {} in math", message.uuid));
+    /// ```
+    #[must_use]
+    pub fn summary(&self) -> String {
+        match &self.queue {
+            Some(queue) => format!("{} {} in {queue}", self.task, self.uuid),
+            None => format!("{} {}", self.task, self.uuid),
+        }
+    }
+
+    /// How long it is until it may start; zero if it may at `now`.
+    #[must_use]
+    pub fn time_to_ready(&self, now: Timestamp) -> Duration {
+        self.ready_at.map_or(Duration::ZERO, |at| at.since(now))
+    }
+
+    /// Whether it may start at `now`.
+    #[must_use]
+    pub fn is_ready(&self, now: Timestamp) -> bool {
+        self.time_to_ready(now).is_zero()
     }
 
     /// Its arguments and the previous result, each as JSON.

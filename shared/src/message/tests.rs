@@ -54,3 +54,23 @@ fn a_previous_result_travels_behind_the_arguments() {
     assert_eq!(arguments, br#"{"args":[1],"kwargs":{}}"#);
     assert_eq!(previous, Some(&b"5"[..]));
 }
+
+#[test]
+fn a_message_tells_when_it_may_start() {
+    let now = Timestamp::from_millis(1_000_000);
+    let message = Message::new("add").delay(Duration::from_secs(5));
+    let message = message.build_at(now).unwrap();
+    assert!(!message.is_ready(now));
+    assert_eq!(message.time_to_ready(now), Duration::from_secs(5));
+    let later = now.plus(Duration::from_secs(6));
+    assert!(message.is_ready(later) && message.time_to_ready(later).is_zero());
+    assert!(message.summary().starts_with("add "));
+}
+
+#[test]
+fn metadata_grow_key_by_key() {
+    let message = Message::new("add").add_metadata("a", 1).add_metadata("b", "x");
+    let message = message.add_metadata("a", 2).build().unwrap();
+    let data = message.header.metadata.unwrap();
+    assert_eq!(data.get(), r#"{"a":2,"b":"x"}"#);
+}

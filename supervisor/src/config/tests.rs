@@ -180,3 +180,13 @@ fn a_path_that_can_name_no_program_is_refused() {
     let error = RunConfig::new(cli.store, cli.run, &environment(&[])).unwrap_err();
     assert!(error.to_string().contains("names no program"), "{error}");
 }
+
+#[test]
+fn groups_are_as_many_and_as_large_as_is_typed() {
+    let typed = [
+        "--groups", "3", "--group-floor", "2", "--threads", "5", "--async-tasks", "7",
+    ];
+    let config = configured(&typed, &[]).unwrap();
+    let found = (config.groups, config.group_floor, config.threads, config.async_tasks);
+    assert_eq!(found, (3, 2, 5, 7));
+}
