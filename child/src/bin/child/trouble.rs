@@ -130,13 +130,13 @@ pub(crate) fn thread_hang() -> ! {
     }
 }
 
-/// [`crash`], as a thread of a group.
+/// `crash`, as a thread of a group.
 #[task(mechanism = "thread")]
 pub(crate) fn thread_crash(signal: String) -> anyhow::Result<()> {
     crash(signal)
 }
 
-/// [`panic`], as a thread of a group.
+/// `panic`, as a thread of a group.
 #[task(mechanism = "thread")]
 pub(crate) fn thread_panic(text: String) {
     panic(text);

@@ -92,7 +92,7 @@ pub(crate) fn sha256(ctx: &Context, path: PathBuf) -> anyhow::Result<String> {
     Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// [`sleep`], as a thread of a group.
+/// `sleep`, as a thread of a group.
 #[task(mechanism = "thread")]
 pub(crate) fn thread_sleep(ctx: &Context, seconds: f64) -> anyhow::Result<()> {
     sleep(ctx, seconds)
