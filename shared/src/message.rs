@@ -137,7 +137,7 @@ pub struct Message {
     /// [`Arguments`] as JSON, and behind them the previous result, if there is one.
     pub payload: Vec<u8>,
     /// What its producer does once it is stored; travels nowhere.
-    pub on_submit: Option<fn(&Message)>,
+    pub on_submit: Option<fn(&Self)>,
 }
 
 impl Message {

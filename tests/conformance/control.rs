@@ -17,7 +17,9 @@ for_each_backend!(a_paused_queue_takes_jobs_and_gives_none, |scene| {
     scene.clock.pass(secs(6));
     assert!(scene.claim(9).is_empty());
     // What runs goes on: it is renewed, and ends.
-    let renewed = scene.broker().renew(&[held.receipt.clone()], LEASE);
+    let renewed = scene
+        .broker()
+        .renew(std::slice::from_ref(&held.receipt), LEASE);
     assert_eq!(renewed.unwrap(), [Renewal::Held]);
     scene.settle(&held, succeed(b"1"));
     assert_eq!(scene.state(running), Some(State::Succeeded));

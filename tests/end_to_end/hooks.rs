@@ -20,14 +20,18 @@ fn submit(place: &Place, how: &str, more: &[&str]) -> String {
     place.submit(&arguments)
 }
 
-/// The hooks that have ended for a job, in the order of their submission.
-fn hooks(place: &Place, job: &str) -> Vec<Value> {
+/// The hooks that have ended for a job, in the order of their submission, and what each was told.
+fn hooks(place: &Place, job: &str) -> Vec<(String, Value)> {
     let listed = place.run(&["jobs", "--json", "--limit", "100"]).succeeds();
-    let mut listed = listed.json().as_array().unwrap().clone();
-    listed.retain(|one| !one["hook"].is_null() && one["progress"]["uuid"] == job);
-    listed.retain(|one| one["status"] == "SUCCEEDED");
-    listed.reverse();
-    listed
+    let listed = listed.json().as_array().unwrap().clone();
+    let ended = |one: &Value| !one["hook"].is_null() && one["status"] == "SUCCEEDED";
+    let told = |one: &Value| {
+        let said = one["output"]["stdout"].as_str().unwrap();
+        let told: Value = serde_json::from_str(said).unwrap();
+        (one["hook"].as_str().unwrap().to_owned(), told)
+    };
+    let hooks = listed.iter().rev().filter(|one| ended(one)).map(told);
+    hooks.filter(|(_, told)| told["uuid"] == job).collect()
 }
 
 /// Waits for as many hooks and returns what each was told.
@@ -36,15 +40,9 @@ fn told(place: &Place, job: &str, kinds: &[&str]) -> Vec<Value> {
         let found = hooks(place, job);
         (found.len() >= kinds.len()).then_some(found)
     });
-    let names: Vec<_> = found
-        .iter()
-        .map(|one| one["hook"].as_str().unwrap())
-        .collect();
+    let (names, told): (Vec<_>, Vec<_>) = found.into_iter().unzip();
     assert_eq!(names, kinds);
-    found
-        .into_iter()
-        .map(|one| one["progress"].clone())
-        .collect()
+    told
 }
 
 fn each_end_is_told_once(place: &Place) {

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bulkhead_shared::frame::{Group, Run, ToTask};
+#[cfg(feature = "async")]
 use bulkhead_shared::task::Mechanism;
 
 use crate::call::Ended;
@@ -61,17 +62,15 @@ impl Crew {
     }
 
     fn ask_to_stop(&self, nonce: u64) {
-        let mut calls = locked(&self.calls);
-        match calls.get(&nonce) {
+        // If it is not there it has been answered.
+        let wish = locked(&self.calls).remove(&nonce);
+        match wish {
             Some(Wish::Flag(stop)) => stop.ask(),
             #[cfg(feature = "async")]
-            Some(Wish::Drop(_)) => {
-                if let Some(Wish::Drop(sender)) = calls.remove(&nonce) {
-                    // It may be answering just now.
-                    let _ = sender.send(());
-                }
+            Some(Wish::Drop(sender)) => {
+                // It may be answering just now.
+                let _ = sender.send(());
             }
-            // It has been answered.
             None => {}
         }
     }

@@ -127,8 +127,14 @@ mod tests {
         drop(lock().await.unwrap());
         // Dropped on another thread: whoever waits gets it.
         let long = Duration::from_secs(60);
-        let again = client.lock("one", long, Level::Host, |lock| lock).await.unwrap();
+        let again = client
+            .lock("one", long, Level::Host, |lock| lock)
+            .await
+            .unwrap();
         let fence = again.keep();
-        assert_eq!(client.lock_holder("one").await.unwrap().unwrap().fence, fence);
+        assert_eq!(
+            client.lock_holder("one").await.unwrap().unwrap().fence,
+            fence
+        );
     }
 }

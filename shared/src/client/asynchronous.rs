@@ -427,15 +427,26 @@ mod tests {
     #[tokio::test]
     async fn a_producer_reads_and_deletes_results_and_messages() {
         let client = AsyncClient::open("sqlite::memory:").await.unwrap();
-        let job = client.submit(Message::new("add").priority(3)).await.unwrap();
+        let job = client
+            .submit(Message::new("add").priority(3))
+            .await
+            .unwrap();
         assert_eq!(client.message(job).await.unwrap().priority, 3);
         assert!(!client.result_exists(job).await.unwrap());
         let ender = client.blocking().clone();
-        task::spawn_blocking(move || end_one(&ender, b"5")).await.unwrap();
+        task::spawn_blocking(move || end_one(&ender, b"5"))
+            .await
+            .unwrap();
         assert!(client.result_exists(job).await.unwrap());
         let result = client.result_with_metadata(job, None).await.unwrap();
         assert_eq!((result.uuid, result.bytes), (job, b"5".to_vec()));
-        assert_eq!(client.delete_results(vec![job, Uuid::now_v7()]).await.unwrap(), 1);
+        assert_eq!(
+            client
+                .delete_results(vec![job, Uuid::now_v7()])
+                .await
+                .unwrap(),
+            1
+        );
         assert!(!client.result_exists(job).await.unwrap());
     }
 }

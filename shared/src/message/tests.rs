@@ -69,7 +69,9 @@ fn a_message_tells_when_it_may_start() {
 
 #[test]
 fn metadata_grow_key_by_key() {
-    let message = Message::new("add").add_metadata("a", 1).add_metadata("b", "x");
+    let message = Message::new("add")
+        .add_metadata("a", 1)
+        .add_metadata("b", "x");
     let message = message.add_metadata("a", 2).build().unwrap();
     let data = message.header.metadata.unwrap();
     assert_eq!(data.get(), r#"{"a":2,"b":"x"}"#);

@@ -184,9 +184,21 @@ fn a_path_that_can_name_no_program_is_refused() {
 #[test]
 fn groups_are_as_many_and_as_large_as_is_typed() {
     let typed = [
-        "--groups", "3", "--group-floor", "2", "--threads", "5", "--async-tasks", "7",
+        "--groups",
+        "3",
+        "--group-floor",
+        "2",
+        "--threads",
+        "5",
+        "--async-tasks",
+        "7",
     ];
     let config = configured(&typed, &[]).unwrap();
-    let found = (config.groups, config.group_floor, config.threads, config.async_tasks);
+    let found = (
+        config.groups,
+        config.group_floor,
+        config.threads,
+        config.async_tasks,
+    );
     assert_eq!(found, (3, 2, 5, 7));
 }
