@@ -30,6 +30,10 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one, and it is typed once"
+)]
 pub(crate) enum Command {
     /// Run tasks until told to stop (the default).
     ///
