@@ -21,6 +21,14 @@ fn a_message_whose_key_is_taken_is_refused_by_name() {
     let from = ["submit", "--from", file.to_str().unwrap()];
     let ran = place.run(&from).ends_with(5);
     assert_eq!(ran.lines().len(), 1, "{ran:?}");
+    let step = r#"{"task": "add", "callback": {"task": "sub", "unique": {"key": "s"}}}"#;
+    let file = place.file("steps", &format!("{step}\n"));
+    let from = ["submit", "--from", file.to_str().unwrap()];
+    let _ = place.run(&from).ends_with(2).says(&["`sub`", "unique"]);
+    let group = r#"{"group": {"members": [{"task": "mul", "unique": {"key": "m"}}]}}"#;
+    let file = place.file("groups", &format!("{group}\n"));
+    let from = ["submit", "--from", file.to_str().unwrap()];
+    let _ = place.run(&from).ends_with(2).says(&["`mul`", "unique"]);
 }
 
 #[test]

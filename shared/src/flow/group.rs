@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::chain::Chain;
 use super::errand::{Errand, Opening};
 use super::follow::{self, Origin};
-use super::plan::{GroupStep, Step, each};
+use super::plan::{GroupStep, Step, each, refuse_unique};
 use super::{FlowError, MEMBERS_LIMIT, OPENING_LIMIT, OnFailed, write_plan};
 use crate::name::{QueueName, TaskName};
 use crate::time::Timestamp;
@@ -115,6 +115,10 @@ impl Group {
             join: self.join.steps.into(),
             on_failed: self.on_failed,
         };
+        for member in &step.members {
+            refuse_unique(member)?;
+        }
+        refuse_unique(&step.join)?;
         Ok((step, self.depth))
     }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::message::MessageError;
-use crate::name::QueueName;
+use crate::name::{QueueName, TaskName};
 
 pub use chain::{Chain, Flow};
 pub use errand::{Complete, Count, Errand, Errands, GroupRecord, MemberEnd, Opening};
@@ -85,6 +85,14 @@ pub enum FlowError {
     /// A member or a list of callbacks without a message.
     #[error("a chain has no messages (leave it out, or give it one)")]
     EmptyChain,
+    /// What follows another job is submitted whatever else there is.
+    #[error(
+        "task `{task}` follows another or is a member of a group, and cannot be unique (leave `unique` out, or make the first message of the flow unique)"
+    )]
+    Unique {
+        /// The task.
+        task: TaskName,
+    },
     /// More than [`MEMBERS_LIMIT`].
     #[error(
         "the group has more than {MEMBERS_LIMIT} members (let each member do several things, or make groups the members of a group)"

@@ -119,12 +119,35 @@ pub(crate) fn write<'a>(
         return Ok(None);
     }
     let steps: Vec<&Step> = steps.collect();
+    refuse_unique(steps.iter().copied())?;
     // A reader is as deep in the text as groups are within groups.
     let json = serde_json::value::to_raw_value(&steps).map_err(FlowError::Unreadable)?;
     match json.get().len() {
         len if len > PLAN_LIMIT => Err(FlowError::TooLong { len }),
         _ => Ok(Some(json)),
     }
+}
+
+/// A step that is refused where it would be submitted has nobody to tell.
+pub(super) fn refuse_unique<'a>(
+    steps: impl IntoIterator<Item = &'a Step>,
+) -> Result<(), FlowError> {
+    for step in steps {
+        match step {
+            Step::Job(job) if job.header.unique.is_some() => {
+                let task = job.task.clone();
+                return Err(FlowError::Unique { task });
+            }
+            Step::Job(_) => {}
+            Step::Group(group) => {
+                for member in &group.members {
+                    refuse_unique(member)?;
+                }
+                refuse_unique(&group.join)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads a plan.

@@ -297,10 +297,7 @@ impl MessageBuilder {
     }
 
     /// The step it is, and what follows it.
-    pub(crate) fn into_step(mut self) -> (Result<JobStep, MessageError>, Chain) {
-        if self.header.unique.is_some() {
-            self.refuse(MessageError::UniqueStep);
-        }
+    pub(crate) fn into_step(self) -> (Result<JobStep, MessageError>, Chain) {
         self.step(Timestamp::now())
     }
 

@@ -91,11 +91,6 @@ pub enum MessageError {
         /// The lock.
         lock: LockName,
     },
-    /// What follows another job is submitted whatever else there is.
-    #[error(
-        "a message that follows another, or is a member of a group, cannot be unique (leave `unique` out, or make the first message unique)"
-    )]
-    UniqueStep,
     /// What follows it is wrong.
     #[error(transparent)]
     Flow(#[from] Box<FlowError>),
