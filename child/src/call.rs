@@ -1,6 +1,8 @@
 //! One call of a task's function: the place that all mechanisms share.
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
+
 use bulkhead_shared::frame::{Answer, Declined, Failure, FromTask, ReportedUsage, Run};
 use bulkhead_shared::message::Header;
 use serde_bytes::ByteBuf;
@@ -55,7 +57,7 @@ impl Call {
 pub(crate) fn now(registry: &Registry, run: &Run, outbox: &Outbox, stop: Stop) -> Ended {
     match prepare(registry, run, outbox, stop) {
         Ok((call, arguments)) => {
-            let reply = hooks::call(call.definition, &call.context, arguments);
+            let reply = hooks::call(call.definition, &call.context, &arguments);
             call.ended(reply)
         }
         Err(failure) => failure.into(),
@@ -82,7 +84,7 @@ pub(crate) fn later(
     stop: Stop,
 ) -> Result<(Future, Call), Failure> {
     let (call, arguments) = prepare(registry, run, outbox, stop)?;
-    let future = panics::catch(|| hooks::begin(call.definition, &call.context, arguments))?;
+    let future = panics::catch(|| hooks::begin(call.definition, &call.context, &arguments))?;
     Ok((future, call))
 }
 
@@ -100,7 +102,7 @@ fn prepare<'a>(
     run: &'a Run,
     outbox: &Outbox,
     stop: Stop,
-) -> Result<(Call, &'a [u8]), Failure> {
+) -> Result<(Call, Cow<'a, [u8]>), Failure> {
     let Some(task) = registry.find(&run.task) else {
         let text = format!("task `{}` is unknown to this child", run.task);
         return Err(failure("unknown-task", text, true));
@@ -109,6 +111,8 @@ fn prepare<'a>(
         .map_err(|error| failure("header", format!("message header: {error}"), true))?;
     let (arguments, previous) = header.split(&run.payload);
     let previous = previous.map(<[u8]>::to_vec);
+    let arguments = header.encoding.unwrap_or_default().to_json(arguments);
+    let arguments = arguments.map_err(|error| failure("arguments", error.to_string(), true))?;
     let context = Context::new(run, header.clone(), clock(), outbox.clone(), stop);
     let call = Call {
         definition: task.definition(),

@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use bulkhead_shared::frame::{Answer, FromTask};
+use bulkhead_shared::message::Encoding;
 use bulkhead_shared::task::{Mechanism, TaskSpec};
 use process::{CHILD, Process};
 use proptest::prelude::*;
@@ -32,6 +33,26 @@ fn arguments_by_position_and_by_name_give_the_same_sum() {
     let run = process.run("add", r#"{"args": [2], "kwargs": {"b": 3}}"#);
     process.send(run);
     assert_eq!(process.returned(), 5);
+}
+
+#[test]
+fn arguments_in_messagepack_are_read_as_the_header_says() {
+    let message = bulkhead_shared::Message::new("add").arg(2).kwarg("b", 300);
+    let message = message.encoding(Encoding::MessagePack).build().unwrap();
+    let header = serde_json::to_vec(&message.header).unwrap();
+    let mut process = Process::start(0);
+    let mut run = process.run("add", message.payload);
+    run.header = header.clone().into();
+    process.send(run);
+    assert_eq!(process.returned(), 302);
+    let mut run = process.run("add", r#"{"args": [2, 3]}"#);
+    run.header = header.into();
+    process.send(run);
+    let failure = process.failed();
+    assert!(
+        failure.is_final && failure.text.contains("MessagePack"),
+        "{failure:?}"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! (bytes it never looks into).
 
 mod builder;
+mod encoding;
 mod error;
 mod limits;
 mod parts;
@@ -23,6 +24,7 @@ use crate::task::Mechanism;
 use crate::time::Timestamp;
 
 pub use builder::MessageBuilder;
+pub use encoding::{Encoding, EncodingError};
 pub use error::MessageError;
 pub use limits::{Concurrency, Gate, Linked, LinkedLock, Unique};
 
@@ -42,6 +44,9 @@ pub struct Header {
     pub v: u32,
     /// When it was built.
     pub created_at: Timestamp,
+    /// How its arguments are written; JSON if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<Encoding>,
     /// Longest run of one attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,

@@ -20,7 +20,7 @@ fn known() -> BTreeSet<String> {
     let place = Place::new();
     let mut known = BTreeSet::from(["--help".into(), "--version".into()]);
     let commands = "run submit status result revoke jobs queues tasks dlq-ls dlq-show dlq-retry \
-                    fleet doctor migrate lock-ls lock-release";
+                    fleet doctor migrate lock-ls lock-release schedule-add queues-limit clear";
     for command in commands.split(' ') {
         let mut arguments: Vec<_> = command.split('-').collect();
         arguments.push("--help");

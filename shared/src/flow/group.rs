@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::chain::Chain;
 use super::errand::{Errand, Opening};
 use super::follow::{self, Origin};
-use super::plan::{GroupStep, Step, each, refuse_unique};
+use super::plan::{GroupStep, Step, check_steps, each};
 use super::{FlowError, MEMBERS_LIMIT, OPENING_LIMIT, OnFailed, write_plan};
 use crate::name::{QueueName, TaskName};
 use crate::time::Timestamp;
@@ -116,9 +116,9 @@ impl Group {
             on_failed: self.on_failed,
         };
         for member in &step.members {
-            refuse_unique(member)?;
+            check_steps(member)?;
         }
-        refuse_unique(&step.join)?;
+        check_steps(&step.join)?;
         Ok((step, self.depth))
     }
 

@@ -93,6 +93,14 @@ pub enum FlowError {
         /// The task.
         task: TaskName,
     },
+    /// Steps are kept as JSON.
+    #[error(
+        "task `{task}` follows another or is a member of a group, and its arguments must be JSON (leave the encoding out)"
+    )]
+    Packed {
+        /// The task.
+        task: TaskName,
+    },
     /// More than [`MEMBERS_LIMIT`].
     #[error(
         "the group has more than {MEMBERS_LIMIT} members (let each member do several things, or make groups the members of a group)"

@@ -119,7 +119,7 @@ pub(crate) fn write<'a>(
         return Ok(None);
     }
     let steps: Vec<&Step> = steps.collect();
-    refuse_unique(steps.iter().copied())?;
+    check_steps(steps.iter().copied())?;
     // A reader is as deep in the text as groups are within groups.
     let json = serde_json::value::to_raw_value(&steps).map_err(FlowError::Unreadable)?;
     match json.get().len() {
@@ -128,22 +128,24 @@ pub(crate) fn write<'a>(
     }
 }
 
-/// A step that is refused where it would be submitted has nobody to tell.
-pub(super) fn refuse_unique<'a>(
-    steps: impl IntoIterator<Item = &'a Step>,
-) -> Result<(), FlowError> {
+/// A step that is refused where it would be submitted has nobody to tell; and steps are JSON.
+pub(super) fn check_steps<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Result<(), FlowError> {
     for step in steps {
         match step {
             Step::Job(job) if job.header.unique.is_some() => {
                 let task = job.task.clone();
                 return Err(FlowError::Unique { task });
             }
+            Step::Job(job) if job.header.encoding.is_some() => {
+                let task = job.task.clone();
+                return Err(FlowError::Packed { task });
+            }
             Step::Job(_) => {}
             Step::Group(group) => {
                 for member in &group.members {
-                    refuse_unique(member)?;
+                    check_steps(member)?;
                 }
-                refuse_unique(&group.join)?;
+                check_steps(&group.join)?;
             }
         }
     }

@@ -7,7 +7,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::{Arguments, Header, METADATA_LIMIT, Message, MessageError, PAYLOAD_LIMIT, limits};
+use super::{
+    Arguments, Encoding, Header, METADATA_LIMIT, Message, MessageError, PAYLOAD_LIMIT, limits,
+};
 use crate::backoff::Backoff;
 use crate::flow::{Chain, JobStep, write_plan};
 use crate::name::{QueueName, TaskName};
@@ -93,6 +95,12 @@ impl MessageBuilder {
     /// Sets all arguments.
     pub fn arguments(mut self, arguments: Arguments) -> Self {
         self.arguments = arguments;
+        self
+    }
+
+    /// How its arguments travel: [`Encoding::Json`] unless something else is said.
+    pub fn encoding(mut self, encoding: Encoding) -> Self {
+        self.header.encoding = Some(encoding).filter(|encoding| *encoding != Encoding::Json);
         self
     }
 
@@ -332,11 +340,7 @@ impl MessageBuilder {
             .metadata
             .map(|data| raw("metadata", &data))
             .transpose()?;
-        let payload =
-            serde_json::to_vec(&self.arguments).map_err(|source| MessageError::Argument {
-                parameter: "*".into(),
-                source,
-            })?;
+        let payload = header.encoding.unwrap_or_default().write(&self.arguments)?;
         within("payload", payload.len(), self.payload_limit)?;
         Ok(JobStep {
             uuid: self.uuid.unwrap_or_else(Uuid::now_v7),

@@ -76,6 +76,7 @@ impl Header {
         Self {
             v: HEADER_VERSION,
             created_at: Timestamp::from_millis(0),
+            encoding: None,
             timeout_ms: None,
             patience_ms: None,
             max_retries: None,

@@ -128,7 +128,12 @@ fn show_one(args: &ShowArgs, client: &Client) -> Result<Exit, CommandError> {
     let header = row.and_then(|row| serde_json::from_slice::<Header>(&row.header).ok());
     let arguments = payload.zip(header).and_then(|(bytes, header)| {
         let (arguments, _) = header.split(&bytes);
-        serde_json::from_slice::<Arguments>(arguments).ok()
+        let json = header
+            .encoding
+            .unwrap_or_default()
+            .to_json(arguments)
+            .ok()?;
+        serde_json::from_slice::<Arguments>(&json).ok()
     });
     if args.json {
         let mut object = json!(job);
