@@ -95,7 +95,10 @@ pub struct Hooked {
     queue: QueueName,
     task: TaskName,
     kinds: Vec<HookKind>,
-    header: Header,
+    memory: Option<u64>,
+    profile: Option<String>,
+    metadata: Option<Box<RawValue>>,
+    progenitor: Option<Uuid>,
 }
 
 /// The end of an attempt, as far as hooks go.
@@ -143,7 +146,10 @@ impl Hooked {
             queue: queue.clone(),
             task: task.clone(),
             kinds: kinds.to_vec(),
-            header: header.clone(),
+            memory: header.memory,
+            profile: header.profile.clone(),
+            metadata: header.metadata.clone(),
+            progenitor: header.progenitor_uuid,
         })
     }
 
@@ -195,11 +201,11 @@ impl Hooked {
             max_retries: Some(Retries::Times(HOOK_RETRIES)),
             backoff: Some(pause()),
             result_ttl: Some(Keep::For { ms: 0 }),
-            memory: self.header.memory,
-            profile: self.header.profile.clone(),
-            metadata: self.header.metadata.clone(),
+            memory: self.memory,
+            profile: self.profile.clone(),
+            metadata: self.metadata.clone(),
             previous_message_uuid: Some(self.uuid),
-            progenitor_uuid: self.header.progenitor_uuid,
+            progenitor_uuid: self.progenitor,
             hook: Some(kind),
             ..Header::new()
         };
@@ -235,6 +241,71 @@ const fn pause() -> Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn hooked(kinds: &[HookKind], header: &Header) -> Option<Hooked> {
+        let (queue, task) = (QueueName::default(), TaskName::new("add").unwrap());
+        Hooked::of(Uuid::nil(), &queue, &task, header, kinds)
+    }
+
+    fn ending(fence: u64) -> Ending<'static> {
+        Ending {
+            attempt: 2,
+            result: Some(b"5"),
+            ..Ending::unrun(fence, Timestamp::from_millis(7))
+        }
+    }
+
+    /// The hook that a move brings, if it brings one: its kind and its id.
+    fn brought(hooked: &Hooked, next: &Move, fence: u64) -> Option<(HookKind, Uuid)> {
+        let errands = hooked.errands(next, &ending(fence));
+        let [Errand::Submit { message, .. }] = &errands.applied[..] else {
+            assert!(errands.applied.is_empty());
+            return None;
+        };
+        Some((message.header.hook?, message.uuid))
+    }
+
+    #[test]
+    fn each_end_brings_its_own_hook_if_the_task_has_one() {
+        let header = Header::new();
+        let all = hooked(&HookKind::ALL, &header).unwrap();
+        let one = hooked(&[HookKind::OnFailure], &header).unwrap();
+        let at = Timestamp::from_millis(9);
+        let bury = |cause| Move::Bury {
+            cause,
+            purge_at: None,
+        };
+        let succeed = Move::Succeed {
+            result: None,
+            result_until: None,
+            purge_at: None,
+        };
+        for (next, kind) in [
+            (succeed, Some(HookKind::OnSuccess)),
+            (Move::Retry { at }, Some(HookKind::OnRetry)),
+            (Move::Release, None),
+            (bury(Cause::Crash), Some(HookKind::OnFailure)),
+            (bury(Cause::Revoked), Some(HookKind::OnRevocation)),
+        ] {
+            assert_eq!(brought(&all, &next, 3).map(|(kind, _)| kind), kind);
+            let only = kind.filter(|kind| *kind == HookKind::OnFailure);
+            assert_eq!(brought(&one, &next, 3).map(|(kind, _)| kind), only);
+        }
+        // The same end brings the same job, another attempt's end another one.
+        let retry = Move::Retry { at };
+        assert_eq!(brought(&all, &retry, 3), brought(&all, &retry, 3));
+        assert_ne!(brought(&all, &retry, 3), brought(&all, &retry, 4));
+    }
+
+    #[test]
+    fn a_hook_has_no_hooks_of_its_own() {
+        let header = Header {
+            hook: Some(HookKind::OnSuccess),
+            ..Header::new()
+        };
+        assert!(hooked(&HookKind::ALL, &header).is_none());
+        assert!(hooked(&[], &Header::new()).is_none());
+    }
 
     #[test]
     fn kinds_are_written_as_tasks_declare_them() {
