@@ -10,8 +10,8 @@ use serde_bytes::ByteBuf;
 use crate::answer::Reply;
 use crate::arguments::Given;
 use crate::context::{Context, Stop, now as clock};
+use crate::desk::Desk;
 use crate::hooks;
-use crate::outbox::Outbox;
 #[cfg(feature = "async")]
 use crate::panics;
 #[cfg(feature = "async")]
@@ -54,8 +54,8 @@ impl Call {
 }
 
 /// Calls the task of `run` on this thread.
-pub(crate) fn now(registry: &Registry, run: &Run, outbox: &Outbox, stop: Stop) -> Ended {
-    match prepare(registry, run, outbox, stop) {
+pub(crate) fn now(registry: &Registry, run: &Run, desk: &Desk, stop: Stop) -> Ended {
+    match prepare(registry, run, desk, stop) {
         Ok((call, arguments)) => {
             let reply = hooks::call(call.definition, &call.context, &arguments);
             call.ended(reply)
@@ -80,10 +80,10 @@ impl Function {
 pub(crate) fn later(
     registry: &Registry,
     run: &Run,
-    outbox: &Outbox,
+    desk: &Desk,
     stop: Stop,
 ) -> Result<(Future, Call), Failure> {
-    let (call, arguments) = prepare(registry, run, outbox, stop)?;
+    let (call, arguments) = prepare(registry, run, desk, stop)?;
     let future = panics::catch(|| hooks::begin(call.definition, &call.context, &arguments))?;
     Ok((future, call))
 }
@@ -100,7 +100,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 fn prepare<'a>(
     registry: &Registry,
     run: &'a Run,
-    outbox: &Outbox,
+    desk: &Desk,
     stop: Stop,
 ) -> Result<(Call, Cow<'a, [u8]>), Failure> {
     let Some(task) = registry.find(&run.task) else {
@@ -113,7 +113,8 @@ fn prepare<'a>(
     let previous = previous.map(<[u8]>::to_vec);
     let arguments = header.encoding.unwrap_or_default().to_json(arguments);
     let arguments = arguments.map_err(|error| failure("arguments", error.to_string(), true))?;
-    let context = Context::new(run, header.clone(), clock(), outbox.clone(), stop);
+    desk.begin(run.nonce);
+    let context = Context::new(run, header.clone(), clock(), desk.clone(), stop);
     let call = Call {
         definition: task.definition(),
         context: context.with_previous(previous),

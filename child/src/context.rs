@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bulkhead_shared::ask::{Ask, Reply};
 use bulkhead_shared::frame::Run;
 use bulkhead_shared::hook::HookKind;
 use bulkhead_shared::message::Header;
@@ -15,7 +16,8 @@ use nix::poll::{PollTimeout, poll};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::outbox::Outbox;
+use crate::desk::{AskError, Desk, Patience};
+use crate::lock::Lock;
 use crate::process;
 use crate::state::State;
 
@@ -71,7 +73,7 @@ pub struct Context {
     deadline: Instant,
     header: Header,
     previous: Option<Vec<u8>>,
-    outbox: Outbox,
+    desk: Desk,
     state: Arc<State>,
     stop: Stop,
 }
@@ -92,7 +94,7 @@ impl Stop {
 
 impl Context {
     /// For the job of `run`, which begins `now`.
-    pub(crate) fn new(run: &Run, header: Header, now: Instant, outbox: Outbox, stop: Stop) -> Self {
+    pub(crate) fn new(run: &Run, header: Header, now: Instant, desk: Desk, stop: Stop) -> Self {
         let timeout = Duration::from_millis(run.timeout_ms).min(LONGEST);
         Self {
             nonce: run.nonce,
@@ -104,7 +106,7 @@ impl Context {
             deadline: now + timeout,
             header,
             previous: None,
-            outbox,
+            desk,
             state: Arc::default(),
             stop,
         }
@@ -136,7 +138,7 @@ impl Context {
             &run,
             empty_header(),
             now(),
-            Outbox::nowhere(),
+            Desk::nowhere(),
             Stop::default(),
         )
     }
@@ -292,8 +294,42 @@ impl Context {
             });
         }
         // A broken pipe means that the supervisor is gone, and this process will be soon.
-        let _ = self.outbox.progress(self.nonce, details, now());
+        let _ = self.desk.progress(self.nonce, details, now());
         Ok(())
+    }
+}
+
+impl Context {
+    /// The lock `name` of the store, owned by this attempt: it is free when the attempt has ended,
+    /// whichever way.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bulkhead_child::{Context, LockError, task};
+    ///
+    /// #[task]
+    /// fn book(ctx: &Context, amount: i64) -> Result<u64, LockError> {
+    ///     let till = ctx.lock("till").wait(Duration::from_secs(5)).acquire()?;
+    ///     // ... write `amount` along with `till.fence()`, while nobody else does.
+    ///     Ok(till.fence())
+    /// }
+    /// // Without a supervisor every lock is free.
+    /// assert!(book(&Context::detached("book"), 3).is_ok());
+    /// ```
+    pub fn lock(&self, name: &str) -> Lock<'_> {
+        Lock::new(self, name)
+    }
+
+    /// Asks the supervisor, and waits for its answer.
+    pub(crate) fn ask(&self, ask: Ask, patience: Patience) -> Result<Reply, AskError> {
+        let is_enough = || patience == Patience::UntilStopped && self.is_stopping();
+        self.desk.ask(self.nonce, ask, is_enough)
+    }
+
+    /// Asks the supervisor, and awaits its answer.
+    #[cfg(feature = "async")]
+    pub(crate) async fn ask_async(&self, ask: Ask) -> Result<Reply, AskError> {
+        self.desk.ask_async(self.nonce, ask).await
     }
 }
 

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bulkhead_shared::ask::Ask;
 use bulkhead_shared::codec;
 use bulkhead_shared::frame::FromTask;
 use serde_bytes::ByteBuf;
@@ -21,26 +22,28 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The way out, shared by the runtime and the contexts it hands out.
 #[derive(Clone, Debug)]
-pub(crate) struct Outbox(Option<Arc<Mutex<State>>>);
+pub(crate) struct Outbox(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     pipe: File,
-    /// Of each call that has reported: when it last did, and what waits since. As many as run.
-    calls: HashMap<u64, (Instant, Option<FromTask>)>,
+    /// Of each call that runs: when it last reported progress, and what waits since. A call that
+    /// has ended says nothing more: a thread it left behind may still try.
+    calls: HashMap<u64, Spoken>,
+}
+
+#[derive(Debug, Default)]
+struct Spoken {
+    last: Option<Instant>,
+    pending: Option<FromTask>,
 }
 
 impl Outbox {
     pub(crate) fn new(pipe: File) -> Self {
-        Self(Some(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(State {
             pipe,
             calls: HashMap::new(),
-        }))))
-    }
-
-    /// Swallows everything.
-    pub(crate) const fn nowhere() -> Self {
-        Self(None)
+        })))
     }
 
     /// Writes `bytes` as they are.
@@ -48,18 +51,37 @@ impl Outbox {
         self.with(|state| state.write(bytes))
     }
 
+    /// Call `nonce` runs from now on.
+    pub(crate) fn begin(&self, nonce: u64) {
+        let _ = self.with(|state| {
+            state.calls.insert(nonce, Spoken::default());
+            Ok(())
+        });
+    }
+
+    /// Asks, for call `nonce`.
+    pub(crate) fn ask(&self, nonce: u64, id: u32, ask: Ask) -> io::Result<()> {
+        self.with(|state| match state.calls.contains_key(&nonce) {
+            true => state.send(&FromTask::Ask { nonce, id, ask }),
+            false => Err(io::ErrorKind::NotConnected.into()),
+        })
+    }
+
     /// Writes the progress of call `nonce`, or keeps it if the last one was just now.
     pub(crate) fn progress(&self, nonce: u64, details: Vec<u8>, now: Instant) -> io::Result<()> {
         self.with(|state| {
+            let Some(spoken) = state.calls.get_mut(&nonce) else {
+                return Ok(());
+            };
             let details = ByteBuf::from(details);
             let message = FromTask::Progress { nonce, details };
-            if let Some((sent, pending)) = state.calls.get_mut(&nonce)
-                && now.saturating_duration_since(*sent) < PROGRESS_INTERVAL
-            {
-                *pending = Some(message);
+            let since = spoken.last.map(|last| now.saturating_duration_since(last));
+            if since.is_some_and(|since| since < PROGRESS_INTERVAL) {
+                spoken.pending = Some(message);
                 return Ok(());
             }
-            state.calls.insert(nonce, (now, None));
+            spoken.last = Some(now);
+            spoken.pending = None;
             state.send(&message)
         })
     }
@@ -67,7 +89,7 @@ impl Outbox {
     /// Ends call `nonce`: writes the progress that waits, then the `last` words.
     pub(crate) fn finish(&self, nonce: u64, last: &[Option<FromTask>]) -> io::Result<()> {
         self.with(|state| {
-            if let Some((_, Some(progress))) = state.calls.remove(&nonce) {
+            if let Some(progress) = state.calls.remove(&nonce).and_then(|spoken| spoken.pending) {
                 state.send(&progress)?;
             }
             last.iter().flatten().try_for_each(|word| state.send(word))
@@ -75,10 +97,7 @@ impl Outbox {
     }
 
     fn with(&self, speak: impl FnOnce(&mut State) -> io::Result<()>) -> io::Result<()> {
-        match &self.0 {
-            Some(state) => speak(&mut state.lock().unwrap_or_else(PoisonError::into_inner)),
-            None => Ok(()),
-        }
+        speak(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -107,6 +126,7 @@ mod tests {
         let (mut reader, writer) = io::pipe().unwrap();
         let outbox = Outbox::new(File::from(OwnedFd::from(writer)));
         let start = now();
+        outbox.begin(1);
         for step in 1..=9 {
             outbox.progress(1, vec![b'0' + step], start).unwrap();
         }
@@ -120,7 +140,15 @@ mod tests {
             },
         };
         outbox.finish(1, &[None, Some(done.clone())]).unwrap();
+        outbox.begin(2);
         outbox.progress(2, b"1".to_vec(), start).unwrap();
+        // Of a thread that the first call left behind.
+        outbox.progress(1, b"2".to_vec(), start).unwrap();
+        let ask = Ask::Free {
+            lock: "a".into(),
+            fence: 1,
+        };
+        assert!(outbox.ask(1, 0, ask).is_err());
         drop(outbox);
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes).unwrap();

@@ -5,24 +5,21 @@
 #![forbid(unsafe_code)]
 
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
 
-use bulkhead_shared::codec::{self, Assembler, FrameError};
+use bulkhead_shared::codec::{self, FrameError};
 use bulkhead_shared::frame::{FromTask, Group, Run, ToTask, hello};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::context::Stop;
+use crate::desk::Desk;
 use crate::group::{Crew, Dispatch};
+use crate::inbox::{Inbox, InboxError};
 use crate::outbox::Outbox;
 use crate::registry::Registry;
 use crate::usage::Meter;
 use crate::{call, group, panics, process};
-
-/// What is read at once: most frames. Each page more is a page fault in a fresh process.
-const READ_SIZE: usize = 2 << 10;
 
 /// The exit code of a process that was started in a wrong way.
 const EXIT_USAGE: i32 = 2;
@@ -34,10 +31,10 @@ const EXIT_PROTOCOL: i32 = 65;
 enum ServeError {
     #[error("pipe broke: {0}")]
     Pipe(#[from] io::Error),
-    #[error("job pipe: {0}")]
+    #[error(transparent)]
+    Inbox(#[from] InboxError),
+    #[error("frame to be sent: {0}")]
     Frame(#[from] FrameError),
-    #[error("job pipe ends inside a frame")]
-    Cut,
 }
 
 /// What comes before [`serve`], once in a zygote or in a program that is a task process itself.
@@ -68,7 +65,11 @@ pub(crate) fn serve(registry: &Registry, jobs: u32) -> i32 {
     let code = match Server::new(registry, pipes, meter).run(jobs) {
         Ok(()) => 0,
         // The supervisor is gone, or wants nothing more of this process.
-        Err(ServeError::Pipe(error)) if error.kind() == io::ErrorKind::BrokenPipe => 0,
+        Err(ServeError::Pipe(error) | ServeError::Inbox(InboxError::Pipe(error)))
+            if error.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            0
+        }
         Err(error) => {
             complain(&error.to_string());
             EXIT_PROTOCOL
@@ -84,22 +85,18 @@ fn complain(text: &str) {
 
 struct Server<'a> {
     registry: &'a Registry,
-    jobs: File,
-    frames: Assembler,
+    inbox: Inbox,
     outbox: Outbox,
     meter: Meter,
-    is_group: bool,
 }
 
 impl<'a> Server<'a> {
     fn new(registry: &'a Registry, (jobs, results): (File, File), meter: Meter) -> Self {
         Self {
             registry,
-            jobs,
-            frames: Assembler::up_to(codec::RUN_LIMIT),
+            inbox: Inbox::new(jobs),
             outbox: Outbox::new(results),
             meter,
-            is_group: false,
         }
     }
 
@@ -109,11 +106,11 @@ impl<'a> Server<'a> {
         self.outbox.raw(&opening)?;
         let mut served = 0;
         while jobs == 0 || served < jobs {
-            let run = match self.receive()? {
+            let run = match self.inbox.receive()? {
                 Some(ToTask::Run(run)) => run,
                 Some(ToTask::Group(group)) => return self.become_group(group),
                 // Nothing runs while this thread reads.
-                Some(ToTask::Stop { .. }) => continue,
+                Some(ToTask::Stop { .. } | ToTask::Reply { .. }) => continue,
                 None => return Ok(()),
             };
             self.answer(&run)?;
@@ -125,46 +122,21 @@ impl<'a> Server<'a> {
         Ok(())
     }
 
-    /// The next message; `None` at the end, which is also a SIGTERM that finds no job.
-    fn receive(&mut self) -> Result<Option<ToTask>, ServeError> {
-        let mut buffer = [0; READ_SIZE];
-        loop {
-            if let Some(message) = self.frames.next_frame()? {
-                return Ok(Some(message));
-            }
-            let is_between = self.frames.pending() == 0;
-            match self.jobs.read(&mut buffer) {
-                Ok(0) if is_between => return Ok(None),
-                Ok(0) => return Err(ServeError::Cut),
-                Ok(len) => self.frames.push(&buffer[..len]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                    // A job that is there already was sent before the stop: it gets its answer.
-                    // A group goes on: each of its calls sees the request to stop for itself.
-                    let is_over = is_between && process::is_stopping() && !self.is_group;
-                    if is_over && !self.has_input() {
-                        return Ok(None);
-                    }
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
     /// Serves several jobs at once to the end of the pipe.
-    fn become_group(&mut self, group: Group) -> Result<(), ServeError> {
-        let crew = Crew::new(self.registry.clone(), self.outbox.clone());
+    fn become_group(&self, group: Group) -> Result<(), ServeError> {
+        let crew = Crew::new(self.registry.clone(), self.desk());
         let mut dispatch = Dispatch::new(Arc::clone(&crew), &group);
         let main = dispatch.main();
-        self.is_group = true;
+        self.inbox.is_read_from_now_on();
         thread::scope(|scope| {
             let read = || {
                 let mut end = Ok(());
                 loop {
-                    match self.receive() {
+                    match self.inbox.receive() {
                         Ok(Some(message)) => dispatch.take(message),
                         Ok(None) => break,
                         Err(error) => {
-                            end = Err(error);
+                            end = Err(error.into());
                             break;
                         }
                     }
@@ -180,21 +152,21 @@ impl<'a> Server<'a> {
         })
     }
 
-    fn has_input(&self) -> bool {
-        let mut fds = [PollFd::new(self.jobs.as_fd(), PollFlags::POLLIN)];
-        poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    fn desk(&self) -> Desk {
+        Desk::new(self.outbox.clone(), self.inbox.clone())
     }
 
     fn answer(&mut self, run: &Run) -> Result<(), ServeError> {
         let start = self.meter.start();
         process::set_call(Some(run.nonce));
         let ended = match run.memory.map_or(Ok(()), process::limit_memory) {
-            Ok(()) => call::now(self.registry, run, &self.outbox, Stop::default()),
+            Ok(()) => call::now(self.registry, run, &self.desk(), Stop::default()),
             Err(error) => {
                 let text = format!("memory limit: {error}");
                 call::failure("sandbox", text, false).into()
             }
         };
+        self.inbox.end_call(run.nonce);
         process::flush_output();
         let usage = self.meter.stop(start);
         self.outbox

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::ask::{Ask, Reply};
 use crate::isolation::Setup;
 
 /// Opens every pipe from a child and every zygote's socket: fixed bytes outside the codec.
@@ -15,7 +16,7 @@ pub const MAGIC: [u8; 4] = *b"BLKH";
 pub const MAJOR: u16 = 1;
 
 /// The wire's minor version: for people to read.
-pub const MINOR: u16 = 1;
+pub const MINOR: u16 = 2;
 
 /// Length of the hello in bytes.
 pub const HELLO_LEN: usize = 8;
@@ -104,6 +105,15 @@ pub enum ToTask {
     Stop {
         /// The call.
         nonce: u64,
+    },
+    /// The answer to an ask.
+    Reply {
+        /// The call.
+        nonce: u64,
+        /// Which ask of it.
+        id: u32,
+        /// What it is told.
+        reply: Reply,
     },
 }
 
@@ -201,6 +211,15 @@ pub enum FromTask {
         nonce: u64,
         /// What it does not want.
         what: Declined,
+    },
+    /// Call `nonce` asks for something, and waits for [`ToTask::Reply`].
+    Ask {
+        /// The call.
+        nonce: u64,
+        /// Told apart by this.
+        id: u32,
+        /// For what.
+        ask: Ask,
     },
 }
 
@@ -380,6 +399,26 @@ mod tests {
             what: Declined::Callback,
         };
         keeps(&declined, include_bytes!("golden/declined.v1.bin"));
+    }
+
+    #[test]
+    fn asks_and_replies_v1_keep_their_bytes() {
+        let ask = FromTask::Ask {
+            nonce: 300,
+            id: 7,
+            ask: Ask::Acquire {
+                lock: "till".into(),
+                ttl_ms: None,
+                wait_ms: 1000,
+            },
+        };
+        keeps(&ask, include_bytes!("golden/ask.v1.bin"));
+        let reply = ToTask::Reply {
+            nonce: 300,
+            id: 7,
+            reply: Reply::Acquired { fence: 1 << 40 },
+        };
+        keeps(&reply, include_bytes!("golden/reply.v1.bin"));
     }
 
     #[test]

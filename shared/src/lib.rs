@@ -5,6 +5,7 @@
 //! embedded store, and `redis`, the one for many machines. Both are on by default.
 #![deny(unsafe_code)]
 
+pub mod ask;
 pub mod backoff;
 pub mod cgroup;
 pub mod codec;

@@ -19,7 +19,8 @@ use crate::broker::BrokerError;
 use crate::name::{LockName, LockOwner};
 use crate::time::Timestamp;
 
-pub use guard::{IfMine, Lock, LockError, LockGuard};
+pub use crate::ask::IfMine;
+pub use guard::{Lock, LockError, LockGuard};
 pub use owner::{Level, Tenure};
 pub use wait::acquire_within;
 

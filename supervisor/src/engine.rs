@@ -32,6 +32,7 @@ use crate::registrar::Registrar;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::probe::Host;
 use crate::schedule::{self, Scheduler};
+use crate::services::Clerk;
 use crate::source::guard;
 use crate::source::queue::{self, Order, Setting};
 use crate::source::renew::Renewer;
@@ -251,6 +252,12 @@ fn run_on(
         words: schedules_inbox,
         upkeep: words.clone(),
     });
+    let (services, wishes) = crossbeam::channel::unbounded();
+    let clerk = Clerk {
+        backend: backend.clone(),
+        notices: notices.clone(),
+        words: wishes,
+    };
     let pid = std::process::id();
     let presence = Presence {
         id,
@@ -310,12 +317,14 @@ fn run_on(
         signals,
         is_draining,
         registrar: Registrar::new(config, defaults, words.clone()),
+        services,
     };
     let threads = [
         spawn("queue", claim_and_settle)?,
         spawn("renew", || renewer.run())?,
     ];
     let upkeep = spawn("upkeep", || upkeep.run())?;
+    let clerk = spawn("services", || clerk.run())?;
     let schedules = spawn("schedules", || scheduler.run())?;
     let guarded = Arc::clone(&held);
     let guard = spawn("guard", move || guard::guard(&guarded, &of_guard))?;
@@ -323,6 +332,7 @@ fn run_on(
     // In this order: what upkeep has taken over is settled too, and the store hears that this
     // supervisor is gone only when nothing of it is on the way. Before, others would take what is
     // not settled yet for lost, and run it again.
+    wait_for(clerk);
     let _ = of_schedules.send(schedule::Word::Stop);
     wait_for(schedules);
     drop(words);

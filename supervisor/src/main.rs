@@ -15,6 +15,7 @@ mod reactor;
 mod registrar;
 mod sandbox;
 mod schedule;
+mod services;
 mod source;
 mod upkeep;
 

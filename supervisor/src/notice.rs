@@ -3,11 +3,13 @@
 use std::io;
 use std::sync::Arc;
 
+use bulkhead_shared::ask::Reply;
 use bulkhead_shared::broker::Interrupt;
 use crossbeam::channel::{Receiver, Sender};
 
 use crate::job::Job;
 use crate::pool::TicketId;
+use crate::services::Asker;
 
 /// Something the reactor is to know.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) enum Notice {
     Lost(TicketId),
     /// The private directory of this generation is gone, or cannot be removed.
     Cleaned(u64, io::Result<()>),
+    /// What a task is told that has asked.
+    Answer(Asker, Reply),
     /// Nothing is left to do.
     AllDone,
 }

@@ -37,9 +37,14 @@ fn main() -> ExitCode {
         wait::who_am_i,
         wait::wound,
         wire::answer_twice,
+        wire::ask_and_go,
+        wire::ask_for_another,
         wire::close_results,
+        wire::crowd,
+        wire::flood_of_asks,
         wire::forge,
         wire::long_frame,
         wire::long_progress,
+        wire::odd_asks,
     ])
 }

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use bulkhead_child::anyhow::{self, Context as _};
 use bulkhead_child::{Context, task};
+use bulkhead_shared::ask::Ask;
 use bulkhead_shared::codec::{self, Assembler};
 use bulkhead_shared::frame::{Answer, FromTask, ReportedUsage};
 use nix::unistd::{dup, pause, pipe, read, write};
@@ -100,4 +101,74 @@ pub(crate) fn close_results() -> ! {
     loop {
         pause();
     }
+}
+
+fn ask(nonce: u64, id: u32, lock: &str, wait_ms: u64) -> anyhow::Result<Vec<u8>> {
+    let ask = Ask::Acquire {
+        lock: lock.into(),
+        ttl_ms: None,
+        wait_ms,
+    };
+    Ok(codec::encode(&FromTask::Ask { nonce, id, ask })?)
+}
+
+/// Asks `times` for a lock, reads no answer, and waits for a stop.
+#[task]
+pub(crate) fn flood_of_asks(ctx: &Context, times: u32, lock: String) -> anyhow::Result<()> {
+    let nonce = nonce(ctx)?;
+    for id in 0..times {
+        say(&ask(nonce, id, &lock, 0)?)?;
+    }
+    Ok(ctx.sleep(std::time::Duration::from_secs(3600))?)
+}
+
+/// Asks for a lock that somebody holds, and returns without waiting for the answer.
+#[task]
+pub(crate) fn ask_and_go(ctx: &Context, lock: String) -> anyhow::Result<()> {
+    let nonce = nonce(ctx)?;
+    for id in 0..16 {
+        say(&ask(nonce, id, &lock, 3_600_000)?)?;
+    }
+    Ok(())
+}
+
+/// Asks in the name of another call.
+#[task]
+pub(crate) fn ask_for_another(ctx: &Context) -> anyhow::Result<()> {
+    let other = nonce(ctx)?.wrapping_add(1);
+    say(&ask(other, 0, "till", 0)?)?;
+    Ok(ctx.sleep(std::time::Duration::from_secs(3600))?)
+}
+
+/// What asks are told that cannot be: the texts.
+#[task]
+pub(crate) fn odd_asks(ctx: &Context) -> Vec<String> {
+    let names = ["", "\u{0}", &"x".repeat(1 << 20), "a b"];
+    let told = names
+        .into_iter()
+        .map(|name| match ctx.lock(name).acquire() {
+            Ok(held) => format!("fence {}", held.fence()),
+            Err(error) => error.to_string(),
+        });
+    told.collect()
+}
+
+/// Takes a lock from each of `threads` threads at once, again and again; how often it was had.
+#[task]
+pub(crate) fn crowd(ctx: &Context, threads: u32, times: u32) -> anyhow::Result<u32> {
+    let turns = std::sync::atomic::AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..threads {
+            let turns = &turns;
+            scope.spawn(move || {
+                for _ in 0..times {
+                    let lock = ctx.lock(&format!("crowd/{thread}"));
+                    if lock.acquire().is_ok_and(|held| held.release().is_ok()) {
+                        turns.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    Ok(turns.into_inner())
 }

@@ -72,7 +72,7 @@ async fn drive(crew: Arc<Crew>, run: Run, stop: oneshot::Receiver<()>) {
     let nonce = run.nonce;
     process::set_own_call(Some(nonce));
     let before = usage::thread_cpu_us();
-    let future = call::later(&crew.registry, &run, &crew.outbox, Stop::default());
+    let future = call::later(&crew.registry, &run, &crew.desk, Stop::default());
     let mut cpu_us = since(before);
     process::set_own_call(None);
     drop(run);

@@ -18,7 +18,7 @@ use bulkhead_shared::task::Mechanism;
 
 use crate::call::Ended;
 use crate::context::Stop;
-use crate::outbox::Outbox;
+use crate::desk::Desk;
 use crate::registry::Registry;
 use crate::{call, process, usage};
 pub(crate) use threads::{Line, Threads};
@@ -37,7 +37,7 @@ enum Wish {
 #[derive(Debug)]
 pub(crate) struct Crew {
     registry: Registry,
-    outbox: Outbox,
+    desk: Desk,
     /// The calls that have not been answered.
     calls: Mutex<HashMap<u64, Wish>>,
 }
@@ -48,11 +48,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Crew {
-    pub(crate) fn new(registry: Registry, outbox: Outbox) -> Arc<Self> {
+    pub(crate) fn new(registry: Registry, desk: Desk) -> Arc<Self> {
         let calls = Mutex::default();
         Arc::new(Self {
             registry,
-            outbox,
+            desk,
             calls,
         })
     }
@@ -79,7 +79,7 @@ impl Crew {
     fn run(&self, (run, stop): &(Run, Stop)) {
         process::set_own_call(Some(run.nonce));
         let (user, system) = usage::thread_cpu_us();
-        let ended = call::now(&self.registry, run, &self.outbox, stop.clone());
+        let ended = call::now(&self.registry, run, &self.desk, stop.clone());
         process::flush_output();
         let (user_now, system_now) = usage::thread_cpu_us();
         self.answer(run.nonce, ended, (user_now - user, system_now - system));
@@ -90,7 +90,7 @@ impl Crew {
         locked(&self.calls).remove(&nonce);
         let done = call::done(nonce, ended, usage::shared(cpu_us));
         // A broken pipe means that the supervisor is gone, and this process will be soon.
-        let _ = self.outbox.finish(nonce, &done);
+        let _ = self.desk.finish(nonce, &done);
     }
 }
 
@@ -126,8 +126,8 @@ impl Dispatch {
         match message {
             ToTask::Run(run) => self.start(run),
             ToTask::Stop { nonce } => self.crew.ask_to_stop(nonce),
-            // It is one already.
-            ToTask::Group(_) => {}
+            // It is one already, and answers have gone to those who asked.
+            ToTask::Group(_) | ToTask::Reply { .. } => {}
         }
     }
 

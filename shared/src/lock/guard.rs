@@ -4,22 +4,11 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Acquisition, DEFAULT_TTL, HeldLock, Level, Release, Right, acquire_within};
+use crate::ask::IfMine;
 use crate::backend::Backend;
 use crate::broker::BrokerError;
 use crate::name::{LockName, LockOwner, NameError};
 use crate::units::show_duration;
-
-/// What to do when the same owner holds the lock already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum IfMine {
-    /// It is a mistake: [`LockError::AlreadyYours`].
-    #[default]
-    Refuse,
-    /// Go on under the fence it is held by. The guard does not release what it did not take.
-    Share,
-    /// As if somebody else held it: [`LockError::Held`], at once.
-    Leave,
-}
 
 /// Why a lock was not to be had.
 #[derive(Debug, thiserror::Error)]

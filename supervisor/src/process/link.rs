@@ -177,6 +177,11 @@ impl Link {
         !self.unsent.is_empty()
     }
 
+    /// Bytes that wait for the pipe.
+    pub(crate) const fn unsent(&self) -> usize {
+        self.unsent.len() - self.sent
+    }
+
     /// Writes what the pipe takes; whether something is left.
     pub(crate) fn flush(&mut self) -> bool {
         let Some(job) = &self.job else { return false };

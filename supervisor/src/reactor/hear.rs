@@ -159,6 +159,7 @@ impl Reactor {
                 running.declined = Some(what);
                 None
             }),
+            FromTask::Ask { nonce, id, ask } => return self.take_ask(seat, (nonce, id), ask, now),
             FromTask::AllocationFailed { nonce, bytes } => call(running, nonce).map(|running| {
                 running.failed_allocation = Some(bytes);
                 None
@@ -407,7 +408,7 @@ fn say_unasked_death(seat: Seat, process: &Process) {
 }
 
 /// The job that a frame speaks of.
-fn call(running: &mut [Running], nonce: u64) -> Result<&mut Running, &'static str> {
+pub(super) fn call(running: &mut [Running], nonce: u64) -> Result<&mut Running, &'static str> {
     let is_idle = running.is_empty();
     match running.iter_mut().find(|running| running.nonce == nonce) {
         Some(running) if running.answer.is_some() => Err("answered twice"),

@@ -2,6 +2,7 @@
 //! performs what the pool decides. Runs on the main thread, which lives to the end: the kernel
 //! takes the death of the thread that started a zygote for the death of the supervisor.
 
+mod asks;
 mod hear;
 mod nursery;
 mod perform;
@@ -40,6 +41,7 @@ use crate::process::link::READ;
 use crate::process::users::Users;
 use crate::registrar::Registrar;
 use crate::sandbox::plan::Plan;
+use crate::services::Services;
 use crate::source::queue::Queue;
 use nursery::Nursery;
 use place::{Place, earlier, untoken};
@@ -89,6 +91,7 @@ pub(crate) struct Parts {
     /// Set when the first signal has come, for those who start work.
     pub is_draining: Arc<AtomicBool>,
     pub registrar: Registrar,
+    pub services: Services,
 }
 
 /// Why the loop ended.
@@ -135,6 +138,7 @@ pub(crate) struct Reactor {
     signals: UnixStream,
     is_draining: Arc<AtomicBool>,
     registrar: Registrar,
+    services: Services,
     buffer: Vec<u8>,
     nonces: RandomState,
     sweeping: Vec<u16>,
@@ -199,6 +203,7 @@ impl Reactor {
             signals: parts.signals,
             is_draining: parts.is_draining,
             registrar: parts.registrar,
+            services: parts.services,
             buffer: vec![0; READ],
             nonces: RandomState::new(),
             sweeping: Vec::new(),
@@ -387,6 +392,7 @@ impl Reactor {
                 Notice::Revoked(ticket) => self.tell(now, Input::Revoked(ticket)),
                 Notice::Lost(ticket) => self.tell(now, Input::LeaseLost(ticket)),
                 Notice::Cleaned(generation, removed) => self.cleaned(generation, removed, now),
+                Notice::Answer(asker, reply) => self.tell_asker(asker, reply, now),
                 Notice::AllDone if !self.is_stopping => {
                     info!("burst: nothing is left to do");
                     self.stop(now);

@@ -20,6 +20,7 @@ use crate::job::Job;
 use crate::pool::{Action, End, Force, Input, Lane, Seat, Ticket, TicketId};
 use crate::process::link::{self, Link};
 use crate::process::{home, pipes};
+use crate::services::{Asked, Word};
 use crate::source::queue::{Order, ended_unrun};
 
 impl Reactor {
@@ -188,6 +189,7 @@ impl Reactor {
             declined: None,
             failed_allocation: None,
             progress: None,
+            asked: Asked::default(),
             is_noted: false,
         });
         self.notes_due = earlier(self.notes_due, Some(now.mono + NOTE_AFTER));
@@ -204,7 +206,7 @@ impl Reactor {
         }
     }
 
-    fn write(&mut self, seat: Seat, message: &ToTask, now: Now) {
+    pub(super) fn write(&mut self, seat: Seat, message: &ToTask, now: Now) {
         let frame = match link::encode(message) {
             Ok(frame) => frame,
             // A payload within its limit fits into a frame; a stored one may be over it.
@@ -283,6 +285,11 @@ impl Reactor {
         let ended = match process {
             Some(process) => match take_running(process, ticket) {
                 Some(running) => {
+                    if running.asked.open > 0 {
+                        let nonce = running.nonce;
+                        // Once the thread has ended nobody waits any more.
+                        let _ = self.services.send(Word::Over { seat, nonce });
+                    }
                     let reported = running.answer.as_ref().map(|&(_, reported)| reported);
                     let ended = verdict::compose(process, running, end, &job.policy, now);
                     if let Some(reported) = reported {

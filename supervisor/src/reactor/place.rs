@@ -10,6 +10,7 @@ use crate::pool::TicketId;
 use crate::process::cgroup::Leaf;
 use crate::process::exit::Exit;
 use crate::process::link::Link;
+use crate::services::Asked;
 
 /// How a task answered.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(crate) struct Running {
     /// Bytes of the allocation that failed, right before the process ends.
     pub failed_allocation: Option<u64>,
     pub progress: Option<Vec<u8>>,
+    /// What it has asked for so far.
+    pub asked: Asked,
     /// A note about it has been written, and nothing has changed since.
     pub is_noted: bool,
 }

@@ -4,6 +4,7 @@ use bulkhead_shared::isolation::{Containment, Setup};
 
 use super::probe::Host;
 use crate::config::{RunConfig, Sandbox, Spawn, TaskUser};
+use crate::services::May;
 
 /// Processes and threads of one task: enough for any honest one, little enough that a fork bomb
 /// is nobody else's business.
@@ -24,6 +25,8 @@ pub(crate) struct Plan {
     pub homes: bool,
     /// Whether a group can be signalled through a pidfd.
     pub pidfd_group: bool,
+    /// What its tasks may ask for.
+    pub may: May,
     /// For verdicts and people: `process: cgroup, own user, landlock scope`.
     pub description: String,
     /// Guarantees of the profile that this host cannot give, one sentence each.
@@ -57,6 +60,7 @@ impl Plan {
             own_users,
             user,
             homes: is_process,
+            may: May::default(),
             pidfd_group: host.pidfd_group,
             description: String::new(),
             missing: Vec::new(),

@@ -19,9 +19,12 @@ use trouble::{
     allocate, crash, escape, exit, fail, flaky, garbage, hang, panic, spin, thread_crash,
     thread_hang, thread_panic,
 };
+use work::{
+    add, add_previous, echo, locked, main_thread, print, progress, sha256, sleep, thread_locked,
+    thread_sleep,
+};
 #[cfg(feature = "async")]
-use work::nap_async;
-use work::{add, add_previous, echo, main_thread, print, progress, sha256, sleep, thread_sleep};
+use work::{locked_async, nap_async};
 
 fn main() -> ExitCode {
     #[allow(unused_mut, reason = "without the feature `async` nothing is added")]
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         flaky,
         garbage,
         hang,
+        locked,
         main_thread,
         panic,
         print,
@@ -46,10 +50,11 @@ fn main() -> ExitCode {
         spin,
         thread_crash,
         thread_hang,
+        thread_locked,
         thread_panic,
         thread_sleep,
     ];
     #[cfg(feature = "async")]
-    tasks.extend(tasks![block_async, nap_async]);
+    tasks.extend(tasks![block_async, locked_async, nap_async]);
     bulkhead_child::run(tasks)
 }

@@ -13,6 +13,9 @@ use sha2::{Digest, Sha256};
 /// Bytes read or written at once.
 const CHUNK: usize = 64 << 10;
 
+/// Longer than anybody holds a lock here.
+const LONG: Duration = Duration::from_secs(3600);
+
 /// The sum of two numbers.
 #[task]
 pub(crate) fn add(a: i64, b: i64) -> anyhow::Result<i64> {
@@ -96,6 +99,31 @@ pub(crate) fn sha256(ctx: &Context, path: PathBuf) -> anyhow::Result<String> {
 #[task(mechanism = "thread")]
 pub(crate) fn thread_sleep(ctx: &Context, seconds: f64) -> anyhow::Result<()> {
     sleep(ctx, seconds)
+}
+
+/// Sleeps while it holds a lock, for which it waits up to an hour; the fence it held it under.
+#[task]
+pub(crate) fn locked(ctx: &Context, lock: String, seconds: f64) -> anyhow::Result<u64> {
+    let held = ctx.lock(&lock).wait(LONG).acquire()?;
+    sleep(ctx, seconds)?;
+    let fence = held.fence();
+    held.release()?;
+    Ok(fence)
+}
+
+/// `locked`, as a thread of a group.
+#[task(mechanism = "thread")]
+pub(crate) fn thread_locked(ctx: &Context, lock: String, seconds: f64) -> anyhow::Result<u64> {
+    locked(ctx, lock, seconds)
+}
+
+/// `locked`, on the runtime of a group.
+#[cfg(feature = "async")]
+#[task]
+pub(crate) async fn locked_async(ctx: &Context, lock: String, seconds: f64) -> anyhow::Result<u64> {
+    let held = ctx.lock(&lock).wait(LONG).acquire_async().await?;
+    nap_async(ctx, seconds).await?;
+    Ok(held.fence())
 }
 
 /// Whether it runs on the main thread of its process.

@@ -1,0 +1,182 @@
+//! Where a task's calls say what they have to say, and ask what they have to ask.
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Instant;
+
+use bulkhead_shared::ask::{Ask, Denied, Reply};
+use bulkhead_shared::frame::FromTask;
+
+use crate::inbox::Inbox;
+use crate::outbox::Outbox;
+
+/// Why the supervisor did not do what a task asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// The profile of the task does not allow it.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The attempt has asked too often, or too much at once.
+    #[error("{0}")]
+    TooMany(String),
+    /// It makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// The store cannot be reached, or cannot do it.
+    #[error("{0}")]
+    Away(String),
+    /// The job is somebody else's by now, or has ended.
+    #[error("{0}")]
+    Lost(String),
+    /// The task was asked to stop before there was an answer.
+    #[error("stopped")]
+    Stopped,
+    /// The supervisor is gone, or the call this context is of has ended.
+    #[error("nobody answers any more: the call has ended")]
+    Over,
+    /// Another answer than this release knows.
+    #[error("the supervisor's answer makes no sense here (is it of another release?)")]
+    Strange,
+}
+
+impl AskError {
+    pub(crate) fn of(reply: Reply) -> Self {
+        let Reply::Denied { why, text } = reply else {
+            return Self::Strange;
+        };
+        match why {
+            Denied::Forbidden => Self::Forbidden(text),
+            Denied::TooMany => Self::TooMany(text),
+            Denied::Invalid => Self::Invalid(text),
+            Denied::Away => Self::Away(text),
+            Denied::Lost => Self::Lost(text),
+        }
+    }
+}
+
+/// How long an answer is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// It comes soon.
+    ToTheEnd,
+    /// It may take long: not longer than until the call is to stop.
+    UntilStopped,
+}
+
+/// Shared by the runtime and the contexts it hands out.
+#[derive(Debug, Clone)]
+pub(crate) enum Desk {
+    /// The pipes of a process.
+    Pipes {
+        outbox: Outbox,
+        inbox: Inbox,
+        asked: Arc<AtomicU32>,
+    },
+    /// For tests of tasks: what is said is lost, locks are free.
+    Nowhere { fences: Arc<AtomicU64> },
+}
+
+impl Desk {
+    pub(crate) fn new(outbox: Outbox, inbox: Inbox) -> Self {
+        let asked = Arc::default();
+        Self::Pipes {
+            outbox,
+            inbox,
+            asked,
+        }
+    }
+
+    pub(crate) fn nowhere() -> Self {
+        let fences = Arc::default();
+        Self::Nowhere { fences }
+    }
+
+    /// Call `nonce` runs from now on.
+    pub(crate) fn begin(&self, nonce: u64) {
+        if let Self::Pipes { outbox, .. } = self {
+            outbox.begin(nonce);
+        }
+    }
+
+    pub(crate) fn progress(&self, nonce: u64, details: Vec<u8>, now: Instant) -> io::Result<()> {
+        match self {
+            Self::Pipes { outbox, .. } => outbox.progress(nonce, details, now),
+            Self::Nowhere { .. } => Ok(()),
+        }
+    }
+
+    /// Ends call `nonce` with these last words.
+    pub(crate) fn finish(&self, nonce: u64, last: &[Option<FromTask>]) -> io::Result<()> {
+        match self {
+            Self::Pipes { outbox, inbox, .. } => {
+                inbox.end_call(nonce);
+                outbox.finish(nonce, last)
+            }
+            Self::Nowhere { .. } => Ok(()),
+        }
+    }
+
+    pub(crate) fn ask(
+        &self,
+        nonce: u64,
+        ask: Ask,
+        is_enough: impl Fn() -> bool,
+    ) -> Result<Reply, AskError> {
+        let (inbox, id) = match self.send(nonce, ask)? {
+            Sent::Pipe(inbox, id) => (inbox, id),
+            Sent::Answered(reply) => return Ok(reply),
+        };
+        match inbox.wait((nonce, id), &is_enough) {
+            Some(reply) => Ok(reply),
+            None if is_enough() => Err(AskError::Stopped),
+            None => Err(AskError::Over),
+        }
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) async fn ask_async(&self, nonce: u64, ask: Ask) -> Result<Reply, AskError> {
+        let (inbox, id) = match self.send(nonce, ask)? {
+            Sent::Pipe(inbox, id) => (inbox, id),
+            Sent::Answered(reply) => return Ok(reply),
+        };
+        let answer = std::future::poll_fn(|wakes| inbox.poll((nonce, id), wakes.waker()));
+        answer.await.ok_or(AskError::Over)
+    }
+
+    fn send(&self, nonce: u64, ask: Ask) -> Result<Sent<'_>, AskError> {
+        let (outbox, inbox, asked) = match self {
+            Self::Pipes {
+                outbox,
+                inbox,
+                asked,
+            } => (outbox, inbox, asked),
+            Self::Nowhere { fences } => return Ok(Sent::Answered(alone(&ask, fences))),
+        };
+        let id = asked.fetch_add(1, Ordering::Relaxed);
+        inbox.expect((nonce, id));
+        if outbox.ask(nonce, id, ask).is_err() {
+            inbox.give_up((nonce, id));
+            return Err(AskError::Over);
+        }
+        Ok(Sent::Pipe(inbox, id))
+    }
+}
+
+enum Sent<'a> {
+    Pipe(&'a Inbox, u32),
+    Answered(Reply),
+}
+
+/// The answer where there is nobody else.
+fn alone(ask: &Ask, fences: &AtomicU64) -> Reply {
+    match ask {
+        Ask::Acquire { .. } => {
+            let fence = fences.fetch_add(1, Ordering::Relaxed) + 1;
+            Reply::Acquired { fence }
+        }
+        Ask::Renew { .. } | Ask::Free { .. } => Reply::Done(true),
+    }
+}

@@ -1,0 +1,112 @@
+//! What a running task asks of its supervisor, and what it is told: a part of the wire.
+//!
+//! A child holds no way to the store. What it wants of it goes through its pipe, is allowed by its
+//! profile, and is done under the lease of its attempt: an attempt that has lost its job changes
+//! nothing. The rules of [`crate::frame`] hold here, too: what is new comes at the end.
+
+use serde::{Deserialize, Serialize};
+
+/// Asks of one attempt that may wait for their answers at once, unless its profile says otherwise.
+pub const OPEN_MOST: u16 = 16;
+
+/// Asks of one attempt, unless its profile says otherwise.
+pub const ALL_MOST: u32 = 1_000;
+
+/// What to do when the same owner holds a lock already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IfMine {
+    /// It is a mistake, and an error.
+    #[default]
+    Refuse,
+    /// Go on under the fence it is held by. The guard does not release what it did not take.
+    Share,
+    /// As if somebody else held it, at once.
+    Leave,
+}
+
+/// What a task asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// A lock, owned by the attempt: it falls with it.
+    Acquire {
+        /// Its name.
+        lock: String,
+        /// How long it is held unless renewed; `None` is to the end of the attempt.
+        ttl_ms: Option<u64>,
+        /// How long to wait for it if somebody else holds it.
+        wait_ms: u64,
+    },
+    /// To hold a lock for longer.
+    Renew {
+        /// Its name.
+        lock: String,
+        /// The fence it is held under.
+        fence: u64,
+        /// From now on.
+        ttl_ms: Option<u64>,
+    },
+    /// To free a lock.
+    Free {
+        /// Its name.
+        lock: String,
+        /// The fence it is held under.
+        fence: u64,
+    },
+}
+
+/// What it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// It was not done.
+    Denied {
+        /// Why, for programs.
+        why: Denied,
+        /// Why, for people, with a way out.
+        text: String,
+    },
+    /// The lock is taken.
+    Acquired {
+        /// The fence it is held under.
+        fence: u64,
+    },
+    /// The attempt had it already.
+    AlreadyYours {
+        /// The fence it is held under.
+        fence: u64,
+    },
+    /// Somebody else holds it, and did to the end of the wait.
+    Held {
+        /// Who.
+        owner: String,
+        /// Since when, in milliseconds since 1970.
+        since_ms: u64,
+        /// How long it is held unless renewed.
+        left_ms: Option<u64>,
+    },
+    /// It was done, or there was nothing to do it to.
+    Done(bool),
+}
+
+/// Why an ask is denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Denied {
+    /// The profile of the task does not allow it.
+    Forbidden,
+    /// The attempt has asked too often, or too much at once.
+    TooMany,
+    /// It makes no sense.
+    Invalid,
+    /// The store cannot be reached, or cannot do it.
+    Away,
+    /// The job is somebody else's by now, or has ended.
+    Lost,
+}
+
+impl Reply {
+    /// An answer that says no.
+    #[must_use]
+    pub fn denied(why: Denied, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self::Denied { why, text }
+    }
+}
