@@ -14,3 +14,6 @@ pub mod schedules {}
 
 #[doc = include_str!("../docs/coming_from_alsek.md")]
 pub mod coming_from_alsek {}
+
+#[doc = include_str!("../docs/configuration.md")]
+pub mod configuration {}

@@ -10,7 +10,7 @@ use bulkhead_shared::name::{Namespace, QueueName, TaskName};
 use bulkhead_shared::units::{Size, duration};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
 
@@ -23,6 +23,14 @@ use crate::commands;
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Read options from this file (default: `bulkhead.toml` in the working directory, if it is
+    /// there; also BULKHEAD_CONFIG).
+    ///
+    /// What is typed goes before the environment, that before the file. Every option of `run` and of
+    /// the store is a key of the file, and a variable: `--log-level` is `log-level` and
+    /// BULKHEAD_LOG_LEVEL. `supervisor config show` tells what is in force, and from where.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     #[command(flatten)]
     pub store: StoreArgs,
     #[command(flatten)]
@@ -71,6 +79,8 @@ pub(crate) enum Command {
     Doctor(commands::doctor::DoctorArgs),
     #[command(after_help = crate::exit::HELP)]
     Migrate(commands::migrate::MigrateArgs),
+    #[command(subcommand, after_help = crate::exit::HELP)]
+    Config(commands::config::ConfigCommand),
 }
 
 /// Which store, taken by every command.
@@ -358,14 +368,6 @@ fn unknown_after(text: &str) -> Result<Limit<Duration>, String> {
     duration(text)
         .map(Limit::At)
         .map_err(|e| format!("{e}, or `never`"))
-}
-
-impl RunArgs {
-    /// What they are when nothing is typed.
-    pub(crate) fn usual() -> Result<Self, clap::Error> {
-        let run = Self::augment_args(clap::Command::new("run"));
-        Self::from_arg_matches(&run.try_get_matches_from(["run"])?)
-    }
 }
 
 /// Refuses options of `run` in front of `command`, where they would be ignored.

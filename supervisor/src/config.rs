@@ -1,17 +1,27 @@
 //! From what was typed to what is meant. Everything is checked here, once; nothing later asks
 //! the environment again.
 
+pub(crate) mod file;
+mod options;
+mod store;
+
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::num::NonZeroU16;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io};
 
 use bulkhead_shared::backend::{self, Missing};
-use bulkhead_shared::name::{NameError, Namespace, QueueName, TaskName};
+use bulkhead_shared::name::{QueueName, TaskName};
 use bulkhead_shared::redis::evidence;
+use clap::ArgMatches;
 
+use self::file::{File, FileError, ReadError};
+pub(crate) use self::options::{Setting, Source};
+pub(crate) use self::store::{store_options, url_of};
+use self::store::{store_url, url_of_file, without_password};
 pub(crate) use crate::cli::{LogFormat, LogLevel, Sandbox, Spawn, TaskOutput, TaskUser};
 use crate::cli::{RunArgs, StoreArgs};
 use crate::sandbox::probe::FEATURES;
@@ -79,13 +89,15 @@ pub(crate) struct RunConfig {
     pub test_clock: Option<PathBuf>,
 }
 
+/// The file that is read if none is named.
+const USUAL_FILE: &str = "bulkhead.toml";
+/// The variable that names the configuration file.
+const CONFIG_VARIABLE: &str = "BULKHEAD_CONFIG";
 /// The variable that names the store.
 const STORE_VARIABLE: &str = "BULKHEAD_STORE";
 /// The variables that name the stores of a move.
 pub(crate) const FROM_VARIABLE: &str = "BULKHEAD_FROM";
 pub(crate) const TO_VARIABLE: &str = "BULKHEAD_TO";
-/// The variable that names the namespace.
-const NAMESPACE_VARIABLE: &str = "BULKHEAD_NAMESPACE";
 /// The variable that makes probes say no.
 const WITHOUT_VARIABLE: &str = "BULKHEAD_WITHOUT";
 
@@ -116,8 +128,14 @@ pub(crate) enum ConfigError {
     StoreFileEmpty { path: PathBuf },
     #[error("the environment variable {variable} is not UTF-8 (set it again)")]
     NotText { variable: &'static str },
-    #[error("the environment variable {NAMESPACE_VARIABLE} names no namespace")]
-    Namespace(#[source] NameError),
+    #[error("the environment variable {variable} {reason}")]
+    Variable { variable: String, reason: String },
+    #[error(transparent)]
+    Typed(#[from] clap::Error),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("{first}{}", if *more == 0 { String::new() } else { format!(" (and {more} more: `supervisor config check` tells them all)") })]
+    File { first: FileError, more: usize },
     #[error("--child `{}` names no program (write the path of one, not of a directory)", path.display())]
     NoProgram { path: PathBuf },
     #[error("the supervisor cannot find its own program (name the tasks' with --child PATH)")]
@@ -130,18 +148,64 @@ pub(crate) enum ConfigError {
     Without { word: String },
 }
 
-/// The supervisor's environment, read once.
+impl From<FileError> for ConfigError {
+    fn from(first: FileError) -> Self {
+        Self::File { first, more: 0 }
+    }
+}
+
+/// What is given to a command from outside its arguments, read once: the environment and the
+/// configuration file.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Environment(Vec<(OsString, OsString)>);
+pub(crate) struct Environment {
+    variables: Vec<(OsString, OsString)>,
+    /// The file, once it has been asked for.
+    file: Option<Arc<File>>,
+}
 
 impl Environment {
-    /// That of this process.
+    /// That of this process, without a file.
     pub(crate) fn read() -> Self {
-        Self(std::env::vars_os().collect())
+        Self {
+            variables: std::env::vars_os().collect(),
+            file: None,
+        }
+    }
+
+    /// The same with the configuration file: the one that is named, or the usual one if there is
+    /// one.
+    pub(crate) fn with_file(self, named: Option<&Path>) -> Result<Self, ConfigError> {
+        let file = self.find_file(named)?.map(Arc::new);
+        if let Some(file) = &file {
+            let mut wrong = problems(file).into_iter();
+            if let Some(first) = wrong.next() {
+                let more = wrong.count();
+                return Err(ConfigError::File { first, more });
+            }
+        }
+        Ok(Self { file, ..self })
+    }
+
+    /// Reads the configuration file, and does not look at what it says.
+    pub(crate) fn find_file(&self, named: Option<&Path>) -> Result<Option<File>, ReadError> {
+        let of_variable = self.find(OsStr::new(CONFIG_VARIABLE)).map(Path::new);
+        let of_variable = of_variable.filter(|path| !path.as_os_str().is_empty());
+        match named.or(of_variable) {
+            Some(path) => File::read(path, true).map(Some),
+            None if Path::new(USUAL_FILE).exists() => {
+                File::read(Path::new(USUAL_FILE), false).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The configuration file, if there is one.
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.file.as_deref()
     }
 
     fn find(&self, name: &OsStr) -> Option<&OsStr> {
-        let found = self.0.iter().find(|(n, _)| n == name);
+        let found = self.variables.iter().find(|(n, _)| n == name);
         found.map(|(_, value)| value.as_os_str())
     }
 
@@ -162,6 +226,94 @@ impl Environment {
         let text = value.map(|v| v.to_str().ok_or(ConfigError::NotText { variable }));
         text.transpose()
     }
+}
+
+/// What a run is to do, and where each option is from.
+pub(crate) type Configured = (RunConfig, Vec<Setting>);
+
+/// What a configuration is made of, to make it once more when the file has changed.
+#[derive(Debug)]
+pub(crate) struct Again {
+    matches: ArgMatches,
+    variables: Environment,
+    named: Option<PathBuf>,
+    has_file: bool,
+}
+
+impl Again {
+    pub(crate) fn new(
+        matches: ArgMatches,
+        environment: &Environment,
+        named: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            matches,
+            variables: Environment {
+                variables: environment.variables.clone(),
+                file: None,
+            },
+            named,
+            has_file: environment.file.is_some(),
+        }
+    }
+
+    /// Whether there is a file that can change.
+    pub(crate) const fn has_file(&self) -> bool {
+        self.has_file
+    }
+
+    /// Reads the file, and checks everything.
+    pub(crate) fn read(&self) -> Result<Configured, ConfigError> {
+        let environment = self.variables.clone().with_file(self.named.as_deref())?;
+        let (store, _) = store_args(&self.matches, &environment)?;
+        let typed = typed_of_run(&self.matches);
+        let (run, _) = run_args(Some(typed), &environment)?;
+        let config = RunConfig::new(store, run, &environment)?;
+        Ok((config, settings(&self.matches, &environment)?))
+    }
+}
+
+/// Options of a run stand before all commands, or after `run`.
+fn typed_of_run(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand_matches("run").unwrap_or(matches)
+}
+
+/// The names of all options that a file can have.
+#[cfg(test)]
+pub(crate) fn option_names() -> Vec<String> {
+    [options::names::<StoreArgs>(), options::names::<RunArgs>()].concat()
+}
+
+/// All that is wrong with what a file says, in the order of its lines.
+pub(crate) fn problems(file: &File) -> Vec<FileError> {
+    let names = [options::names::<StoreArgs>(), options::names::<RunArgs>()].concat();
+    let known = names.iter().map(String::as_str).chain(options::TABLES);
+    let mut known: Vec<_> = known.collect();
+    known.sort_unstable();
+    known.dedup();
+    let mut found = file.table.strangers(&known);
+    found.extend(options::examine::<StoreArgs>(file));
+    found.extend(options::examine::<RunArgs>(file));
+    found.extend(options::env_table(file).err());
+    found.extend(url_of_file(file).err());
+    found.sort_by_key(|error| (error.line, error.column));
+    found
+}
+
+/// The options of a command that runs nothing, completed from everywhere.
+pub(crate) fn store_args(
+    matches: &ArgMatches,
+    environment: &Environment,
+) -> Result<(StoreArgs, Vec<Setting>), ConfigError> {
+    options::complete(Some(matches), environment)
+}
+
+/// The options of a run, completed from everywhere. `typed` is `None` where none can be typed.
+pub(crate) fn run_args(
+    typed: Option<&ArgMatches>,
+    environment: &Environment,
+) -> Result<(RunArgs, Vec<Setting>), ConfigError> {
+    options::complete(typed, environment)
 }
 
 impl RunConfig {
@@ -213,76 +365,36 @@ impl RunConfig {
     }
 }
 
-/// Which store is meant: the argument, else the file, else the environment, else the default.
-pub(crate) fn store_options(
-    args: StoreArgs,
+/// Every option with its value and its source, in the order of the manual.
+pub(crate) fn settings(
+    matches: &ArgMatches,
     environment: &Environment,
-    missing: Missing,
-) -> Result<backend::Options, ConfigError> {
-    let url = url_of(args.store, args.store_file, STORE_VARIABLE, environment)?;
-    let url = url.unwrap_or_else(|| backend::DEFAULT_URL.into());
-    let of_environment = || {
-        let name = environment.text(NAMESPACE_VARIABLE)?.map(Namespace::new);
-        let namespace = name.transpose().map_err(ConfigError::Namespace)?;
-        Ok(namespace.unwrap_or_default())
+) -> Result<Vec<Setting>, ConfigError> {
+    let (store, mut settings) = store_args(matches, environment)?;
+    let (url, source) = store_url(store.store, store.store_file, environment)?;
+    let store = Setting {
+        name: options::STORE[0].into(),
+        value: Some(without_password(&url)),
+        source,
     };
-    Ok(backend::Options {
-        url,
-        namespace: args.namespace.map_or_else(of_environment, Ok)?,
-        missing,
-        durability: args.durability.into(),
-        group_access: args.store_group,
-    })
+    settings.insert(0, store);
+    settings.extend(run_args(Some(typed_of_run(matches)), environment)?.1);
+    Ok(settings)
 }
 
-/// The URL that was typed, or that is in a file, or in the environment; in this order.
-pub(crate) fn url_of(
-    typed: Option<String>,
-    file: Option<PathBuf>,
-    variable: &'static str,
+/// The program with the tasks: the one named, else that of the environment or the configuration
+/// file, else `child` beside our own.
+pub(crate) fn child_path(
+    named: Option<PathBuf>,
     environment: &Environment,
-) -> Result<Option<String>, ConfigError> {
-    Ok(match (typed, file) {
-        (Some(url), _) if has_password(&url) => {
-            let option = match variable {
-                FROM_VARIABLE => "--from",
-                TO_VARIABLE => "--to",
-                _ => "--store",
-            };
-            return Err(ConfigError::PasswordInArgument { option, variable });
-        }
-        (Some(url), _) => Some(url),
-        (None, Some(path)) => Some(url_in_file(path)?),
-        (None, None) => environment.text(variable)?.map(Into::into),
-    })
-}
-
-/// Whether `scheme://user:password@...` is written out.
-fn has_password(url: &str) -> bool {
-    let Some((_, rest)) = url.split_once("://") else {
-        return false;
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    // A password may hold any of the characters that end an authority, if carelessly written.
-    let user = [authority, rest]
-        .iter()
-        .find_map(|part| part.rsplit_once('@'));
-    user.is_some_and(|(user, _)| user.split_once(':').is_some_and(|(_, pw)| !pw.is_empty()))
-        || rest.to_ascii_lowercase().contains("password=")
-}
-
-fn url_in_file(path: PathBuf) -> Result<String, ConfigError> {
-    match fs::read_to_string(&path) {
-        Ok(text) => match text.lines().next().map(str::trim) {
-            Some(url) if !url.is_empty() => Ok(url.into()),
-            _ => Err(ConfigError::StoreFileEmpty { path }),
-        },
-        Err(source) => Err(ConfigError::StoreFile { path, source }),
+) -> Result<PathBuf, ConfigError> {
+    match named {
+        Some(path) => own_or(Some(path)),
+        None => own_or(run_args(None, environment)?.0.child),
     }
 }
 
-/// The program with the tasks: the one named, else `child` beside our own.
-pub(crate) fn child_path(named: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
+fn own_or(named: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
     let path = match named {
         Some(path) => path,
         None => std::env::current_exe()
@@ -299,7 +411,7 @@ fn program_path(named: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
         Some(path) if path.as_os_str().is_empty() || path.is_dir() => {
             Err(ConfigError::NoProgram { path })
         }
-        named => child_path(named),
+        named => own_or(named),
     }
 }
 
@@ -334,7 +446,7 @@ fn task_environment(
         ["PATH", "LANG", "TZ"].iter().any(|usual| name == *usual)
             || name.as_bytes().starts_with(b"LC_")
     };
-    let mut env: Vec<_> = environment.0.clone();
+    let mut env: Vec<_> = environment.variables.clone();
     env.retain(|(name, _)| is_usual(name));
     for text in named {
         let mut parts = text.as_bytes().splitn(2, |&byte| byte == b'=');

@@ -1,6 +1,7 @@
 //! Puts the parts of a run together, runs them, and takes them apart again.
 
 use std::io::{self, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use bulkhead_shared::turned::{self, TurnedError};
 use bulkhead_shared::{Timestamp, Uuid, fault};
 use tracing::{debug, info, warn};
 
-use crate::config::{RunConfig, Sandbox, TaskUser};
+use crate::config::{self, Again, Configured, RunConfig, Sandbox, TaskUser};
 use crate::exit::Exit;
 use crate::job::{DEFAULT_TIMEOUT, Rules};
 use crate::notice::Notices;
@@ -29,6 +30,7 @@ use crate::process::users::Users;
 use crate::process::zygote::Recipe;
 use crate::reactor::{Finished, Parts, Reactor};
 use crate::registrar::Registrar;
+use crate::reload::Reloader;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::probe::Host;
 use crate::schedule::{self, Scheduler};
@@ -91,7 +93,8 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 }
 
 /// Runs until drained.
-pub(crate) fn run(config: RunConfig) -> Result<Exit, EngineError> {
+pub(crate) fn run(again: Again, start: Configured) -> Result<Exit, EngineError> {
+    let (config, settings) = start;
     if let Some(point) = fault::arm(config.fault.as_deref()) {
         warn!(point, "TEST FAULT ARMED: this supervisor will kill itself");
     }
@@ -110,7 +113,9 @@ pub(crate) fn run(config: RunConfig) -> Result<Exit, EngineError> {
     let backend = backend::open(&config.store)?;
     let id = SupervisorId(Uuid::now_v7());
     let ground = Ground::prepare(&config, &host, &mut plan, id)?;
-    let exit = run_on(config, plan, &backend, id, ground)?;
+    let exit = run_on(config, plan, &backend, id, ground, |notices| {
+        reload(again, settings, notices)
+    })?;
     info!("ended");
     Ok(exit)
 }
@@ -206,6 +211,7 @@ fn run_on(
     backend: &Backend,
     id: SupervisorId,
     ground: Ground,
+    reload: impl FnOnce(Notices) -> Result<Option<UnixStream>, EngineError>,
 ) -> Result<Exit, EngineError> {
     let host = nix::unistd::gethostname().step("learn the host's name")?;
     let host = host.to_string_lossy().into_owned();
@@ -286,6 +292,7 @@ fn run_on(
         words: words_inbox,
     };
     let of_guard = notices.clone();
+    let reloading = reload(notices.clone())?;
     let below = ground.below.clone();
     say_where(&config, &plan, &backend.catalog.place());
     let signals = signals()?;
@@ -329,6 +336,10 @@ fn run_on(
     let guarded = Arc::clone(&held);
     let guard = spawn("guard", move || guard::guard(&guarded, &of_guard))?;
     let finished = Reactor::new(parts).step("make the loop")?.run();
+    if let Some(signals) = reloading {
+        // Its thread ends; if it is in the middle of a file, with the process.
+        let _ = signals.shutdown(Shutdown::Both);
+    }
     // In this order: what upkeep has taken over is settled too, and the store hears that this
     // supervisor is gone only when nothing of it is on the way. Before, others would take what is
     // not settled yet for lost, and run it again.
@@ -358,6 +369,29 @@ fn run_on(
     }
 }
 
+/// Listens to SIGHUP, if there is a file that can be read again; else it ends the supervisor, as
+/// when a terminal is closed. Returns what ends the listening.
+fn reload(
+    again: Again,
+    settings: Vec<config::Setting>,
+    notices: Notices,
+) -> Result<Option<UnixStream>, EngineError> {
+    if !again.has_file() {
+        return Ok(None);
+    }
+    let (ours, theirs) = UnixStream::pair().step("make a signal pipe")?;
+    signal_hook::low_level::pipe::register(libc::SIGHUP, theirs).step("listen to signals")?;
+    let end = ours.try_clone().step("make a signal pipe")?;
+    let reloader = Reloader {
+        again,
+        settings,
+        notices,
+        signals: ours,
+    };
+    spawn("reload", || reloader.run())?;
+    Ok(Some(end))
+}
+
 fn wait_for(thread: JoinHandle<()>) {
     // A thread that panicked has said so; there is nothing left for it to do.
     let _ = thread.join();
@@ -382,6 +416,11 @@ fn defaults(config: &RunConfig) -> Defaults {
     }
 }
 
+/// A process that has answered has nothing left to do, however patient its job is.
+pub(crate) fn exit_within(patience: Duration) -> Duration {
+    patience.min(Duration::from_secs(5))
+}
+
 fn limits(config: &RunConfig) -> Limits {
     Limits {
         slots: config.processes.get(),
@@ -391,8 +430,7 @@ fn limits(config: &RunConfig) -> Limits {
         async_tasks: config.async_tasks,
         tasks_per_process: config.tasks_per_process,
         ready_within: Duration::from_secs(10),
-        // A process that has answered has nothing left to do, however patient its job is.
-        exit_within: config.patience.min(Duration::from_secs(5)),
+        exit_within: exit_within(config.patience),
         kill_within: Duration::from_secs(5),
         clear_within: Duration::from_secs(300),
         grace: config.grace,

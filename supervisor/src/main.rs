@@ -13,6 +13,7 @@ mod pool;
 mod process;
 mod reactor;
 mod registrar;
+mod reload;
 mod sandbox;
 mod schedule;
 mod services;
@@ -21,7 +22,7 @@ mod upkeep;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 
 use cli::Cli;
 use commands::CommandError;
@@ -29,17 +30,17 @@ use config::Environment;
 
 fn main() -> ExitCode {
     let exit = match parse() {
-        Ok(cli) => commands::run(cli, &Environment::read()),
+        Ok((cli, matches)) => commands::run(cli, &matches, Environment::read()),
         Err(error) => Err(CommandError::Usage(error)),
     };
     exit.unwrap_or_else(|error| commands::report(&error)).into()
 }
 
 /// Options of `run` may stand alone, but not before another command: they would do nothing.
-fn parse() -> Result<Cli, clap::Error> {
+fn parse() -> Result<(Cli, ArgMatches), clap::Error> {
     let matches = Cli::command().try_get_matches()?;
     if let Some(name) = matches.subcommand_name() {
         cli::refuse_stray_run_options(&matches, name)?;
     }
-    Cli::from_arg_matches(&matches)
+    Ok((Cli::from_arg_matches(&matches)?, matches))
 }

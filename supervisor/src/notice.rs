@@ -7,6 +7,7 @@ use bulkhead_shared::ask::Reply;
 use bulkhead_shared::broker::Interrupt;
 use crossbeam::channel::{Receiver, Sender};
 
+use crate::config::RunConfig;
 use crate::job::Job;
 use crate::pool::TicketId;
 use crate::services::Asker;
@@ -27,6 +28,8 @@ pub(crate) enum Notice {
     Answer(Asker, Reply),
     /// Nothing is left to do.
     AllDone,
+    /// The configuration was read again: what can change is to change.
+    Configured(Box<RunConfig>),
 }
 
 /// Sends notices and wakes the reactor.

@@ -21,6 +21,8 @@ pub(crate) struct Registrar {
     config: RunConfig,
     defaults: Defaults,
     words: Sender<Word>,
+    /// What the child said last; `None` before it said anything.
+    specs: Option<Vec<TaskSpec>>,
 }
 
 impl Registrar {
@@ -29,11 +31,24 @@ impl Registrar {
             config,
             defaults,
             words,
+            specs: None,
         }
     }
 
+    /// Takes what can change of a configuration. Returns what [`Registrar::register`] does, if
+    /// there is anything to be registered yet.
+    pub(crate) fn configure(&mut self, config: RunConfig) -> Option<Option<u64>> {
+        self.config.queues = config.queues;
+        self.config.tasks = config.tasks;
+        self.defaults.patience = config.patience;
+        let _ = self.words.send(Word::UnknownAfter(config.unknown_after));
+        let specs = self.specs.clone()?;
+        Some(self.register(specs))
+    }
+
     /// Takes a child's registrations. Returns the most memory that any job may have.
-    pub(crate) fn register(&self, specs: Vec<TaskSpec>) -> Option<u64> {
+    pub(crate) fn register(&mut self, specs: Vec<TaskSpec>) -> Option<u64> {
+        self.specs = Some(specs.clone());
         let wanted = |spec: &TaskSpec| {
             self.config
                 .tasks

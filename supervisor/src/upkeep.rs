@@ -63,6 +63,8 @@ pub(crate) enum Word {
     Serve(Selection, Rules),
     /// Tasks that this supervisor runs for itself alone, named as its own.
     Each(Vec<TaskName>),
+    /// When ready jobs of unknown tasks end from now on.
+    UnknownAfter(Option<Duration>),
 }
 
 /// What the thread works with.
@@ -133,6 +135,7 @@ impl Upkeep {
                     self.each = tasks;
                     self.select(self.presence.selection.clone(), self.rules.clone());
                 }
+                Ok(Word::UnknownAfter(after)) => self.unknown_after = after,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }

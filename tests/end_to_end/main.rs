@@ -19,6 +19,7 @@ mod moving;
 mod output;
 mod parts;
 mod redis;
+mod reload;
 mod retries;
 mod signals;
 mod two_supervisors;

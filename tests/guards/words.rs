@@ -45,7 +45,7 @@ const BANNED: [&str; 12] = [
     "events", "cancel", "canceled",
 ];
 
-const COMMANDS: [&[&str]; 34] = [
+const COMMANDS: [&[&str]; 37] = [
     &[],
     &["run"],
     &["submit"],
@@ -80,6 +80,9 @@ const COMMANDS: [&[&str]; 34] = [
     &["lock", "release"],
     &["doctor"],
     &["migrate"],
+    &["config"],
+    &["config", "check"],
+    &["config", "show"],
 ];
 
 fn banned(help: &str) -> Vec<String> {

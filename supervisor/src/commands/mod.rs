@@ -1,6 +1,7 @@
 //! One file per command. A command reads, decides nothing, and says what it found.
 
 pub(crate) mod clear;
+pub(crate) mod config;
 pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod fleet;
@@ -26,9 +27,10 @@ use bulkhead_shared::Uuid;
 use bulkhead_shared::backend::Missing;
 use bulkhead_shared::client::Client;
 use bulkhead_shared::turned;
+use clap::ArgMatches;
 
 use crate::cli::{Cli, Command, LogFormat, LogLevel, StoreArgs};
-use crate::config::{Environment, RunConfig, store_options};
+use crate::config::{Again, Environment, store_args, store_options};
 use crate::engine::{self, EngineError};
 use crate::exit::Exit;
 use crate::observe;
@@ -36,24 +38,39 @@ use crate::observe;
 pub(crate) use error::{CommandError, chain, report};
 
 /// Runs what was asked for.
-pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandError> {
+pub(crate) fn run(
+    cli: Cli,
+    matches: &ArgMatches,
+    environment: Environment,
+) -> Result<Exit, CommandError> {
     let Cli {
-        command,
-        store,
-        run,
+        command, config, ..
     } = cli;
+    let named = config.as_deref();
     let command = match command {
-        None => return serve(RunConfig::new(store, run, environment)?),
-        Some(Command::Run(run)) => return serve(RunConfig::new(store, run, environment)?),
+        // It tells what is wrong with the file itself.
+        Some(Command::Config(command)) => {
+            return config::run(&command, matches, environment, named);
+        }
+        other => other,
+    };
+    let environment = &environment.with_file(named)?;
+    let command = match command {
+        None | Some(Command::Run(_)) => {
+            return serve(Again::new(matches.clone(), environment, config));
+        }
         Some(command) => command,
     };
+    let (store, _) = store_args(matches, environment)?;
     if let Some(path) = environment.test_clock() {
         turned::follow(&path).map_err(EngineError::from)?;
     }
     // What a store has to say while a command asks it.
     observe::log::start(LogFormat::Pretty, LogLevel::Warn);
     if let Command::Submit(args) = command {
-        return submit::run(args, |missing| open(store, environment, missing));
+        return submit::run(args, environment, |missing| {
+            open(store, environment, missing)
+        });
     }
     if let Command::Schedule(command) = command {
         return schedule::run(command, |missing| open(store, environment, missing));
@@ -82,15 +99,17 @@ pub(crate) fn run(cli: Cli, environment: &Environment) -> Result<Exit, CommandEr
         | Command::Submit(_)
         | Command::Schedule(_)
         | Command::Doctor(_)
+        | Command::Config(_)
         | Command::Migrate(_) => {
             unreachable!("handled above")
         }
     }
 }
 
-fn serve(config: RunConfig) -> Result<Exit, CommandError> {
-    observe::log::start(config.log_format, config.log_level);
-    Ok(engine::run(config)?)
+fn serve(again: Again) -> Result<Exit, CommandError> {
+    let start = again.read()?;
+    observe::log::start(start.0.log_format, start.0.log_level);
+    Ok(engine::run(again, start)?)
 }
 
 fn open(

@@ -1,19 +1,33 @@
+use std::fs;
+
 use super::*;
 use crate::cli::Cli;
 use clap::{CommandFactory, Parser};
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
     let own = variables.iter().map(|(n, v)| (n.into(), v.into()));
-    Environment(own.collect())
+    Environment {
+        variables: own.collect(),
+        file: None,
+    }
 }
 
 fn configured(
     arguments: &[&str],
     variables: &[(&str, &str)],
 ) -> Result<RunConfig, Box<dyn std::error::Error>> {
+    configured_in(arguments, &environment(variables))
+}
+
+fn configured_in(
+    arguments: &[&str],
+    environment: &Environment,
+) -> Result<RunConfig, Box<dyn std::error::Error>> {
     let typed = ["supervisor", "--child", "/bin/true"];
-    let cli = Cli::try_parse_from(typed.iter().chain(arguments))?;
-    Ok(RunConfig::new(cli.store, cli.run, &environment(variables))?)
+    let matches = Cli::command().try_get_matches_from(typed.iter().chain(arguments))?;
+    let (store, _) = store_args(&matches, environment)?;
+    let (run, _) = run_args(Some(&matches), environment)?;
+    Ok(RunConfig::new(store, run, environment)?)
 }
 
 fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> String {

@@ -26,7 +26,7 @@ mod simulation;
 mod tests;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) use event::{
     Action, Actions, Answer, End, Force, How, Input, Lane, Limits, LinkEvent, Seat, Snapshot,
@@ -81,6 +81,12 @@ impl Pool {
             generation: 0,
             look_at: None,
         }
+    }
+
+    /// Changes how long a drain and a process that was asked to exit may take, from now on.
+    pub(crate) const fn adjust(&mut self, grace: Duration, exit_within: Duration) {
+        self.limits.grace = grace;
+        self.limits.exit_within = exit_within;
     }
 
     /// Takes one input and appends what is to be done about it to `out`.

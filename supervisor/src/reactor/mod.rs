@@ -30,7 +30,8 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use tracing::{error, info};
 
-use crate::config::TaskOutput;
+use crate::config::{RunConfig, TaskOutput};
+use crate::engine::exit_within;
 use crate::job::Job;
 use crate::notice::{Notice, Notices};
 use crate::pool::{Actions, How, Input, Lane, Pool, TicketId};
@@ -398,7 +399,20 @@ impl Reactor {
                     self.stop(now);
                 }
                 Notice::AllDone => {}
+                Notice::Configured(config) => self.configure(*config),
             }
+        }
+    }
+
+    /// Takes what can change while tasks run.
+    fn configure(&mut self, config: RunConfig) {
+        let RunConfig {
+            grace, patience, ..
+        } = config;
+        self.pool.adjust(grace, exit_within(patience));
+        self.output = config.task_output;
+        if let Some(memory) = self.registrar.configure(config) {
+            self.memory = memory;
         }
     }
 

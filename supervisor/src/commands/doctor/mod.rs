@@ -14,8 +14,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{CommandError, output, show};
-use crate::cli::{RunArgs, StoreArgs};
-use crate::config::{Environment, RunConfig};
+use crate::cli::StoreArgs;
+use crate::config::{Environment, RunConfig, run_args};
 use crate::exit::Exit;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::probe::Host;
@@ -56,11 +56,9 @@ pub(super) fn run(
     store: StoreArgs,
     environment: &Environment,
 ) -> Result<Exit, CommandError> {
-    let run = RunArgs {
-        processes: args.processes,
-        child: args.child,
-        ..RunArgs::usual()?
-    };
+    let (mut run, _) = run_args(None, environment)?;
+    run.processes = args.processes.or(run.processes);
+    run.child = args.child.or(run.child);
     let config = RunConfig::new(store, run, environment)?;
     // Probing forks, so it comes before the store's first thread.
     let host = Host::probe(&config.without);

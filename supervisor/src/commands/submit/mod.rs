@@ -25,6 +25,7 @@ use serde_json::{Map, Value};
 
 use super::CommandError;
 use super::error::chain;
+use crate::config::{Environment, child_path};
 use crate::exit::Exit;
 use line::{AtOnce, Line, Once};
 use sender::Sender;
@@ -157,11 +158,13 @@ enum Plan {
 
 pub(super) fn run(
     args: SubmitArgs,
+    environment: &Environment,
     open: impl FnOnce(Missing) -> Result<Client, CommandError>,
 ) -> Result<Exit, CommandError> {
     let is_single = args.from.is_none() && args.count.is_none();
     let wait = args.wait.then_some(args.wait_timeout);
     let child = args.child.clone();
+    let child = child_path(child, environment)?;
     // Before the store is touched, or made: what is typed wrong leaves nothing behind.
     let plan = plan(args)?;
     let client = open(Missing::Create)?;

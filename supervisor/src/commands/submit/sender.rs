@@ -11,13 +11,12 @@ use bulkhead_shared::name::TaskName;
 use crate::commands::describe::describe;
 use crate::commands::error::chain;
 use crate::commands::{CommandError, output};
-use crate::config::child_path;
 use crate::exit::Exit;
 
 /// Submits batches, and remembers what a wait needs to know.
 pub(super) struct Sender {
     client: Client,
-    child: Option<PathBuf>,
+    child: PathBuf,
     /// Results are printed instead of uuids.
     waits: bool,
     is_single: bool,
@@ -33,12 +32,7 @@ pub(super) struct Sender {
 }
 
 impl Sender {
-    pub(super) fn new(
-        client: Client,
-        child: Option<PathBuf>,
-        waits: bool,
-        is_single: bool,
-    ) -> Self {
+    pub(super) fn new(client: Client, child: PathBuf, waits: bool, is_single: bool) -> Self {
         Self {
             client,
             child,
@@ -158,9 +152,8 @@ impl Sender {
     }
 
     fn ask(&mut self) -> Result<(), String> {
-        let child = child_path(self.child.clone()).map_err(|error| chain(&error))?;
-        let tasks = describe(&child).map_err(|error| {
-            let shown = child.display();
+        let tasks = describe(&self.child).map_err(|error| {
+            let shown = self.child.display();
             format!("`{shown}` cannot be asked: {}", chain(&error))
         })?;
         self.client.learn(tasks);
