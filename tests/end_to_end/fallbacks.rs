@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::parts::{Verdict, Who, ended, once, place_of, submit, with};
 
-const ALL: &str = "landlock,cgroup,cgroup-kill,pidfd-group,clone3,userns,tid-address";
+pub(crate) const ALL: &str = "landlock,cgroup,cgroup-kill,pidfd-group,clone3,userns,tid-address";
 
 /// Without these, that is not promised.
 const MISSING: [(&[&str], &str); 2] = [

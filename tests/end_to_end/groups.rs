@@ -1,6 +1,7 @@
 //! Threads and futures that share a process.
 
 use bulkhead_tests::cli::Place;
+use bulkhead_tests::redis_cluster::RedisCluster;
 use bulkhead_tests::redis_server::RedisServer;
 use bulkhead_tests::supervise::Supervisor;
 use serde_json::{Value, json};
@@ -30,34 +31,51 @@ fn one_hangs(place: &Place) {
     supervisor.leaves_nothing();
 }
 
-#[test]
-fn neighbours_of_a_thread_that_hangs_end_once_on_sqlite() {
-    one_hangs(&Place::new());
-}
-
-#[test]
-fn neighbours_of_a_thread_that_hangs_end_once_on_redis() {
-    let server = RedisServer::start(&[]);
-    one_hangs(&Place::with_store(&server.url()));
-}
-
-#[test]
-fn a_task_that_always_hangs_does_not_hold_its_neighbours_up_for_ever() {
-    let place = Place::new();
-    let mut hang = json!({"task": "thread_hang", "args": [], "max_retries": 6, "timeout": "100ms"});
+/// Two that hang again and again without end, and four that need longer than they are ever let
+/// alone: these end, as they ride alone in the end.
+fn two_hang_always(place: &Place) {
+    let mut hang = json!({"task": "thread_hang", "args": [], "max_retries": null});
+    hang["timeout"] = json!("100ms");
     hang["patience"] = json!("100ms");
     hang["backoff"] = json!("1ms");
     let mut lines = vec![hang.clone(), hang];
-    lines.extend((0..4).map(|_| once("thread_sleep", json!([0.5]))));
-    let statuses = burst(&place, &["--threads", "8"], &lines);
-    for status in &statuses[..2] {
-        assert_eq!(status["cause"], "timeout", "{status:#}");
-        assert_eq!(attempts(status), 7, "{status:#}");
-    }
-    for status in &statuses[2..] {
+    lines.extend((0..4).map(|_| once("thread_sleep", json!([1.0]))));
+    let jobs = submit(place, &lines);
+    let mut supervisor = Supervisor::start(place, &["--groups", "1", "--threads", "8"]);
+    for status in ended(place, &jobs[2..]) {
         assert_eq!(status["status"], "SUCCEEDED", "{status:#}");
-        assert_eq!(attempts(status), 1);
+        assert_eq!(attempts(&status), 1, "{status:#}");
     }
+    for hang in &jobs[..2] {
+        let again = |status: &Value| status["attempt"].as_u64() > Some(3);
+        let status = place.status_when(hang, "run again and again", again);
+        assert_eq!(status["attempts"][0]["cause"], "timeout", "{status:#}");
+        let _ = place.run(&["revoke", hang]).succeeds();
+        assert_eq!(place.ended(hang)["cause"], "revoked");
+    }
+    assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+}
+
+#[test]
+fn a_thread_that_hangs_is_ended_alone_on_sqlite() {
+    one_hangs(&Place::new());
+    two_hang_always(&Place::new());
+}
+
+#[test]
+fn a_thread_that_hangs_is_ended_alone_on_redis() {
+    let server = RedisServer::start(&[]);
+    let place = Place::with_store(&server.url());
+    one_hangs(&place);
+    two_hang_always(&place);
+}
+
+#[test]
+fn a_thread_that_hangs_is_ended_alone_on_a_redis_cluster() {
+    let cluster = RedisCluster::start();
+    let place = Place::with_store(&cluster.url());
+    one_hangs(&place);
+    two_hang_always(&place);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 
 mod asks;
 mod children;
+mod crowds;
 mod deadlines;
 mod draining;
 mod fallbacks;

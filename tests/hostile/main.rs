@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod attack;
+mod crowd;
 mod hooked;
 #[expect(unsafe_code, reason = "an attack keeps to no rules")]
 mod sys;
@@ -24,6 +25,18 @@ fn main() -> ExitCode {
         attack::kill_parent,
         attack::raise_limits,
         attack::stop_itself,
+        crowd::crowd_close,
+        crowd::crowd_escape,
+        crowd::crowd_exit,
+        crowd::crowd_forge,
+        crowd::crowd_garbage,
+        crowd::crowd_hang,
+        crowd::crowd_nap,
+        crowd::crowd_overflow,
+        crowd::crowd_print,
+        crowd::crowd_report,
+        crowd::crowd_segv,
+        crowd::crowd_stop,
         hooked::hooked,
         wait::burn,
         wait::environment,

@@ -30,7 +30,8 @@ pub(crate) fn replace_results(descriptor: &OwnedFd) {
 
 /// Copies this process.
 pub(crate) fn fork() -> nix::Result<ForkResult> {
-    // SAFETY: the process of a task has one thread, and no task of this program starts more.
+    // SAFETY: the process of a task has one thread, and no task of this program starts more; in
+    // a group of threads the copy makes system calls only.
     unsafe { nix::unistd::fork() }
 }
 
@@ -39,4 +40,12 @@ pub(crate) fn ignore(which: Signal) -> nix::Result<()> {
     // SAFETY: to ignore a signal runs no code.
     unsafe { signal(which, SigHandler::SigIgn) }?;
     Ok(())
+}
+
+/// Writes to an address where there is never any memory.
+pub(crate) fn touch_nothing() {
+    let nowhere = std::ptr::without_provenance_mut::<u8>(8);
+    // SAFETY: there is none: this write is meant to fault. It is volatile, so it is not removed,
+    // and below the lowest address that can be mapped, so it changes nothing.
+    unsafe { nowhere.write_volatile(1) };
 }

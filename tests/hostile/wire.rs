@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::sys;
 
-fn say(mut bytes: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn say(mut bytes: &[u8]) -> anyhow::Result<()> {
     while !bytes.is_empty() {
         bytes = &bytes[write(sys::results(), bytes)?..];
     }
@@ -37,7 +37,7 @@ fn nonce(ctx: &Context) -> anyhow::Result<u64> {
     }
 }
 
-fn done(nonce: u64, result: &str) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn done(nonce: u64, result: &str) -> anyhow::Result<Vec<u8>> {
     let usage = ReportedUsage {
         cpu_user_us: u64::MAX,
         cpu_system_us: u64::MAX,
