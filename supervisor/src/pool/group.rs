@@ -35,22 +35,14 @@ enum Course {
     Lost,
 }
 
-/// Why the process of a group is killed while jobs ride in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Blame {
-    /// Those who were to stop and have not: the others are innocent.
-    Named,
-    /// It ended by itself, or broke the wire's rules: the one job there was, if it was alone.
-    Process(End),
-}
-
 /// A place for one process after another, each with several jobs.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) slot: Slot,
     pub(super) rides: Vec<Ride>,
-    /// What ended the process, once something has.
-    blame: Option<Blame>,
+    /// How the process went wrong, if nobody killed it: the fault of the one job in it, if there
+    /// was one only.
+    blame: Option<End>,
     /// Since when nobody rides in it.
     idle_since: Option<Instant>,
     /// Something of the process is left, perhaps for ever.
@@ -72,10 +64,15 @@ impl Group {
         self.slot.seat()
     }
 
+    /// Whether its process listens, and may still answer.
+    const fn is_alive(&self) -> bool {
+        matches!(self.slot.state, State::Idle { .. })
+    }
+
     /// Whether it takes jobs now.
     pub(super) fn is_open(&self) -> bool {
         let runs = |ride: &Ride| matches!(ride.course, Course::Runs);
-        matches!(self.slot.state, State::Idle { .. }) && self.rides.iter().all(runs)
+        self.is_alive() && self.rides.iter().all(runs)
     }
 
     /// Whether it will take jobs soon.
@@ -84,6 +81,11 @@ impl Group {
             self.slot.state,
             State::Forking { .. } | State::Starting { .. }
         )
+    }
+
+    /// Whether who waits for it has reason to: its process is there, or may come soon.
+    pub(super) const fn is_able(&self) -> bool {
+        !matches!(self.slot.state, State::Overdue | State::Resting { .. })
     }
 
     pub(super) const fn is_vacant(&self) -> bool {
@@ -105,12 +107,11 @@ impl Group {
     }
 
     pub(super) fn wake_at(&self) -> Option<Instant> {
-        let is_alive = matches!(self.slot.state, State::Idle { .. });
-        let rides = self.rides.iter().filter(|_| is_alive);
-        let due = rides.map(|ride| match ride.course {
-            Course::Runs => ride.deadline,
-            Course::Stops { kill_at, .. } => kill_at,
-            Course::Lost => ride.since,
+        let rides = self.rides.iter().filter(|_| self.is_alive());
+        let due = rides.filter_map(|ride| match ride.course {
+            Course::Runs => Some(ride.deadline),
+            Course::Stops { kill_at, .. } => Some(kill_at),
+            Course::Lost => None,
         });
         due.chain(self.slot.wake_at()).min()
     }
@@ -189,17 +190,20 @@ impl Group {
             // An answer to no call is a lie, which the slot punishes; so is a second Ready.
             LinkEvent::Ready | LinkEvent::Done(_) => None,
         };
-        if let Some(end) = end.filter(|_| !self.rides.is_empty()) {
-            self.blame.get_or_insert(Blame::Process(end));
-        }
+        self.blame = self.blame.or(end);
         self.lead(turn, |slot, turn| slot.link(event, turn));
+        if let State::Quitting { kill_at, .. } = &mut self.slot.state {
+            // It hung up: no job in it may be there longer than if it had not.
+            let last = |ride: &Ride| later(ride.deadline, ride.ticket.patience);
+            let soonest = self.rides.iter().map(last).min();
+            *kill_at = soonest.map_or(*kill_at, |soonest| soonest.min(*kill_at));
+        }
     }
 
     /// A job was answered.
     pub(super) fn answered(&mut self, id: TicketId, answer: Answer, turn: &mut Turn<'_>) {
-        let is_alive = matches!(self.slot.state, State::Idle { .. });
         let index = self.rides.iter().position(|ride| ride.ticket.id == id);
-        let Some(index) = index.filter(|_| is_alive) else {
+        let Some(index) = index.filter(|_| self.is_alive()) else {
             return;
         };
         let ride = self.rides.swap_remove(index);
@@ -247,11 +251,15 @@ impl Group {
         if was_dying && self.is_gone() {
             self.is_left = true;
         }
-        if is_leaving && self.is_dying() && self.blame.is_some() {
+        if is_leaving && self.is_dying() {
             // It hung up and stayed.
-            self.blame = Some(Blame::Process(End::Protocol));
+            self.blame = Some(End::Protocol);
         }
         self.settle_if_over(turn);
+        if !self.is_alive() {
+            // What dies before a job's deadline is not to be held against the job.
+            return;
+        }
         let now = turn.now;
         self.stop(
             |ride| ride.deadline <= now,
@@ -287,7 +295,7 @@ impl Group {
         turn: &mut Turn<'_>,
     ) {
         let seat = self.seat();
-        let is_alive = matches!(self.slot.state, State::Idle { .. });
+        let is_alive = self.is_alive();
         for ride in self.rides.iter_mut().filter(|ride| which(ride)) {
             let cause = why(ride);
             match &mut ride.course {
@@ -309,8 +317,7 @@ impl Group {
     }
 
     fn kill(&mut self, turn: &mut Turn<'_>) {
-        if matches!(self.slot.state, State::Idle { .. }) {
-            self.blame = Some(Blame::Named);
+        if matches!(self.slot.state, State::Idle { .. } | State::Quitting { .. }) {
             self.lead(turn, |slot, turn| {
                 slot.state = slot.kill(After::Refill, turn)
             });
@@ -320,7 +327,7 @@ impl Group {
     /// Nothing is left of the process, or something for ever: the rides end.
     fn settle(&mut self, turn: &mut Turn<'_>) {
         self.idle_since = None;
-        let blame = self.blame.take().unwrap_or(Blame::Named);
+        let blame = self.blame.take();
         let is_alone = self.rides.len() == 1;
         let is_left = self.is_left;
         for ride in std::mem::take(&mut self.rides) {
@@ -328,7 +335,7 @@ impl Group {
                 (Course::Lost, _) => End::Forgotten,
                 _ if is_left => End::Unkillable,
                 (Course::Stops { cause, .. }, _) => cause.if_killed(),
-                (Course::Runs, Blame::Process(end)) if is_alone => end,
+                (Course::Runs, Some(end)) if is_alone => end,
                 (Course::Runs, _) => End::Displaced,
             };
             self.slot.finish(ride.ticket.id, end, turn);
@@ -350,7 +357,6 @@ impl Group {
     /// Asks a process that nobody rides in to go.
     pub(super) fn prune(&mut self, turn: &mut Turn<'_>) {
         if matches!(self.slot.state, State::Idle { past: Past::Fresh }) {
-            self.idle_since = None;
             self.slot.quit(turn);
         }
     }

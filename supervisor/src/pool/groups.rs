@@ -53,6 +53,14 @@ impl Groups {
         self.groups.iter().all(Group::is_gone)
     }
 
+    /// Whether jobs of some lane, or those that ride alone, will never find a place again.
+    pub(super) fn are_spent(&self) -> bool {
+        let spent = |(lone, shared): (&Group, &[Group])| {
+            lone.is_gone() || shared.iter().all(Group::is_gone)
+        };
+        self.groups.split_last().is_some_and(spent)
+    }
+
     pub(super) fn wake_at(&self) -> Option<Instant> {
         let groups = self.groups.iter().filter_map(Group::wake_at);
         groups.chain(self.look_at).min()
@@ -227,6 +235,7 @@ impl Groups {
         let mut wanted = Wanted::default();
         let hold = limits.prefetch_hold;
         let groups = &mut self.groups;
+        let is_lone_able = groups.last().is_some_and(Group::is_able);
         let look_at = &mut self.look_at;
         // Full lanes stay full for the rest of this walk.
         let mut full = [false; Lane::COUNT];
@@ -244,7 +253,7 @@ impl Groups {
             }
             full[lane] |= !ticket.is_alone;
             let is_hopeful = match ticket.is_alone {
-                true => wanted.alone(),
+                true => wanted.alone() && is_lone_able,
                 false => wanted.seat(groups, ticket.lane, limits),
             };
             if is_expired || (!is_hopeful && since + hold <= now) {

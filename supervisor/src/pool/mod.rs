@@ -92,8 +92,18 @@ impl Pool {
     /// Takes one input and appends what is to be done about it to `out`.
     pub(crate) fn step(&mut self, now: Instant, input: Input, out: &mut Actions) {
         if self.is_of_groups(&input) {
-            return self.step_groups(now, &input, out);
+            self.step_groups(now, &input, out);
+        } else {
+            self.step_slots(now, input, out);
         }
+        let is_spent = self.slots_are_gone() || self.groups.are_spent();
+        if self.limits.groups > 0 && !self.is_draining() && is_spent {
+            // As without groups: nothing new, and the end when those who run have ended.
+            self.stop(How::Drain, now, out);
+        }
+    }
+
+    fn step_slots(&mut self, now: Instant, input: Input, out: &mut Actions) {
         match input {
             Input::Offered(tickets) => {
                 for ticket in tickets {
@@ -130,10 +140,6 @@ impl Pool {
             }
         }
         self.plan(now, out);
-        if self.limits.groups > 0 && !self.is_draining() && self.slots_are_gone() {
-            // As without groups: nothing new, and the end when those who ride have ended.
-            self.stop(How::Drain, now, out);
-        }
     }
 
     fn is_of_groups(&self, input: &Input) -> bool {

@@ -1,5 +1,7 @@
 //! Random worlds in virtual time; the laws are checked after every step.
 
+mod crowd;
+mod crowd_laws;
 mod groups;
 mod laws;
 mod world;

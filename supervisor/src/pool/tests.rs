@@ -1,6 +1,7 @@
 //! Behaviours of the pool, one by one. Random worlds are in `simulation`.
 
 mod endings;
+mod groups;
 mod starts;
 mod stops;
 mod waiting;
@@ -48,14 +49,25 @@ fn finish(ticket: u64, seat: Seat, end: End) -> Action {
 struct Desk {
     pool: Pool,
     now: Instant,
+    /// What the very first tick asked for.
+    first: Vec<Action>,
 }
 
 impl Desk {
     /// Slots whose first processes have been ordered.
     fn new(slots: u16, tasks_per_process: u32) -> Self {
-        let limits = Limits {
+        Self::with(|limits| Limits {
             slots,
             tasks_per_process,
+            ..limits
+        })
+    }
+
+    /// One slot whose first process has been ordered, under other limits.
+    fn with(change: impl FnOnce(Limits) -> Limits) -> Self {
+        let limits = change(Limits {
+            slots: 1,
+            tasks_per_process: 0,
             groups: 0,
             group_floor: 0,
             threads: 0,
@@ -69,12 +81,13 @@ impl Desk {
             rest_longest: ms(10_000),
             prefetch_window: ms(50),
             prefetch_hold: ms(100),
-        };
+        });
         let mut desk = Self {
             pool: Pool::new(limits, 0),
             now: Now::read().mono,
+            first: Vec::new(),
         };
-        let _ = desk.step(Input::Tick);
+        desk.first = desk.step(Input::Tick);
         desk
     }
 
