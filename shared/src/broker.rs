@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::flow::{Complete, Errand, Errands, Opening};
 use crate::message::Message;
+pub use crate::message::{Amended, Amendment};
 use crate::name::{LockName, QueueName, TaskName};
 use crate::retry::Move;
 use crate::task::TaskSpec;
@@ -438,6 +439,13 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`BrokerError`].
     fn limit_queue(&self, queue: &QueueName, most: Option<u32>) -> Result<(), BrokerError>;
+
+    /// Changes a job that waits, in its place: it keeps its age, its times, and its gate. May be
+    /// asked for again.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    fn amend(&self, amendment: &Amendment) -> Result<Amended, BrokerError>;
 
     /// Makes dead letters ready again, with the same uuid and fresh budgets. Returns how many.
     ///

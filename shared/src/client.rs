@@ -16,11 +16,13 @@
 //! # }
 //! ```
 
+mod amend;
 #[cfg(feature = "async")]
 mod async_lock;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod control;
+mod descent;
 mod error;
 mod flow;
 mod lock;
@@ -49,6 +51,7 @@ use crate::task::TaskSpec;
 pub use async_lock::AsyncLockGuard;
 #[cfg(feature = "async")]
 pub use asynchronous::AsyncClient;
+pub use descent::Descent;
 pub use error::ClientError;
 pub use flow::{FlowState, FlowStep, FlowView};
 pub use results::{JobResult, ResultPool};

@@ -4,6 +4,8 @@
 //! right by construction. A store keeps it as a [`Header`] (versioned JSON) and a payload
 //! (bytes it never looks into).
 
+#[cfg(feature = "store")]
+mod amend;
 mod builder;
 mod encoding;
 mod error;
@@ -23,6 +25,10 @@ use crate::policy::{Keep, Retries};
 use crate::task::Mechanism;
 use crate::time::Timestamp;
 
+#[cfg(feature = "store")]
+pub(crate) use amend::amended;
+#[cfg(feature = "store")]
+pub use amend::{Amended, Amendment};
 pub use builder::MessageBuilder;
 pub use encoding::{Encoding, EncodingError};
 pub use error::MessageError;
@@ -37,7 +43,8 @@ pub const METADATA_LIMIT: usize = 64 << 10;
 /// The layout of [`Header`] that this version writes.
 pub const HEADER_VERSION: u32 = 1;
 
-/// The part of a message that a supervisor reads; stored as versioned JSON and never rewritten.
+/// The part of a message that a supervisor reads; stored as versioned JSON, and changed only by
+/// an amendment while the job waits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Header {
     /// The layout, [`HEADER_VERSION`].

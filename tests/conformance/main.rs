@@ -1,6 +1,7 @@
 //! What every store promises, on each backend.
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod amend;
 mod bell;
 mod catalog;
 mod control;

@@ -1,16 +1,18 @@
 //! Results and changes of several jobs, one after the other.
 
 use bulkhead_shared::Uuid;
-use bulkhead_shared::broker::Note;
+use bulkhead_shared::broker::{Claimed, Note, Settlement};
 use bulkhead_shared::client::{Client, ClientError};
+use bulkhead_shared::flow::Group;
 use bulkhead_shared::outcome::Cause;
 use bulkhead_shared::retry::Move;
+use bulkhead_shared::sqlite::Clock;
 use bulkhead_shared::status::Status;
-use bulkhead_tests::flow::give;
+use bulkhead_tests::flow::{close_all, give, with_errands};
 use bulkhead_tests::{Scene, TestClock, for_each_backend, job, secs, succeed};
 
 /// Three jobs that are held.
-fn three(scene: &Scene) -> ([Uuid; 3], Vec<bulkhead_shared::broker::Claimed>) {
+fn three(scene: &Scene) -> ([Uuid; 3], Vec<Claimed>) {
     let uuids = [(); 3].map(|()| scene.submit(job()));
     (uuids, scene.claim(3))
 }
@@ -156,5 +158,66 @@ for_each_backend!(
         assert_eq!(results.collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(client.delete_results(&line).unwrap(), 3);
         assert!(!client.result_exists(line[2]).unwrap());
+    }
+);
+
+/// Ends a job well, a second later than anything before.
+fn write(scene: &Scene, held: &Claimed, result: &[u8]) {
+    scene.clock.pass(secs(1));
+    let settlement = Settlement {
+        at: scene.clock.wall(),
+        ..with_errands(scene, held, succeed(result), result)
+    };
+    scene.broker().turn(vec![settlement], None).unwrap();
+}
+
+for_each_backend!(
+    a_message_and_all_that_follows_it_give_their_results_in_one_call,
+    |scene| {
+        let client = Client::new(scene.store.clone());
+        let members = Group::new().members([job(), job()]);
+        let uuid = client.submit(job().callback((members, job()))).unwrap();
+        let descent = client.descent(uuid).unwrap();
+        let [_, one, other, join] = descent.uuids().try_into().unwrap();
+        assert!(!descent.has_results().unwrap());
+        let early = descent.results(secs(0)).unwrap_err();
+        assert!(matches!(early, ClientError::TimedOut { .. }), "{early}");
+        write(scene, &scene.claim_one(), b"1");
+        // The second member first.
+        let mut held = scene.claim(2);
+        held.sort_by_key(|held| held.receipt.uuid != other);
+        for (held, result) in held.iter().zip([b"2", b"3"]) {
+            write(scene, held, result);
+        }
+        close_all(scene);
+        assert!(!descent.has_results().unwrap());
+        write(scene, &scene.claim_one(), b"4");
+        assert!(descent.has_results().unwrap());
+        let results = descent.results(secs(60)).unwrap();
+        let told: Vec<_> = results
+            .iter()
+            .map(|r| (r.uuid, r.bytes.as_slice()))
+            .collect();
+        let expected: [(Uuid, &[u8]); 4] = [(uuid, b"1"), (other, b"2"), (one, b"3"), (join, b"4")];
+        assert_eq!(told, expected);
+        assert_eq!(descent.delete_results().unwrap(), 4);
+        assert!(!descent.has_results().unwrap());
+        assert!(matches!(
+            descent.results(secs(60)),
+            Err(ClientError::NoResult { .. })
+        ));
+    }
+);
+
+for_each_backend!(
+    of_what_follows_a_failure_there_is_nothing_to_wait_for,
+    |scene| {
+        let client = Client::new(scene.store.clone());
+        let uuid = client.submit(job().callback((job(), job()))).unwrap();
+        let descent = client.descent(uuid).unwrap();
+        give(scene, &scene.claim_one(), b"1");
+        scene.settle(&scene.claim_one(), FAILED);
+        let error = descent.results(secs(60)).unwrap_err();
+        assert!(matches!(&error, ClientError::Failed(job) if job.uuid == descent.uuids()[1]));
     }
 );

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Client, ClientError, JobResult, Ticket};
 use crate::broker::{BrokerError, Revocation};
-use crate::message::Message;
+use crate::message::{Message, MessageBuilder};
 use crate::status::{JobStatus, Status};
 
 /// Updates and results that may wait to be received before their thread waits.
@@ -297,6 +297,49 @@ impl AsyncClient {
         self.with(move |client| client.delete_results(&uuids)).await
     }
 
+    /// As [`Client::amend`].
+    ///
+    /// # Errors
+    /// As [`Client::amend`].
+    pub async fn amend(
+        &self,
+        uuid: Uuid,
+        change: impl Fn(MessageBuilder) -> MessageBuilder + Send + 'static,
+    ) -> Result<(), ClientError> {
+        self.with(move |client| client.amend(uuid, change)).await
+    }
+
+    /// As [`Descent::results`](super::Descent::results) of [`Client::descent`].
+    ///
+    /// # Errors
+    /// As [`Client::descent`] and [`Descent::results`](super::Descent::results).
+    pub async fn descent_results(
+        &self,
+        uuid: Uuid,
+        within: Duration,
+    ) -> Result<Vec<JobResult>, ClientError> {
+        self.with(move |client| client.descent(uuid)?.results(within))
+            .await
+    }
+
+    /// As [`Descent::has_results`](super::Descent::has_results) of [`Client::descent`].
+    ///
+    /// # Errors
+    /// As [`Client::descent`].
+    pub async fn descent_has_results(&self, uuid: Uuid) -> Result<bool, ClientError> {
+        self.with(move |client| client.descent(uuid)?.has_results())
+            .await
+    }
+
+    /// As [`Descent::delete_results`](super::Descent::delete_results) of [`Client::descent`].
+    ///
+    /// # Errors
+    /// As [`Client::descent`].
+    pub async fn delete_descent_results(&self, uuid: Uuid) -> Result<usize, ClientError> {
+        self.with(move |client| client.descent(uuid)?.delete_results())
+            .await
+    }
+
     /// As [`Client::is_dead_letter`].
     ///
     /// # Errors
@@ -432,6 +475,9 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(client.message(job).await.unwrap().priority, 3);
+        let change = |message: MessageBuilder| message.priority(2);
+        client.amend(job, change).await.unwrap();
+        assert_eq!(client.message(job).await.unwrap().priority, 2);
         assert!(!client.result_exists(job).await.unwrap());
         let ender = client.blocking().clone();
         task::spawn_blocking(move || end_one(&ender, b"5"))
@@ -439,14 +485,14 @@ mod tests {
             .unwrap();
         assert!(client.result_exists(job).await.unwrap());
         let result = client.result_with_metadata(job, None).await.unwrap();
-        assert_eq!((result.uuid, result.bytes), (job, b"5".to_vec()));
-        assert_eq!(
-            client
-                .delete_results(vec![job, Uuid::now_v7()])
-                .await
-                .unwrap(),
-            1
-        );
+        assert_eq!((result.uuid, &result.bytes[..]), (job, &b"5"[..]));
+        let within = Duration::from_secs(60);
+        assert_eq!(client.descent_results(job, within).await.unwrap(), [result]);
+        assert!(client.descent_has_results(job).await.unwrap());
+        let both = vec![job, Uuid::now_v7()];
+        assert_eq!(client.delete_results(both).await.unwrap(), 1);
+        assert_eq!(client.delete_descent_results(job).await.unwrap(), 0);
+        assert!(!client.descent_has_results(job).await.unwrap());
         assert!(!client.result_exists(job).await.unwrap());
     }
 }

@@ -89,6 +89,15 @@ pub enum ClientError {
     /// The job has not ended, and no wait was asked for.
     #[error("job {} has not ended yet, it is {} (give it time to wait)", _0.uuid, _0.status)]
     NotEnded(Box<JobStatus>),
+    /// The job does not wait, so it cannot be changed.
+    #[error("job {} is {}: only a job that waits can be changed", _0.uuid, _0.status)]
+    NotWaiting(Box<JobStatus>),
+    /// Others change the job all the time.
+    #[error("job {uuid} was changed by others again and again; nothing was changed (try it later)")]
+    Contended {
+        /// The job.
+        uuid: Uuid,
+    },
     /// The job has ended otherwise and will not reach what was waited for.
     #[error("job {} has ended as {} and will not be what was waited for", _0.uuid, _0.status)]
     EndedOtherwise(Box<JobStatus>),

@@ -188,6 +188,12 @@ impl Client {
         }))
     }
 
+    /// How a message and all that follows it stand.
+    pub(super) fn state_from(&self, uuid: Uuid) -> Result<FlowState, ClientError> {
+        let lines = self.line(&mut Known::default(), &[uuid])?;
+        Ok(state_of(lines.first().map_or(&[][..], |steps| steps)))
+    }
+
     /// What follows each of these, themselves included.
     fn line(&self, known: &mut Known, firsts: &[Uuid]) -> Result<Vec<Vec<FlowStep>>, ClientError> {
         self.learn_about(known, firsts)?;

@@ -91,6 +91,11 @@ pub enum MessageError {
         /// The lock.
         lock: LockName,
     },
+    /// A stored message is to be changed in what does not change any more.
+    #[error(
+        "only the priority, the metadata and the rules of attempts of a stored message can be changed (remove the job and submit another)"
+    )]
+    Fixed,
     /// What follows it is wrong.
     #[error(transparent)]
     Flow(#[from] Box<FlowError>),

@@ -10,8 +10,8 @@ use super::call::Call;
 use super::script::LIMIT;
 use super::store::Store;
 use crate::broker::{
-    Bell, Broker, BrokerError, Claim, Claimed, Listen, Note, Overdue, Presence, Receipt, Renewal,
-    Revocation, Settlement, Submission, Submitted, SupervisorId, Turned,
+    Amended, Amendment, Bell, Broker, BrokerError, Claim, Claimed, Listen, Note, Overdue, Presence,
+    Receipt, Renewal, Revocation, Settlement, Submission, Submitted, SupervisorId, Turned,
 };
 use crate::flow::{Complete, Errand, Opening};
 use crate::name::QueueName;
@@ -49,6 +49,10 @@ impl Broker for Store {
 
     fn revoke(&self, uuid: Uuid, skip_if_running: bool) -> Result<Revocation, BrokerError> {
         self.revoke_everywhere(uuid, skip_if_running)
+    }
+
+    fn amend(&self, amendment: &Amendment) -> Result<Amended, BrokerError> {
+        self.amend_one(amendment)
     }
 
     fn remove(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {

@@ -38,6 +38,7 @@
 //! | `N queues`, `N tasks`, `N fleet`, `N s:owner` | of the namespace, `N` = `{namespace|}` |
 
 mod address;
+mod amend;
 mod answer;
 mod bell;
 mod broker;

@@ -47,6 +47,7 @@ scripts! {
     OVERDUE = "overdue";
     TAKE_OVER = "lease" "take_over";
     REVOKE = "store" "errands" "revoke";
+    AMEND = "amend";
     REMOVE = "store" "errands" "remove";
     DELIVER = "store" "errands" "deliver";
     DELIVERED = "delivered";

@@ -4,6 +4,7 @@
 //! the process that took them.
 
 mod alive;
+mod amend;
 mod bell;
 mod claim;
 mod clock;

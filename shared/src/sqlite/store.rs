@@ -19,8 +19,9 @@ use super::trouble::translate;
 use super::writer::{Urgency, Writer};
 use crate::backend::Durability;
 use crate::broker::{
-    Bell, Broker, BrokerError, Claim, Claimed, Interrupt, Listen, Note, Overdue, Presence, Receipt,
-    Renewal, Revocation, Selection, Settlement, Submission, Submitted, SupervisorId, Turned,
+    Amended, Amendment, Bell, Broker, BrokerError, Claim, Claimed, Interrupt, Listen, Note,
+    Overdue, Presence, Receipt, Renewal, Revocation, Selection, Settlement, Submission, Submitted,
+    SupervisorId, Turned,
 };
 use crate::catalog::{Catalog, Filter, FlowCounts, GroupRow, JobRow, KeptResult, QueueCounts};
 use crate::finding::{Depth, Finding};
@@ -168,6 +169,12 @@ impl Broker for Store {
         self.writer.write(Urgency::Usual, move |ledger| {
             ledger.revoke(uuid, skip_if_running)
         })
+    }
+
+    fn amend(&self, amendment: &Amendment) -> Result<Amended, BrokerError> {
+        let amendment = amendment.clone();
+        self.writer
+            .write(Urgency::Usual, move |ledger| ledger.amend(&amendment))
     }
 
     fn remove(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {

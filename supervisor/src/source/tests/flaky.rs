@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bulkhead_shared::broker::{
-    Bell, Broker, BrokerError, Claim, Claimed, Listen, Note, Overdue, Presence, Receipt, Renewal,
-    Revocation, Settled, Settlement, Submission, Submitted, SupervisorId, Turned,
+    Amended, Amendment, Bell, Broker, BrokerError, Claim, Claimed, Listen, Note, Overdue, Presence,
+    Receipt, Renewal, Revocation, Settled, Settlement, Submission, Submitted, SupervisorId, Turned,
 };
 use bulkhead_shared::flow::{Complete, Errand, Opening};
 use bulkhead_shared::retry::Move;
@@ -174,6 +174,10 @@ impl Broker for Flaky {
 
     fn revoke(&self, uuid: Uuid, skip_if_running: bool) -> Result<Revocation, BrokerError> {
         self.inner.revoke(uuid, skip_if_running)
+    }
+
+    fn amend(&self, amendment: &Amendment) -> Result<Amended, BrokerError> {
+        self.inner.amend(amendment)
     }
 
     fn remove(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
