@@ -1,6 +1,7 @@
 //! Random operations on a store and on a model of it, in virtual time: both must say the same.
 #![allow(clippy::unwrap_used, reason = "all of this is tests")]
 
+mod flows;
 mod model;
 
 use std::time::Duration;
