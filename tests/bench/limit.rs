@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 use crate::measure::{children_cpu, rate, timed};
-use crate::{forks, zygote};
+use crate::{forks, naps, zygote};
 
 /// Processes under way at any time.
 pub(crate) const WINDOW: usize = 8;
@@ -31,6 +31,8 @@ pub(crate) enum Limit {
     Forks,
     /// A job and a result through a bare zygote.
     Zygote,
+    /// Ten milliseconds on a bare runtime, a hundred at once.
+    Naps,
 }
 
 impl Limit {
@@ -38,10 +40,11 @@ impl Limit {
         match self {
             Self::Forks => "forks",
             Self::Zygote => "zygote",
+            Self::Naps => "naps",
         }
     }
 
-    /// Measures it with `count` processes.
+    /// Measures it with `count` of them.
     pub(crate) fn measure(self, count: usize) -> anyhow::Result<Pace> {
         let program = std::env::current_exe()?;
         let before = children_cpu()?;
@@ -97,6 +100,7 @@ fn part(name: &str, count: usize) -> anyhow::Result<()> {
             zygote.run(WINDOW * 4)?;
             timed(|| zygote.run(count))?
         }
+        "naps" => timed(|| naps::run(count))?,
         _ => bail!("no limit is called `{name}`"),
     };
     Ok(writeln!(io::stdout(), "{}", rate(count, time))?)

@@ -11,6 +11,7 @@ mod latency;
 mod limit;
 mod measure;
 mod memory;
+mod naps;
 mod redis;
 mod report;
 mod rounds;

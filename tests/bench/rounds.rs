@@ -46,6 +46,7 @@ struct Values {
     warm: Vec<Pace>,
     threads: Vec<Pace>,
     futures: Vec<Pace>,
+    naps: Vec<Pace>,
 }
 
 pub(crate) fn measure(
@@ -88,6 +89,7 @@ pub(crate) fn measure(
             values.threads.push(group("echo_thread", &threads)?);
             let futures = ["--processes", "1", "--groups", "1", "--async-tasks", "100"];
             values.futures.push(group("nap", &futures)?);
+            values.naps.push(Limit::Naps.measure(counts.warm)?);
         }
     }
     Ok(values.figures())
@@ -121,6 +123,10 @@ impl Values {
                 zygote.clone(),
             ),
             limit("limit: bare SQLite turns of 64, jobs", turns.clone()),
+            limit(
+                "limit: bare runtime, 10 ms, 100 at once",
+                speeds(&self.naps),
+            ),
             speed(
                 "a fresh process each, static",
                 &self.fresh,
@@ -148,8 +154,7 @@ impl Values {
             speed(
                 "async, 10 ms each, 100 in flight",
                 &self.futures,
-                // A hundred that take ten milliseconds each.
-                vec![10_000.0; self.futures.len()],
+                speeds(&self.naps),
                 Wanted::Ratio(0.8),
             ),
             cost("fresh, static", &self.fresh, bare.clone()),
