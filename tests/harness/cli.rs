@@ -1,5 +1,6 @@
 //! Runs the `supervisor` binary against a store of its own, as a user would.
 
+use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -8,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::alive::cgroup_of_run;
 use crate::supervise::copy;
 
 /// The program `name` beside the test executable.
@@ -43,6 +45,29 @@ pub struct Place {
     elsewhere: Option<String>,
 }
 
+impl Drop for Place {
+    /// What a supervisor that was killed has left of its cgroups is its next start's to remove; here
+    /// there is none, and nothing lives in them.
+    fn drop(&mut self) {
+        let bases = fs::read_dir(self.path("tmp")).into_iter().flatten();
+        let runs = bases.flatten().flat_map(|base| fs::read_dir(base.path()));
+        for run in runs.flatten().flatten() {
+            if let Some(cgroup) = run.file_name().to_str().and_then(cgroup_of_run) {
+                remove_empty(&cgroup);
+            }
+        }
+    }
+}
+
+/// Removes a cgroup and those in it; busy ones stay.
+fn remove_empty(cgroup: &Path) {
+    let inner = fs::read_dir(cgroup).into_iter().flatten().flatten();
+    for one in inner.filter(|one| one.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_empty(&one.path());
+    }
+    let _ = fs::remove_dir(cgroup);
+}
+
 impl Default for Place {
     fn default() -> Self {
         Self::new()
@@ -57,7 +82,7 @@ impl Place {
     #[must_use]
     pub fn new() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700))
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700))
             .expect("our own directory");
         let supervisor = program("supervisor");
         Self {
@@ -130,7 +155,7 @@ impl Place {
     #[must_use]
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path(name);
-        std::fs::write(&path, text).expect("our own directory");
+        fs::write(&path, text).expect("our own directory");
         self.belongs_to_owner(&path);
         path
     }
@@ -299,6 +324,6 @@ impl Ran {
 /// If it is not there.
 #[must_use]
 pub fn is_private(path: &Path) -> bool {
-    let data = std::fs::metadata(path).expect("the file is there");
+    let data = fs::metadata(path).expect("the file is there");
     data.permissions().mode().trailing_zeros() >= 6
 }
