@@ -12,6 +12,15 @@ pub const OPEN_MOST: u16 = 16;
 /// Asks of one attempt, unless its profile says otherwise.
 pub const ALL_MOST: u32 = 1_000;
 
+/// Largest body of an entry in a job's journal, in bytes.
+pub const ENTRY_LIMIT: usize = 1 << 20;
+
+/// Entries in one journal.
+pub const ENTRIES_MOST: u32 = 10_000;
+
+/// Bytes of all bodies in one journal.
+pub const BYTES_MOST: i64 = 16 << 20;
+
 /// What to do when the same owner holds a lock already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum IfMine {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::broker::{Broker, BrokerError};
 use crate::catalog::Catalog;
 use crate::control::Control;
+use crate::journal::Journals;
 use crate::lock::Locks;
 use crate::name::Namespace;
 use crate::schedule::Schedules;
@@ -30,6 +31,8 @@ pub struct Backend {
     pub namespace: Namespace,
     /// Holds locks.
     pub locks: Arc<dyn Locks>,
+    /// Keeps what jobs remember.
+    pub journals: Arc<dyn Journals>,
 }
 
 /// Whether a store may be made where none is.

@@ -45,6 +45,15 @@ pub struct History {
     pub released: u32,
     /// Times in a row that another job took down the process they shared.
     pub displaced: u32,
+    /// Times it went to sleep.
+    pub snoozed: u32,
+    /// How long its processes ran before it went to sleep, in milliseconds, since the last attempt
+    /// that was counted: its timeout counts that too.
+    pub ran_ms: u64,
+    /// It sleeps, as far as it waits.
+    pub is_asleep: bool,
+    /// The signal that may wake it.
+    pub sleeps_for: Option<String>,
     /// Retries granted so far: what backoff counts.
     pub retries: u32,
     /// The last [`ATTEMPTS_KEPT`].

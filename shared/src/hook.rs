@@ -159,7 +159,7 @@ impl Hooked {
         let kind = match next {
             Move::Succeed { .. } => Some(HookKind::OnSuccess),
             Move::Retry { .. } => Some(HookKind::OnRetry),
-            Move::Release => None,
+            Move::Release | Move::Snooze { .. } => None,
             Move::Bury { cause, .. } | Move::Drop { cause, .. } => Some(match cause {
                 Cause::Revoked => HookKind::OnRevocation,
                 _ => HookKind::OnFailure,

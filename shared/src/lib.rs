@@ -44,6 +44,8 @@ pub mod fleet;
 #[cfg(feature = "sqlite")]
 pub mod guide;
 #[cfg(feature = "store")]
+pub mod journal;
+#[cfg(feature = "store")]
 pub mod lock;
 #[cfg(feature = "store")]
 pub mod reconnect;

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::name::Key;
+
 /// Why a job failed, or why its last attempt did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -178,6 +180,13 @@ pub enum Outcome {
     /// Another job of its group took their process down, and which one cannot be told, or was not
     /// this one. Not counted, but remembered: see [`crate::retry::DISPLACED_MOST`].
     Displaced,
+    /// It sleeps: its process is not needed until then. Not counted.
+    Snoozed {
+        /// When it is to run again.
+        until: crate::Timestamp,
+        /// The signal that may wake it before.
+        signal: Option<Key>,
+    },
     /// Its supervisor died or lost the lease.
     LeaseLost,
 }

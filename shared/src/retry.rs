@@ -7,6 +7,7 @@
 //! | lost lease | [`LOST_BUDGET`], apart from the others | dead letters as `lost` |
 //! | displaced by another job of its group | none: not counted, but see [`DISPLACED_MOST`] | ready at its old place |
 //! | released | none: not counted | ready at its old place |
+//! | snoozed | none: not counted | delayed, or until a signal |
 //! | final failure, expired | never repeated | dead letters |
 //! | revoked | never repeated | ended, no dead letter |
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use crate::Timestamp;
 use crate::history::{Attempt, History};
+use crate::name::Key;
 use crate::outcome::{Cause, Ended, ErrorDetails, Outcome};
 use crate::policy::{Keep, Policy, VERDICT_KEPT};
 
@@ -46,6 +48,13 @@ pub enum Move {
     },
     /// It is ready again, at its old place.
     Release,
+    /// It sleeps until then, or until the signal comes, and is then run again.
+    Snooze {
+        /// The time.
+        until: Timestamp,
+        /// What may wake it before.
+        signal: Option<Key>,
+    },
     /// It has failed and goes to the dead letters.
     Bury {
         /// Why.
@@ -88,6 +97,8 @@ pub fn decide(mut history: History, ended: Ended, about: Circumstances<'_>) -> (
         wants_callback: _,
         wants_retry,
     } = ended;
+    history.is_asleep = false;
+    history.sleeps_for = None;
     if outcome == Outcome::Released {
         history.released = history.released.saturating_add(1);
         return (Move::Release, history);
@@ -96,7 +107,15 @@ pub fn decide(mut history: History, ended: Ended, about: Circumstances<'_>) -> (
         history.displaced = history.displaced.saturating_add(1);
         return (Move::Release, history);
     }
+    if let Outcome::Snoozed { until, signal } = outcome {
+        history.snoozed = history.snoozed.saturating_add(1);
+        history.ran_ms = history.ran_ms.saturating_add(usage.wall_ms.unwrap_or(0));
+        history.sleeps_for = signal.as_ref().map(|signal| signal.as_str().to_owned());
+        history.is_asleep = true;
+        return (Move::Snooze { until, signal }, history);
+    }
     history.displaced = 0;
+    history.ran_ms = 0;
     let lost = outcome == Outcome::LeaseLost;
     if started_at.is_some() || lost {
         history.attempt = history.attempt.saturating_add(1);
@@ -112,7 +131,7 @@ pub fn decide(mut history: History, ended: Ended, about: Circumstances<'_>) -> (
             error,
             is_final,
         } => (Some(cause), Some(error), is_final || !wants_retry, None),
-        Outcome::Released | Outcome::Displaced | Outcome::LeaseLost => {
+        Outcome::Released | Outcome::Displaced | Outcome::Snoozed { .. } | Outcome::LeaseLost => {
             (Some(Cause::Lost), Some(lost_error()), false, None)
         }
     };

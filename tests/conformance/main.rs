@@ -9,6 +9,7 @@ mod dead;
 mod examine;
 mod fleet;
 mod flow;
+mod journal;
 mod keeping;
 mod limits;
 mod limits_model;

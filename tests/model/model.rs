@@ -170,7 +170,7 @@ impl Model {
             Move::Succeed { purge_at, .. }
             | Move::Bury { purge_at, .. }
             | Move::Drop { purge_at, .. } => purge_at.map(|at| at.as_millis()),
-            Move::Retry { .. } | Move::Release => Some(now + kept()),
+            Move::Retry { .. } | Move::Release | Move::Snooze { .. } => Some(now + kept()),
         };
         if job.is_revoked {
             job.end(State::Dropped, Some(Cause::Revoked), purge);
@@ -182,6 +182,7 @@ impl Model {
             Move::Drop { cause, .. } => job.end(State::Dropped, Some(*cause), purge),
             Move::Retry { at } => job.wait(at.as_millis(), now),
             Move::Release => job.wait(now, now),
+            Move::Snooze { until, .. } => job.wait(until.as_millis(), now),
         }
         Settled::Applied
     }

@@ -59,7 +59,7 @@ impl Thread {
         about: &About<'_>,
     ) -> Result<Errands, FlowError> {
         let applied = match next {
-            Move::Retry { .. } | Move::Release => Vec::new(),
+            Move::Retry { .. } | Move::Release | Move::Snooze { .. } => Vec::new(),
             Move::Bury { cause, .. } | Move::Drop { cause, .. } => self.failed(*cause, error),
             Move::Succeed { .. } => {
                 let wanted = self.then.as_deref().filter(|_| about.wants_callback);

@@ -20,8 +20,10 @@ const A_LOOK: u64 = 500;
 const INDEXES: [&str; 10] = ["d", "p", "parked", "x", "l", "g", "i", "e:S", "e:D", "e:O"];
 
 /// What the keys begin with that are there for jobs and named by no index: unique keys, gates,
-/// doorbells, revocations.
-const REST: [&str; 5] = ["once:", "run:", "park:", "b:", "v:"];
+/// doorbells, revocations, what jobs remember.
+const REST: [&str; 8] = [
+    "once:", "run:", "park:", "b:", "v:", "log:", "logk:", "sig:",
+];
 
 /// As the server holds it.
 const fn letter(gate: QueueGate) -> &'static str {

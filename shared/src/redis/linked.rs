@@ -131,7 +131,10 @@ impl Store {
                 continue;
             };
             let has_ended = match became {
-                Settled::Applied => !matches!(next, Move::Retry { .. } | Move::Release),
+                Settled::Applied => !matches!(
+                    next,
+                    Move::Retry { .. } | Move::Release | Move::Snooze { .. }
+                ),
                 Settled::Revoked => true,
                 Settled::Stale => false,
             };

@@ -54,6 +54,7 @@ mod examine;
 mod facts;
 mod flow;
 mod foreign;
+mod journal;
 mod line;
 mod lines;
 mod linked;
@@ -108,6 +109,7 @@ fn backend(url: &str, options: &Options, time: Option<Time>) -> Result<Backend, 
         transit: Arc::clone(&store) as _,
         schedules: Arc::clone(&store) as _,
         namespace: options.namespace.clone(),
-        locks: store,
+        locks: Arc::clone(&store) as _,
+        journals: store,
     })
 }

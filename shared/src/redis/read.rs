@@ -110,7 +110,7 @@ impl Store {
     }
 
     /// The queue of the newest job with this uuid.
-    fn queue_of(&self, uuid: Uuid) -> Result<Option<QueueName>, BrokerError> {
+    pub(super) fn queue_of(&self, uuid: Uuid) -> Result<Option<QueueName>, BrokerError> {
         let rows = self.jobs_by_id(&[uuid])?;
         Ok(rows.into_iter().flatten().next().map(|row| row.queue))
     }

@@ -44,6 +44,10 @@ scripts! {
     SETTLE = "store" "errands" "settle";
     RENEW = "renew";
     NOTE = "note";
+    RECORD = "record";
+    RECALL = "recall";
+    TAKE = "take";
+    SIGNAL = "signal";
     OVERDUE = "overdue";
     TAKE_OVER = "lease" "take_over";
     REVOKE = "store" "errands" "revoke";

@@ -252,6 +252,11 @@ impl Store {
                     ready = at.min(&Timestamp::MAX).as_millis().to_string();
                 }
                 Move::Release => {}
+                Move::Snooze { until, signal } => {
+                    kind = "Z";
+                    ready = until.min(&Timestamp::MAX).as_millis().to_string();
+                    kept_result = signal.as_ref().map_or(&[], |name| name.as_str().as_bytes());
+                }
                 Move::Bury { cause: c, purge_at } => {
                     (kind, cause, kept) = ("D", Some(*c), *purge_at);
                 }

@@ -15,6 +15,7 @@ mod files;
 mod flow;
 mod fold;
 mod gate;
+mod journal;
 mod ledger;
 mod limit;
 mod lock;
@@ -84,7 +85,8 @@ pub fn open_with_clock(
         transit: Arc::clone(&store) as _,
         schedules: Arc::clone(&store) as _,
         namespace: options.namespace.clone(),
-        locks: store,
+        locks: Arc::clone(&store) as _,
+        journals: store,
     })
 }
 

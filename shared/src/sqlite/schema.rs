@@ -11,8 +11,8 @@ use crate::broker::BrokerError;
 const APPLICATION_ID: i64 = 0x424C_4B48;
 
 /// One step per version: `STEPS[n]` brings version n to n + 1.
-const STEPS: [&str; 6] = [
-    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6,
+const STEPS: [&str; 7] = [
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7,
 ];
 
 /// One row per job holds all there is about it, so that settling touches one page.
@@ -177,6 +177,36 @@ ALTER TABLE job ADD COLUMN counted INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX job_gate ON job(gate, state, priority, id) WHERE gate IS NOT NULL;
 CREATE INDEX job_parked ON job(line) WHERE state = -1;
 CREATE INDEX job_counted ON job(line, lane) WHERE state = 2 AND counted = 1;
+";
+
+/// What jobs remember: entries, signals, and what is counted of both.
+const VERSION_7: &str = "
+CREATE TABLE journal(
+    id INTEGER PRIMARY KEY,
+    job INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    body BLOB NOT NULL) STRICT;
+CREATE UNIQUE INDEX journal_key ON journal(job, key);
+CREATE INDEX journal_number ON journal(job, number);
+CREATE TABLE signal(
+    id INTEGER PRIMARY KEY,
+    job INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    key TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    taken_by TEXT,
+    payload BLOB NOT NULL) STRICT;
+CREATE UNIQUE INDEX signal_key ON signal(job, name, key);
+CREATE TABLE diary(
+    job INTEGER PRIMARY KEY,
+    entries INTEGER NOT NULL DEFAULT 0,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    signals INTEGER NOT NULL DEFAULT 0,
+    asleep_fence INTEGER,
+    asleep_for TEXT) STRICT;
 ";
 
 /// What a file says about itself.

@@ -4,6 +4,7 @@ use super::clock::{stored, stored_length};
 use super::ledger::{Ledger, state};
 use crate::broker::{Note, Receipt, Renewal, Settled, Settlement};
 use crate::fault;
+use crate::name::Key;
 use crate::outcome::Cause;
 use crate::policy::VERDICT_KEPT;
 use crate::retry::Move;
@@ -81,6 +82,7 @@ impl Ledger {
                 let key = (mark, fence, history, stored(*at), state::DELAYED);
                 self.execute(WAIT_AGAIN, key)?
             }
+            Move::Snooze { until, signal } => self.snooze(settlement, *until, signal.as_ref())?,
             Move::Retry { .. } | Move::Release => {
                 let key = (mark, fence, history, self.now.wall, state::READY);
                 self.execute(WAIT_AGAIN, key)?
@@ -89,6 +91,28 @@ impl Ledger {
             Move::Drop { cause, purge_at } => self.fail(5, settlement, *cause, *purge_at)?,
         };
         Ok(changed == 1)
+    }
+
+    /// Lets a job sleep, unless what it would wait for is there.
+    fn snooze(
+        &self,
+        settlement: &Settlement,
+        until: Timestamp,
+        signal: Option<&Key>,
+    ) -> rusqlite::Result<usize> {
+        let Receipt { mark, fence, .. } = settlement.receipt;
+        let is_there = signal.map_or(Ok(false), |signal| self.has_signal(mark, signal))?;
+        let due = stored(until);
+        let (due, state) = match is_there || due <= self.now.wall {
+            true => (self.now.wall, state::READY),
+            false => (due, state::DELAYED),
+        };
+        let row = (mark, key(fence), &settlement.history, due, state);
+        let changed = self.execute(WAIT_AGAIN, row)?;
+        if let (1, Some(signal)) = (changed, signal) {
+            self.sleep_for(mark, fence, signal)?;
+        }
+        Ok(changed)
     }
 
     fn fail(
@@ -147,7 +171,7 @@ impl Ledger {
 }
 
 /// A fence as the tables hold it. One that is too large belongs to no job.
-fn key(fence: u64) -> i64 {
+pub(super) fn key(fence: u64) -> i64 {
     i64::try_from(fence).unwrap_or(-1)
 }
 
@@ -157,7 +181,7 @@ fn purge_after_revocation(settlement: &Settlement) -> Option<i64> {
         Move::Succeed { purge_at, .. }
         | Move::Bury { purge_at, .. }
         | Move::Drop { purge_at, .. } => purge_at.map(stored),
-        Move::Retry { .. } | Move::Release => {
+        Move::Retry { .. } | Move::Release | Move::Snooze { .. } => {
             Some(stored(settlement.at).saturating_add(stored_length(VERDICT_KEPT)))
         }
     }

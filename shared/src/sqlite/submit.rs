@@ -166,6 +166,7 @@ impl Ledger {
     /// Removes all there is about a job.
     pub(super) fn forget(&self, id: i64) -> rusqlite::Result<()> {
         self.execute("DELETE FROM large WHERE job = ?1", [id])?;
+        self.forget_journal(id)?;
         self.execute("DELETE FROM job WHERE id = ?1", [id])?;
         Ok(())
     }

@@ -71,6 +71,7 @@ pub(crate) fn decide(
         Outcome::Failed { cause, .. } => cause.as_str(),
         Outcome::Released => "released",
         Outcome::Displaced => "displaced",
+        Outcome::Snoozed { .. } => "snoozed",
         Outcome::LeaseLost => "lost",
     };
     let about = Circumstances {
@@ -122,7 +123,9 @@ fn tell(
     let (result, failure) = match outcome {
         Outcome::Returned(result) => (Some(result.as_slice()), None),
         Outcome::Failed { cause, error, .. } => (None, Some((*cause, error))),
-        Outcome::Released | Outcome::Displaced | Outcome::LeaseLost => (None, None),
+        Outcome::Released | Outcome::Displaced | Outcome::Snoozed { .. } | Outcome::LeaseLost => {
+            (None, None)
+        }
     };
     let ending = Ending {
         fence,
@@ -150,7 +153,9 @@ fn follow(thread: &Thread, next: &Move, outcome: &Outcome, about: &About<'_>) ->
     let (result, error) = match outcome {
         Outcome::Returned(result) => (result.as_slice(), None),
         Outcome::Failed { error, .. } => (&[][..], Some(error)),
-        Outcome::Released | Outcome::Displaced | Outcome::LeaseLost => (&[][..], None),
+        Outcome::Released | Outcome::Displaced | Outcome::Snoozed { .. } | Outcome::LeaseLost => {
+            (&[][..], None)
+        }
     };
     thread
         .follow(next, result, error, about)
@@ -202,6 +207,7 @@ impl From<&Settlement> for Told {
             Move::Succeed { .. } => "succeeded",
             Move::Retry { .. } => "retry",
             Move::Release => "released",
+            Move::Snooze { .. } => "sleeps",
             Move::Bury { .. } => "failed",
             Move::Drop { .. } => "dropped",
         };

@@ -11,6 +11,10 @@
 -- "priority:task\n", or "priority:task|most:key\n" and "priority:task|1!lock\n" of a job that waits at a
 -- gate, then progress, then history. Numbers are hexadecimal; dashes stand for none.
 -- A record lies in `T s:uuid`; before the first claim only at the head of the message `T m:uuid`.
+-- What a job remembers lies in `T log:uuid`: key -> when (12 digits), number (6), body; `#` is all
+-- bytes, `~` fence and name of the signal it sleeps for; `T logk:uuid` has the keys in order. Signals
+-- lie in `T sig:uuid`: name \n key -> when (12), number (6), length of (4) and the entry that took
+-- it, payload. `T logs` says that there is any of these.
 -- A line is seq .. uuid; a place is seq .. uuid .. lane: what waits is named by these.
 local T, call, sub = ARGV[1], redis.call, string.sub
 local NONE, NOBODY = '------------', '--------------------------------'
@@ -135,7 +139,8 @@ end
 local function forget(line)
   local uuid = sub(line, 15, 46)
   if call('GETRANGE', T .. 'm:' .. uuid, 16, 29) == sub(line, 1, 14) then
-    call('DEL', T .. 'm:' .. uuid, T .. 's:' .. uuid, T .. 'o:' .. uuid)
+    call('DEL', T .. 'm:' .. uuid, T .. 's:' .. uuid, T .. 'o:' .. uuid, T .. 'log:' .. uuid,
+      T .. 'logk:' .. uuid, T .. 'sig:' .. uuid)
   end
   for _, state in ipairs({'S', 'D', 'O'}) do call('ZREM', T .. 'e:' .. state, line) end
   call('ZREM', T .. 'u', line)
@@ -156,10 +161,17 @@ local function finish(rec, state, at, kept, till, cause, history)
   return ended, kept ~= NONE and int(math.max(num(kept) - now, 0) + 60000)
 end
 
+-- Whether jobs of this queue remember anything.
+local has_logs
+
 local function keep(uuid, rec, life)
   if life then
     call('SET', T .. 's:' .. uuid, rec, 'PX', life)
     call('PEXPIRE', T .. 'm:' .. uuid, life)
+    if has_logs == nil then has_logs = call('EXISTS', T .. 'logs') == 1 end
+    for _, kind in ipairs(has_logs and {'log:', 'logk:', 'sig:'} or {}) do
+      call('PEXPIRE', T .. kind .. uuid, life)
+    end
   else
     call('SET', T .. 's:' .. uuid, rec)
   end

@@ -12,7 +12,8 @@ for _, index in ipairs(indexes) do
     local uuid = sub(place, 15, 46)
     local rec = call('GET', T .. 's:' .. uuid)
     if rec then call('DEL', T .. 'v:' .. sub(rec, 135, 166)) end
-    if call('DEL', T .. 'm:' .. uuid, T .. 's:' .. uuid, T .. 'o:' .. uuid) > 0 then
+    if call('DEL', T .. 'm:' .. uuid, T .. 's:' .. uuid, T .. 'o:' .. uuid, T .. 'log:' .. uuid,
+      T .. 'logk:' .. uuid, T .. 'sig:' .. uuid) > 0 then
       changed[#changed + 1] = uuid
     end
     call('ZREM', T .. index, place)
@@ -27,5 +28,5 @@ end
 tell(changed)
 if limit > left then return limit - left end
 for _, task in ipairs(call('SMEMBERS', T .. 't')) do call('DEL', T .. 'b:' .. task) end
-for _, key in ipairs({'gate', 't', 'a', 'z', 'f', 'y', 'n', 'q', 'times', 'due', 'cap', 'onces'}) do call('DEL', T .. key) end
+for _, key in ipairs({'gate', 't', 'a', 'z', 'f', 'y', 'n', 'q', 'times', 'due', 'cap', 'onces', 'logs'}) do call('DEL', T .. key) end
 return 0

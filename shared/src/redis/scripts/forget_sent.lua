@@ -8,7 +8,7 @@ for i = 3, #ARGV, 2 do
   local rec = call('GETRANGE', T .. 's:' .. uuid, 0, 29)
   if sub(rec, 2, 2) == '>' and sub(rec, 3, 16) == ARGV[i + 1] then
     gone[#gone + 1] = sub(rec, 17, 30) .. uuid
-    for _, kind in ipairs({'m:', 's:', 'o:'}) do keys[#keys + 1] = T .. kind .. uuid end
+    for _, kind in ipairs({'m:', 's:', 'o:', 'log:', 'logk:', 'sig:'}) do keys[#keys + 1] = T .. kind .. uuid end
     out[#out + 1] = 1
   else
     out[#out + 1] = 0

@@ -10,7 +10,8 @@ for i = 1, #seen[2], 2 do
   local seq = call('GETRANGE', T .. 'm:' .. uuid, 16, 29)
   if seq ~= sub(place, 1, 14) then
     if seq == '' then
-      call('DEL', T .. 's:' .. uuid, T .. 'o:' .. uuid)
+      call('DEL', T .. 's:' .. uuid, T .. 'o:' .. uuid, T .. 'log:' .. uuid, T .. 'logk:' .. uuid,
+        T .. 'sig:' .. uuid)
       tell({uuid})
     end
     if call('ZREM', key, place) == 1 then mended = mended + 1 end

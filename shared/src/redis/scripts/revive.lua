@@ -9,7 +9,7 @@ local fence = string.format('%014x', num(sub(rec, 3, 16)) + 1)
 -- A life time that has ended would end it again at once; whoever retries it wants it run.
 local new = waiting(rec, fence, now, NONE, ARGV[5])
 call('SET', T .. 's:' .. uuid, new)
-call('PERSIST', T .. 'm:' .. uuid)
+for _, kind in ipairs({'m:', 'log:', 'logk:', 'sig:'}) do call('PERSIST', T .. kind .. uuid) end
 call('DEL', T .. 'o:' .. uuid)
 local line = sub(rec, 17, 30) .. uuid
 call('ZREM', T .. 'e:D', line)

@@ -2,9 +2,9 @@
 -- KEYS  1 routing
 -- ARGV  3 1: they may have been written before, 4 how many attempts, 5.. per attempt: uuid, seq,
 --       fence, kind (S succeed with a result, s without, T retry, R release, P wait for a lock
---       without having run, D bury, O drop),
+--       without having run, Z sleep until then or until a signal, D bury, O drop),
 --       ended at, result until, purge at (also if it turns out to be revoked), ready at (ms; of a
---       retry), cause, history, result; then, unless there are none at all, per attempt: how many
+--       retry), cause, history, result (Z: the name of the signal); then, unless there are none at all, per attempt: how many
 --       errands, the errands, of an applied one, and the same of one that was revoked
 -- RETURNS  per attempt 1 applied, 2 the job was revoked and has ended so, 0 stale: nothing written;
 --          then 1 if a group has become complete
@@ -35,6 +35,18 @@ local function gone_from(uuid, rec, keeps)
   end
 end
 
+-- Says that a job sleeps for a signal; whether one waits that nobody has taken.
+local function sleeps(uuid, fence, name)
+  call('SET', T .. 'logs', 1)
+  call('HSET', T .. 'log:' .. uuid, '~', fence .. name)
+  local all = call('HGETALL', T .. 'sig:' .. uuid)
+  for i = 1, #all, 2 do
+    local is_of = sub(all[i], 1, #name + 1) == name .. '\n'
+    if is_of and sub(all[i + 1], 19, 22) == '0000' then return true end
+  end
+  return false
+end
+
 local lists, delayed, ending, ended = {}, {}, {}, {S = {}, D = {}, O = {}}
 for i = 1, n do
   local b = 4 + (i - 1) * 11
@@ -57,7 +69,7 @@ for i = 1, n do
     local is_revoked = sub(rec, 2, 2) == '1'
     out[i] = is_revoked and 2 or 1
     did = out[i]
-    if is_revoked or (kind ~= 'T' and kind ~= 'R' and kind ~= 'P') then
+    if is_revoked or not string.find('TRPZ', kind, 1, true) then
       local state, till, cause = string.upper(kind), ARGV[b + 6], ARGV[b + 9]
       if is_revoked then
         state, till, cause = 'O', NONE, 'f'
@@ -82,6 +94,7 @@ for i = 1, n do
       end
     else
       local ready = kind ~= 'R' and tonumber(ARGV[b + 8]) or now
+      if kind == 'Z' and ARGV[b + 11] ~= '' and sleeps(uuid, fence, ARGV[b + 11]) then ready = now end
       if ready < now then ready = now end
       -- Who waits for a lock has been ready since he was.
       local since = kind == 'P' and num(sub(rec, 43, 54)) or ready

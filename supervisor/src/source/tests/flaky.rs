@@ -130,7 +130,7 @@ fn ended(settlement: &Settlement) -> Option<Uuid> {
         Move::Succeed { .. } | Move::Bury { .. } | Move::Drop { .. } => {
             Some(settlement.receipt.uuid)
         }
-        Move::Retry { .. } | Move::Release => None,
+        Move::Retry { .. } | Move::Release | Move::Snooze { .. } => None,
     }
 }
 
