@@ -11,6 +11,7 @@ use crate::answer::Reply;
 use crate::arguments::Given;
 use crate::context::{Context, Stop, now as clock};
 use crate::desk::Desk;
+use crate::durable::{self, Sleep};
 use crate::hooks;
 #[cfg(feature = "async")]
 use crate::panics;
@@ -26,6 +27,8 @@ const TEXT_LIMIT: usize = 64 << 10;
 pub(crate) struct Ended {
     pub(crate) reply: Reply,
     declined: Option<Declined>,
+    /// It has not ended: it sleeps.
+    sleep: Option<Sleep>,
 }
 
 impl From<Failure> for Ended {
@@ -34,6 +37,7 @@ impl From<Failure> for Ended {
         Self {
             reply: Err(failure),
             declined: None,
+            sleep: None,
         }
     }
 }
@@ -48,8 +52,16 @@ pub(crate) struct Call {
 impl Call {
     /// Asks the task what is to follow.
     pub(crate) fn ended(&self, reply: Reply) -> Ended {
-        let declined = hooks::declined(&self.definition.hooks, &self.context, &reply);
-        Ended { reply, declined }
+        let sleep = self.context.memory().sleep();
+        let declined = match sleep {
+            Some(_) => None,
+            None => hooks::declined(&self.definition.hooks, &self.context, &reply),
+        };
+        Ended {
+            reply,
+            declined,
+            sleep,
+        }
     }
 }
 
@@ -57,6 +69,7 @@ impl Call {
 pub(crate) fn now(registry: &Registry, run: &Run, desk: &Desk, stop: Stop) -> Ended {
     match prepare(registry, run, desk, stop) {
         Ok((call, arguments)) => {
+            let _here = durable::enter(&call.context);
             let reply = hooks::call(call.definition, &call.context, &arguments);
             call.ended(reply)
         }
@@ -70,7 +83,10 @@ impl Function {
         match self {
             Self::Sync(call) => call(context, given),
             #[cfg(feature = "async")]
-            Self::Async(call) => runtime()?.block_on(call(context.clone(), given)?),
+            Self::Async(call) => {
+                let future = call(context.clone(), given)?;
+                runtime()?.block_on(durable::until_asleep(context.clone(), future))
+            }
         }
     }
 }
@@ -84,8 +100,19 @@ pub(crate) fn later(
     stop: Stop,
 ) -> Result<(Future, Call), Failure> {
     let (call, arguments) = prepare(registry, run, desk, stop)?;
-    let future = panics::catch(|| hooks::begin(call.definition, &call.context, &arguments))?;
-    Ok((future, call))
+    let future = {
+        let _here = durable::enter(&call.context);
+        panics::catch(|| hooks::begin(call.definition, &call.context, &arguments))
+    };
+    let future = match future {
+        Ok(future) => durable::until_asleep(call.context.clone(), future),
+        // It may have been made to sleep before its first await.
+        Err(failure) => {
+            let ended = std::future::ready(Err(failure));
+            durable::until_asleep(call.context.clone(), Box::pin(ended))
+        }
+    };
+    Ok((Box::pin(future), call))
 }
 
 /// A runtime that lives on one thread.
@@ -126,6 +153,10 @@ fn prepare<'a>(
 pub(crate) fn done(nonce: u64, ended: Ended, usage: ReportedUsage) -> [Option<FromTask>; 2] {
     let declined = ended.declined;
     let answer = match ended.reply {
+        _ if let Some(Sleep { until, signal }) = ended.sleep => Answer::Snoozed {
+            until_ms: until.as_millis(),
+            signal,
+        },
         Ok(bytes) => Answer::Returned(ByteBuf::from(bytes)),
         Err(failure) => Answer::Failed(shortened(failure)),
     };

@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::desk::{AskError, Desk, Patience};
+use crate::durable::Memory;
 use crate::lock::Lock;
 use crate::process;
 use crate::state::State;
@@ -75,6 +76,7 @@ pub struct Context {
     previous: Option<Vec<u8>>,
     desk: Desk,
     state: Arc<State>,
+    memory: Arc<Memory>,
     stop: Stop,
 }
 
@@ -108,6 +110,7 @@ impl Context {
             previous: None,
             desk,
             state: Arc::default(),
+            memory: Arc::default(),
             stop,
         }
     }
@@ -318,6 +321,20 @@ impl Context {
     /// ```
     pub fn lock(&self, name: &str) -> Lock<'_> {
         Lock::new(self, name)
+    }
+
+    /// What it knows of the job's journal.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Whether there is no supervisor.
+    pub(crate) const fn is_detached(&self) -> bool {
+        matches!(self.desk, Desk::Nowhere { .. })
+    }
+
+    pub(crate) fn is_same_call(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.memory, &other.memory)
     }
 
     /// Asks the supervisor, and waits for its answer.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
+use bulkhead_shared::Timestamp;
 use bulkhead_shared::ask::{Ask, Denied, Reply};
 use bulkhead_shared::frame::FromTask;
 
@@ -31,6 +32,9 @@ pub enum AskError {
     /// The job is somebody else's by now, or has ended.
     #[error("{0}")]
     Lost(String),
+    /// There is no room.
+    #[error("{0}")]
+    Full(String),
     /// The task was asked to stop before there was an answer.
     #[error("stopped")]
     Stopped,
@@ -53,6 +57,7 @@ impl AskError {
             Denied::Invalid => Self::Invalid(text),
             Denied::Away => Self::Away(text),
             Denied::Lost => Self::Lost(text),
+            Denied::Full => Self::Full(text),
         }
     }
 }
@@ -178,5 +183,19 @@ fn alone(ask: &Ask, fences: &AtomicU64) -> Reply {
             Reply::Acquired { fence }
         }
         Ask::Renew { .. } | Ask::Free { .. } => Reply::Done(true),
+        Ask::Record { .. } => {
+            let now_ms = Timestamp::now().as_millis();
+            let at_ms = now_ms;
+            Reply::Written { at_ms, now_ms }
+        }
+        Ask::Recall { .. } => Reply::Page {
+            entries: Vec::new(),
+            more: false,
+            now_ms: Timestamp::now().as_millis(),
+        },
+        Ask::Take { .. } => Reply::Signal {
+            payload: None,
+            now_ms: Timestamp::now().as_millis(),
+        },
     }
 }

@@ -10,7 +10,9 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::task::{Poll, Waker};
+#[cfg(feature = "async")]
+use std::task::Poll;
+use std::task::Waker;
 use std::time::Duration;
 
 use bulkhead_shared::ask::Reply;

@@ -67,6 +67,7 @@ mod call;
 mod command;
 mod context;
 mod desk;
+pub mod durable;
 mod group;
 mod hooks;
 mod inbox;
@@ -87,7 +88,7 @@ pub use bulkhead_child_macros::task;
 pub use bulkhead_shared::ask::IfMine;
 pub use bulkhead_shared::hook::Occasion;
 pub use bulkhead_shared::task::Mechanism;
-pub use bulkhead_shared::{Message, MessageBuilder, Uuid};
+pub use bulkhead_shared::{Message, MessageBuilder, Timestamp, Uuid};
 pub use command::run;
 pub use context::{Context, ProgressError, Stopped};
 pub use desk::AskError;
@@ -98,6 +99,8 @@ pub use state::State;
 
 /// Pages about the use of this crate.
 pub mod guide {
+    #[doc = include_str!("../docs/durable.md")]
+    pub mod durable {}
     #[doc = include_str!("../docs/hooks.md")]
     pub mod hooks {}
     #[doc = include_str!("../docs/tasks.md")]

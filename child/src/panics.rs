@@ -8,6 +8,8 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 
 use bulkhead_shared::frame::Failure;
 
+use crate::durable;
+
 thread_local! {
     /// Where this thread last panicked, with the backtrace if one is wanted.
     static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -43,8 +45,9 @@ fn describe(info: &PanicHookInfo<'_>) -> String {
 pub(crate) fn catch<T>(call: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     PLACE.set(None);
     panic::catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|payload| {
+        let is_suspension = durable::is_suspension(payload.as_ref());
         let failure = Failure {
-            name: "panic".into(),
+            name: if is_suspension { "suspended" } else { "panic" }.into(),
             text: text(payload.as_ref()),
             traceback: PLACE.take(),
             is_final: false,

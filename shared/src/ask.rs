@@ -5,6 +5,7 @@
 //! nothing. The rules of [`crate::frame`] hold here, too: what is new comes at the end.
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
 
 /// Asks of one attempt that may wait for their answers at once, unless its profile says otherwise.
 pub const OPEN_MOST: u16 = 16;
@@ -61,6 +62,38 @@ pub enum Ask {
         /// The fence it is held under.
         fence: u64,
     },
+    /// To have an entry written into the job's journal.
+    Record {
+        /// Names it: 1 to 256 printable characters.
+        key: String,
+        /// What is kept, at most [`ENTRY_LIMIT`] bytes.
+        body: ByteBuf,
+        /// The asker takes the journal for empty.
+        is_first: bool,
+    },
+    /// To read the job's journal.
+    Recall {
+        /// Entries to pass over.
+        after: u32,
+    },
+    /// To be given a signal.
+    Take {
+        /// Its name.
+        name: String,
+        /// The entry that takes it.
+        by: String,
+    },
+}
+
+/// An entry of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    /// Its name.
+    pub key: String,
+    /// When its key was first written, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// What was written last.
+    pub body: ByteBuf,
 }
 
 /// What it is told.
@@ -94,6 +127,31 @@ pub enum Reply {
     },
     /// It was done, or there was nothing to do it to.
     Done(bool),
+    /// The entry is written.
+    Written {
+        /// When its key was first written, in milliseconds since 1970.
+        at_ms: u64,
+        /// The store's time now.
+        now_ms: u64,
+    },
+    /// It is not: the journal is not empty.
+    Behind,
+    /// A part of the journal, in the order of first writing.
+    Page {
+        /// The entries.
+        entries: Vec<Remembered>,
+        /// There are more, after the last of these.
+        more: bool,
+        /// The store's time now.
+        now_ms: u64,
+    },
+    /// The signal, if there is one that nobody has taken.
+    Signal {
+        /// What came with it.
+        payload: Option<ByteBuf>,
+        /// The store's time now.
+        now_ms: u64,
+    },
 }
 
 /// Why an ask is denied.
@@ -109,6 +167,8 @@ pub enum Denied {
     Away,
     /// The job is somebody else's by now, or has ended.
     Lost,
+    /// There is no room.
+    Full,
 }
 
 impl Reply {

@@ -159,6 +159,13 @@ pub enum Answer {
     Returned(ByteBuf),
     /// It failed.
     Failed(Failure),
+    /// It sleeps: the job is to be run again.
+    Snoozed {
+        /// At this time, in milliseconds since 1970.
+        until_ms: u64,
+        /// Or when this signal has come.
+        signal: Option<String>,
+    },
 }
 
 /// What a task can decline when a call of it ends.
@@ -390,6 +397,23 @@ mod tests {
             },
         };
         keeps(&failed, include_bytes!("golden/failed.v1.bin"));
+    }
+
+    #[test]
+    fn snoozed_v1_keeps_its_bytes() {
+        let snoozed = FromTask::Done {
+            nonce: 300,
+            answer: Answer::Snoozed {
+                until_ms: 1_700_000_000_000,
+                signal: Some("go".into()),
+            },
+            usage: ReportedUsage {
+                cpu_user_us: 1,
+                cpu_system_us: 2,
+                max_rss_kb: None,
+            },
+        };
+        keeps(&snoozed, include_bytes!("golden/snoozed.v1.bin"));
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub struct History {
     pub is_asleep: bool,
     /// The signal that may wake it.
     pub sleeps_for: Option<String>,
+    /// Entries of its journal that were there when an attempt of it was last lost.
+    pub remembered: u32,
     /// Retries granted so far: what backoff counts.
     pub retries: u32,
     /// The last [`ATTEMPTS_KEPT`].

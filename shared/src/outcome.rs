@@ -210,4 +210,7 @@ pub struct Ended {
     pub wants_callback: bool,
     /// Whether a failure is to be tried again, as far as its budgets allow; the task may decline it.
     pub wants_retry: bool,
+    /// Something was written into the job's journal: it has come further than before, and what
+    /// took its process down before is forgiven.
+    pub has_progressed: bool,
 }

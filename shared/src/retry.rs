@@ -96,7 +96,12 @@ pub fn decide(mut history: History, ended: Ended, about: Circumstances<'_>) -> (
         pid,
         wants_callback: _,
         wants_retry,
+        has_progressed,
     } = ended;
+    if has_progressed {
+        history.crashes = 0;
+        history.lost = 0;
+    }
     history.is_asleep = false;
     history.sleeps_for = None;
     if outcome == Outcome::Released {
@@ -256,6 +261,7 @@ mod tests {
             pid: Some(1),
             wants_callback: true,
             wants_retry: true,
+            has_progressed: false,
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::catalog::{JobRow, State};
-use crate::client::FlowView;
+use crate::client::{FlowView, JournalView};
 use crate::history::{Attempt, History};
 use crate::hook::HookKind;
 use crate::name::{QueueName, TaskName};
@@ -122,6 +122,13 @@ impl From<Attempt> for AttemptStatus {
     }
 }
 
+/// A job that sleeps in the middle of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sleeping {
+    /// The signal that wakes it before.
+    pub signal: Option<String>,
+}
+
 /// Everything that is known about a job. Serializes to the object of `status --json`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct JobStatus {
@@ -155,6 +162,8 @@ pub struct JobStatus {
     /// When it may run, while it waits for that time.
     #[serde(serialize_with = "rfc3339")]
     pub next_at: Option<Timestamp>,
+    /// That it sleeps, if it does: it goes on at [`JobStatus::next_at`].
+    pub sleeping: Option<Sleeping>,
     /// What is known about the failure that [`JobStatus::cause`] names.
     pub error: Option<ErrorDetails>,
     /// What its last attempt consumed; every figure is null until one has ended.
@@ -175,6 +184,8 @@ pub struct JobStatus {
     pub note: Option<String>,
     /// The flow it belongs to; filled in where one job is asked for.
     pub flow: Option<Box<FlowView>>,
+    /// What it remembers, if that is anything; filled in where one job is asked for.
+    pub journal: Option<JournalView>,
 }
 
 impl JobStatus {
@@ -195,6 +206,7 @@ impl JobStatus {
             started_at: None,
             finished_at: None,
             next_at: None,
+            sleeping: None,
             error: None,
             usage: Usage::default(),
             output: None,
@@ -205,6 +217,7 @@ impl JobStatus {
             attempts: Vec::new(),
             note: None,
             flow: None,
+            journal: None,
         }
     }
 }
@@ -229,6 +242,9 @@ impl From<JobRow> for JobStatus {
             ..Self::unknown(row.uuid)
         };
         if let Some(history) = history {
+            let sleeps = history.is_asleep && row.state == State::Delayed;
+            let signal = history.sleeps_for.clone();
+            job.sleeping = sleeps.then_some(Sleeping { signal });
             job.take_history(history);
         }
         job.status = match row.state {

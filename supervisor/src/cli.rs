@@ -58,6 +58,10 @@ pub(crate) enum Command {
     #[command(after_help = crate::exit::HELP)]
     Revoke(commands::revoke::RevokeArgs),
     #[command(after_help = crate::exit::HELP)]
+    Signal(commands::signal::SignalArgs),
+    #[command(after_help = crate::exit::HELP)]
+    Journal(commands::journal::JournalArgs),
+    #[command(after_help = crate::exit::HELP)]
     Jobs(commands::jobs::JobsArgs),
     #[command(after_help = crate::exit::HELP)]
     Remove(commands::remove::RemoveArgs),

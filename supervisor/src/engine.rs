@@ -279,6 +279,7 @@ fn run_on(
         broker: Arc::clone(&backend.broker),
         catalog: Arc::clone(&backend.catalog),
         control: Arc::clone(&backend.control),
+        journals: Arc::clone(&backend.journals),
         presence,
         rules,
         lease: config.lease,

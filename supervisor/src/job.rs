@@ -19,6 +19,9 @@ use crate::pool::{Lane, TicketId};
 /// Longest run of an attempt where neither message nor task says anything, as in the reference.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
 
+/// A run that has no time left has this much, to find that out.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// A claimed job.
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -29,6 +32,9 @@ pub(crate) struct Job {
     pub payload: Vec<u8>,
     pub history: History,
     pub policy: Policy,
+    /// How long this run may take: its timeout, without what earlier runs of the attempt took
+    /// before they went to sleep.
+    pub left: Duration,
     /// What kind of place it needs.
     pub lane: Lane,
     pub expires_at: Option<Timestamp>,
@@ -86,8 +92,11 @@ impl Rules {
             Some(_) => serde_json::to_vec(&parsed).unwrap_or(header),
             None => header,
         };
+        let history = past.unwrap_or_default();
+        let ran = Duration::from_millis(history.ran_ms);
         let job = Job {
             ticket,
+            left: policy.timeout.saturating_sub(ran).max(SHORTEST),
             receipt,
             task,
             header,
@@ -95,7 +104,7 @@ impl Rules {
             thread,
             hooked: hooked.map(Box::new),
             hook: parsed.hook,
-            history: past.unwrap_or_default(),
+            history,
             policy,
             lane,
             expires_at: parsed.expires_at,

@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 use bulkhead_shared::broker::{Broker, BrokerError, Claimed, Overdue, Presence, Selection};
 use bulkhead_shared::catalog::Catalog;
 use bulkhead_shared::control::Control;
-use bulkhead_shared::outcome::{Cause, ErrorDetails, Outcome};
+use bulkhead_shared::journal::Journals;
+use bulkhead_shared::outcome::{Cause, Ended, ErrorDetails, Outcome};
 use bulkhead_shared::reconnect;
 use bulkhead_shared::time::Now;
 use bulkhead_shared::{QueueName, TaskName};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use tracing::{debug, info, warn};
 
-use crate::job::Rules;
+use crate::job::{Job, Rules};
 use crate::notice::{Notice, Notices};
 use crate::pool::TicketId;
 use crate::process::dead;
@@ -73,6 +74,7 @@ pub(crate) struct Upkeep {
     pub broker: Arc<dyn Broker>,
     pub catalog: Arc<dyn Catalog>,
     pub control: Arc<dyn Control>,
+    pub journals: Arc<dyn Journals>,
     pub presence: Presence,
     pub rules: Rules,
     pub lease: Duration,
@@ -304,14 +306,29 @@ impl Upkeep {
 
     fn settle(&self, claimed: Claimed, outcome: Outcome, at: bulkhead_shared::Timestamp) {
         // It never enters the pool, so it needs no ticket of its own.
-        let (job, trouble) = self.rules.resolve(TicketId(u64::MAX), claimed);
+        let (mut job, trouble) = self.rules.resolve(TicketId(u64::MAX), claimed);
+        let has_progressed = outcome == Outcome::LeaseLost && self.has_progressed(&mut job);
         let ended = ended_unrun(
             trouble
                 .filter(|_| outcome == Outcome::LeaseLost)
                 .unwrap_or(outcome),
             at,
         );
+        let ended = Ended {
+            has_progressed,
+            ..ended
+        };
         self.queue.send(Order::Settle(job, ended));
+    }
+
+    /// Whether a lost attempt has written into its job's journal.
+    fn has_progressed(&self, job: &mut Job) -> bool {
+        let known = job.history.remembered;
+        // If the store does not say, it has not.
+        let page = self.journals.recall(&job.receipt, known).ok().flatten();
+        let grown = page.map_or(0, |page| page.entries.len());
+        job.history.remembered = known.saturating_add(u32::try_from(grown).unwrap_or(u32::MAX));
+        grown > 0
     }
 
     fn look_for_the_end(&self, now: Instant, due: &mut Due) {

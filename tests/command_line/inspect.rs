@@ -66,6 +66,7 @@ fn end_all(place: &Place, task: &str, outcome: &Outcome) {
             pid: Some(7),
             wants_callback: true,
             wants_retry: true,
+            has_progressed: false,
         };
         let (next, history) = decide(History::from_json(&claimed.history).unwrap(), ended, about);
         Settlement {

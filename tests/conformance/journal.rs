@@ -71,22 +71,19 @@ for_each_backend!(
         let held = scene.claim_one();
         let start = TestClock::START;
         assert_eq!(
-            record(&scene, entry(&held, "a", b"1")),
+            record(scene, entry(&held, "a", b"1")),
             written(start, start)
         );
         scene.clock.pass(secs(5));
         let later = start.plus(secs(5));
+        assert_eq!(record(scene, entry(&held, "b", b"")), written(later, later));
         assert_eq!(
-            record(&scene, entry(&held, "b", b"")),
-            written(later, later)
-        );
-        assert_eq!(
-            record(&scene, entry(&held, "a", b"22")),
+            record(scene, entry(&held, "a", b"22")),
             written(start, later)
         );
         let expected = [("a", &b"22"[..]), ("b", b"")];
         let expected = expected.map(|(key, body)| (key.to_owned(), body.to_vec()));
-        assert_eq!(recalled(&scene, &held).unwrap(), expected);
+        assert_eq!(recalled(scene, &held).unwrap(), expected);
         let journal = scene
             .store
             .journals
@@ -112,14 +109,14 @@ for_each_backend!(
             ..entry(held, key, b"x")
         };
         assert!(matches!(
-            record(&scene, blind(&first, "a")),
+            record(scene, blind(&first, "a")),
             Recorded::Written { .. }
         ));
         scene.settle(&first, Move::Release);
         let again = scene.claim_one();
-        assert_eq!(record(&scene, blind(&again, "a")), Recorded::Behind);
-        assert_eq!(record(&scene, blind(&again, "b")), Recorded::Behind);
-        assert_eq!(recalled(&scene, &again).unwrap().len(), 1);
+        assert_eq!(record(scene, blind(&again, "a")), Recorded::Behind);
+        assert_eq!(record(scene, blind(&again, "b")), Recorded::Behind);
+        assert_eq!(recalled(scene, &again).unwrap().len(), 1);
     }
 );
 
@@ -128,8 +125,8 @@ for_each_backend!(an_attempt_that_lost_its_job_writes_nothing, |scene| {
     let stale = scene.claim_one();
     scene.settle(&stale, Move::Release);
     let held = scene.claim_one();
-    signal(&scene, uuid, "go", "", b"1");
-    assert_eq!(record(&scene, entry(&stale, "a", b"1")), Recorded::Lost);
+    signal(scene, uuid, "go", "", b"1");
+    assert_eq!(record(scene, entry(&stale, "a", b"1")), Recorded::Lost);
     assert_eq!(
         scene.store.journals.recall(&stale.receipt, 0).unwrap(),
         None
@@ -141,11 +138,11 @@ for_each_backend!(an_attempt_that_lost_its_job_writes_nothing, |scene| {
         scene.broker().revoke(uuid, false).unwrap(),
         Revocation::Told
     );
-    assert_eq!(record(&scene, entry(&held, "a", b"1")), Recorded::Lost);
+    assert_eq!(record(scene, entry(&held, "a", b"1")), Recorded::Lost);
     let taken = scene.store.journals.take(&held.receipt, &name("go"), "a");
     assert_eq!(taken.unwrap(), Taken::Lost);
     scene.settle(&held, succeed(b"1"));
-    assert_eq!(record(&scene, entry(&held, "a", b"1")), Recorded::Lost);
+    assert_eq!(record(scene, entry(&held, "a", b"1")), Recorded::Lost);
     let journal = scene.store.journals.journal(uuid).unwrap().unwrap();
     assert_eq!((journal.entries.len(), journal.signals.len()), (0, 1));
 });
@@ -170,7 +167,7 @@ for_each_backend!(entries_of_several_jobs_are_written_together, |scene| {
             .all(|one| matches!(one, Recorded::Written { .. }))
     );
     for (n, held) in held.iter().enumerate() {
-        let keys: Vec<_> = recalled(&scene, held)
+        let keys: Vec<_> = recalled(scene, held)
             .unwrap()
             .into_iter()
             .map(|(key, _)| key)
@@ -210,17 +207,17 @@ for_each_backend!(a_journal_has_room_for_so_many_bytes_and_no_more, |scene| {
     let large = vec![7; ENTRY_LIMIT];
     let fit = usize::try_from(BYTES_MOST).unwrap() / ENTRY_LIMIT;
     for n in 0..fit {
-        let became = record(&scene, entry(&held, &n.to_string(), &large));
+        let became = record(scene, entry(&held, &n.to_string(), &large));
         assert!(matches!(became, Recorded::Written { .. }), "{became:?}");
     }
-    assert_eq!(record(&scene, entry(&held, "more", b"1")), Recorded::Full);
+    assert_eq!(record(scene, entry(&held, "more", b"1")), Recorded::Full);
     // What is written again takes the room of what was there.
     assert!(matches!(
-        record(&scene, entry(&held, "0", b"1")),
+        record(scene, entry(&held, "0", b"1")),
         Recorded::Written { .. }
     ));
     assert!(matches!(
-        record(&scene, entry(&held, "more", b"1")),
+        record(scene, entry(&held, "more", b"1")),
         Recorded::Written { .. }
     ));
     // Pages are cut by their bytes, and nothing is missing.
@@ -240,26 +237,26 @@ for_each_backend!(a_journal_has_room_for_so_many_bytes_and_no_more, |scene| {
 for_each_backend!(a_job_sleeps_until_its_time_and_is_claimed_then, |scene| {
     let uuid = scene.submit(job());
     let held = scene.claim_one();
-    record(&scene, entry(&held, "a", b"1"));
-    snooze(&scene, &held, 10, None);
+    record(scene, entry(&held, "a", b"1"));
+    snooze(scene, &held, 10, None);
     assert_eq!(scene.state(uuid), Some(State::Delayed));
     assert!(scene.claim(1).is_empty());
     scene.clock.pass(secs(9));
     assert!(scene.claim(1).is_empty());
     // A signal is kept, and is nothing that it waits for.
-    assert_eq!(signal(&scene, uuid, "go", "", b"1"), Signalled::Kept);
+    assert_eq!(signal(scene, uuid, "go", "", b"1"), Signalled::Kept);
     assert_eq!(scene.state(uuid), Some(State::Delayed));
     scene.clock.pass(secs(1));
     let again = scene.claim_one();
     assert_eq!(again.receipt.fence, held.receipt.fence + 1);
-    assert_eq!(recalled(&scene, &again).unwrap().len(), 1);
+    assert_eq!(recalled(scene, &again).unwrap().len(), 1);
 });
 
 for_each_backend!(a_time_that_has_come_is_no_sleep, |scene| {
     let uuid = scene.submit(job());
     let held = scene.claim_one();
     scene.clock.pass(secs(20));
-    snooze(&scene, &held, 10, None);
+    snooze(scene, &held, 10, None);
     assert_eq!(scene.state(uuid), Some(State::Ready));
     let _ = scene.claim_one();
 });
@@ -267,27 +264,27 @@ for_each_backend!(a_time_that_has_come_is_no_sleep, |scene| {
 for_each_backend!(a_signal_wakes_the_job_that_sleeps_for_it, |scene| {
     let uuid = scene.submit(job());
     let held = scene.claim_one();
-    snooze(&scene, &held, 1000, Some("go"));
-    assert_eq!(signal(&scene, uuid, "other", "", b"0"), Signalled::Kept);
+    snooze(scene, &held, 1000, Some("go"));
+    assert_eq!(signal(scene, uuid, "other", "", b"0"), Signalled::Kept);
     assert_eq!(scene.state(uuid), Some(State::Delayed));
     scene.clock.pass(secs(3));
-    assert_eq!(signal(&scene, uuid, "go", "k", b"7"), Signalled::Kept);
+    assert_eq!(signal(scene, uuid, "go", "k", b"7"), Signalled::Kept);
     assert_eq!(scene.state(uuid), Some(State::Ready));
     assert_eq!(scene.row(uuid).ready_at, TestClock::START.plus(secs(3)));
     let woken = scene.claim_one();
-    assert_eq!(take(&scene, &woken, "go", "a"), Some(b"7".to_vec()));
+    assert_eq!(take(scene, &woken, "go", "a"), Some(b"7".to_vec()));
 });
 
 for_each_backend!(a_signal_that_came_before_lets_nobody_sleep, |scene| {
     let uuid = scene.submit(job());
-    assert_eq!(signal(&scene, uuid, "go", "", b"1"), Signalled::Kept);
+    assert_eq!(signal(scene, uuid, "go", "", b"1"), Signalled::Kept);
     let held = scene.claim_one();
-    snooze(&scene, &held, 1000, Some("go"));
+    snooze(scene, &held, 1000, Some("go"));
     assert_eq!(scene.state(uuid), Some(State::Ready));
     let held = scene.claim_one();
-    assert_eq!(take(&scene, &held, "go", "a"), Some(b"1".to_vec()));
+    assert_eq!(take(scene, &held, "go", "a"), Some(b"1".to_vec()));
     // That one is taken: it wakes nobody again.
-    snooze(&scene, &held, 1000, Some("go"));
+    snooze(scene, &held, 1000, Some("go"));
     assert_eq!(scene.state(uuid), Some(State::Delayed));
 });
 
@@ -300,17 +297,17 @@ for_each_backend!(
                 b"c" => Signalled::Known,
                 _ => Signalled::Kept,
             };
-            assert_eq!(signal(&scene, uuid, "go", key, payload), expected);
+            assert_eq!(signal(scene, uuid, "go", key, payload), expected);
         }
-        assert_eq!(signal(&scene, uuid, "go2", "1", b"d"), Signalled::Kept);
+        assert_eq!(signal(scene, uuid, "go2", "1", b"d"), Signalled::Kept);
         let held = scene.claim_one();
-        assert_eq!(take(&scene, &held, "go", "x"), Some(b"a".to_vec()));
-        assert_eq!(take(&scene, &held, "go", "y"), Some(b"b".to_vec()));
-        assert_eq!(take(&scene, &held, "go", "x"), Some(b"a".to_vec()));
-        assert_eq!(take(&scene, &held, "go", "z"), None);
+        assert_eq!(take(scene, &held, "go", "x"), Some(b"a".to_vec()));
+        assert_eq!(take(scene, &held, "go", "y"), Some(b"b".to_vec()));
+        assert_eq!(take(scene, &held, "go", "x"), Some(b"a".to_vec()));
+        assert_eq!(take(scene, &held, "go", "z"), None);
         scene.settle(&held, Move::Release);
         let again = scene.claim_one();
-        assert_eq!(take(&scene, &again, "go", "y"), Some(b"b".to_vec()));
+        assert_eq!(take(scene, &again, "go", "y"), Some(b"b".to_vec()));
         let journal = scene.store.journals.journal(uuid).unwrap().unwrap();
         let taken: Vec<_> = journal
             .signals
@@ -324,12 +321,12 @@ for_each_backend!(
 for_each_backend!(a_retry_is_not_hurried_by_what_the_job_slept_for, |scene| {
     let uuid = scene.submit(job());
     let held = scene.claim_one();
-    snooze(&scene, &held, 10, Some("go"));
+    snooze(scene, &held, 10, Some("go"));
     scene.clock.pass(secs(10));
     let held = scene.claim_one();
     let at = TestClock::START.plus(secs(1000));
     scene.settle(&held, Move::Retry { at });
-    assert_eq!(signal(&scene, uuid, "go", "", b"1"), Signalled::Kept);
+    assert_eq!(signal(scene, uuid, "go", "", b"1"), Signalled::Kept);
     assert_eq!(scene.state(uuid), Some(State::Delayed));
 });
 
@@ -337,9 +334,9 @@ for_each_backend!(jobs_that_ended_take_no_signals, |scene| {
     let uuid = scene.submit(job());
     let held = scene.claim_one();
     scene.settle(&held, succeed(b"1"));
-    assert_eq!(signal(&scene, uuid, "go", "", b"1"), Signalled::Ended);
+    assert_eq!(signal(scene, uuid, "go", "", b"1"), Signalled::Ended);
     assert_eq!(
-        signal(&scene, Uuid::now_v7(), "go", "", b"1"),
+        signal(scene, Uuid::now_v7(), "go", "", b"1"),
         Signalled::Unknown
     );
     assert_eq!(scene.store.journals.journal(Uuid::now_v7()).unwrap(), None);
@@ -349,19 +346,19 @@ for_each_backend!(a_job_keeps_so_many_signals_and_no_more, |scene| {
     let uuid = scene.submit(job());
     for n in 0..SIGNALS_MOST {
         assert_eq!(
-            signal(&scene, uuid, "go", &n.to_string(), b""),
+            signal(scene, uuid, "go", &n.to_string(), b""),
             Signalled::Kept
         );
     }
-    assert_eq!(signal(&scene, uuid, "go", "more", b""), Signalled::Full);
-    assert_eq!(signal(&scene, uuid, "go", "0", b""), Signalled::Known);
+    assert_eq!(signal(scene, uuid, "go", "more", b""), Signalled::Full);
+    assert_eq!(signal(scene, uuid, "go", "0", b""), Signalled::Known);
 });
 
 for_each_backend!(what_a_job_remembers_lives_as_long_as_its_verdict, |scene| {
     let uuid = scene.submit(job());
     let held = scene.claim_one();
-    record(&scene, entry(&held, "a", b"1"));
-    signal(&scene, uuid, "go", "", b"1");
+    record(scene, entry(&held, "a", b"1"));
+    signal(scene, uuid, "go", "", b"1");
     scene.settle(&held, succeed(b"1"));
     scene.clock.pass(KEPT - secs(1));
     let journal = scene.store.journals.journal(uuid).unwrap().unwrap();
@@ -373,29 +370,29 @@ for_each_backend!(what_a_job_remembers_lives_as_long_as_its_verdict, |scene| {
     let message = scene.build(job().uuid(uuid));
     scene.offer(&message);
     let held = scene.claim_one();
-    assert_eq!(recalled(&scene, &held).unwrap(), []);
+    assert_eq!(recalled(scene, &held).unwrap(), []);
 });
 
 for_each_backend!(a_dead_letter_that_is_retried_still_knows, |scene| {
     let uuid = scene.submit(job());
     let held = scene.claim_one();
-    record(&scene, entry(&held, "a", b"1"));
+    record(scene, entry(&held, "a", b"1"));
     let cause = bulkhead_shared::outcome::Cause::Error;
     let purge_at = Some(TestClock::START.plus(KEPT));
     scene.settle(&held, Move::Bury { cause, purge_at });
     assert_eq!(scene.broker().retry_dead(&[uuid]).unwrap(), 1);
     let again = scene.claim_one();
-    assert_eq!(recalled(&scene, &again).unwrap().len(), 1);
+    assert_eq!(recalled(scene, &again).unwrap().len(), 1);
 });
 
 for_each_backend!(what_is_removed_or_cleared_remembers_nothing, |scene| {
     let uuid = scene.submit(job());
     let held = scene.claim_one();
-    record(&scene, entry(&held, "a", b"1"));
+    record(scene, entry(&held, "a", b"1"));
     scene.settle(&held, Move::Release);
     assert_eq!(scene.broker().remove(&[uuid]).unwrap(), 1);
     let message = scene.build(job().uuid(uuid));
     scene.offer(&message);
     let held = scene.claim_one();
-    assert_eq!(recalled(&scene, &held).unwrap(), []);
+    assert_eq!(recalled(scene, &held).unwrap(), []);
 });

@@ -10,6 +10,7 @@ mod children;
 mod crowds;
 mod deadlines;
 mod draining;
+mod durable;
 mod fallbacks;
 mod flows;
 mod groups;

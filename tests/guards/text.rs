@@ -73,3 +73,17 @@ fn scripts_name_no_registry() {
     );
     assert_eq!(registries(&all()), [""; 0]);
 }
+
+#[test]
+fn the_guide_to_durable_tasks_shows_the_order_that_is_tested() {
+    let read = |path: &str| {
+        let all = all();
+        let file = all.iter().find(|file| file.path.ends_with(path));
+        file.map(|file| file.text.clone())
+    };
+    let tested = read("tests/hostile/order.rs").unwrap_or_default();
+    let (_, code) = tested.split_once("\n\n").unwrap_or_default();
+    let code = code.trim_end().replace("pub(crate) fn", "fn");
+    let guide = std::fs::read_to_string(crate::sources::root().join("child/docs/durable.md"));
+    assert!(code.len() > 500 && guide.is_ok_and(|guide| guide.contains(&code)));
+}

@@ -45,7 +45,7 @@ const BANNED: [&str; 12] = [
     "events", "cancel", "canceled",
 ];
 
-const COMMANDS: [&[&str]; 37] = [
+const COMMANDS: [&[&str]; 39] = [
     &[],
     &["run"],
     &["submit"],
@@ -57,6 +57,8 @@ const COMMANDS: [&[&str]; 37] = [
     &["clear"],
     &["queues"],
     &["queues", "pause"],
+    &["signal"],
+    &["journal"],
     &["queues", "drain"],
     &["queues", "resume"],
     &["queues", "limit"],

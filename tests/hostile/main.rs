@@ -5,6 +5,8 @@
 mod attack;
 mod crowd;
 mod hooked;
+mod lasting;
+mod order;
 #[expect(unsafe_code, reason = "an attack keeps to no rules")]
 mod sys;
 mod wait;
@@ -38,6 +40,14 @@ fn main() -> ExitCode {
         crowd::crowd_segv,
         crowd::crowd_stop,
         hooked::hooked,
+        lasting::doze,
+        lasting::journey,
+        lasting::odd_calls,
+        lasting::pilgrimage,
+        lasting::stubborn,
+        lasting::toil,
+        lasting::wander,
+        order::order,
         wait::burn,
         wait::environment,
         wait::flaky,

@@ -12,6 +12,7 @@ mod evidence;
 mod fallbacks;
 mod faults;
 mod flows;
+mod lasting;
 mod laws;
 mod restart;
 mod scene;

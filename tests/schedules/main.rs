@@ -10,4 +10,5 @@ mod chaos;
 mod clock;
 mod command;
 mod each;
+mod lasting;
 mod parts;

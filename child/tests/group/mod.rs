@@ -36,7 +36,7 @@ fn stop(process: &mut Process, nonce: u64) {
 fn failure(answer: Answer) -> (String, String) {
     match answer {
         Answer::Failed(failure) => (failure.name, failure.text),
-        Answer::Returned(bytes) => panic!("{bytes:?}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -138,14 +138,14 @@ impl Process {
     pub(crate) fn returned(&mut self) -> Value {
         match self.done().0 {
             Answer::Returned(bytes) => serde_json::from_slice(&bytes).unwrap(),
-            Answer::Failed(failure) => panic!("{failure:?}"),
+            other => panic!("{other:?}"),
         }
     }
 
     pub(crate) fn failed(&mut self) -> Failure {
         match self.done().0 {
             Answer::Failed(failure) => failure,
-            Answer::Returned(bytes) => panic!("{bytes:?}"),
+            other => panic!("{other:?}"),
         }
     }
 

@@ -17,6 +17,12 @@ pub enum ClientError {
     /// A schedule could not be made or changed.
     #[error(transparent)]
     Schedule(#[from] super::ScheduleError),
+    /// The signal cannot be sent as it is.
+    #[error("the signal cannot be sent: {reason}")]
+    Signal {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The message cannot be sent as it is.
     #[error(transparent)]
     Message(#[from] MessageError),

@@ -155,8 +155,11 @@ fn is_ours(field: &[u8]) -> bool {
     field == b"#" || field == b"~"
 }
 
+/// A field of a hash and its value.
+type Pair = (Vec<u8>, Vec<u8>);
+
 /// The fields and values of a hash.
-fn pairs(answer: Value) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Trouble> {
+fn pairs(answer: Value) -> Result<Vec<Pair>, Trouble> {
     let flat = match answer {
         Value::Map(pairs) => pairs
             .into_iter()
@@ -210,7 +213,7 @@ fn entry(key: Value, value: Value) -> Result<Entry, Trouble> {
     })
 }
 
-fn kept_signal((field, value): (Vec<u8>, Vec<u8>)) -> Result<(u32, KeptSignal), Trouble> {
+fn kept_signal((field, value): Pair) -> Result<(u32, KeptSignal), Trouble> {
     let (at, number) = head(&value)?;
     let field = text(field)?;
     let (name, key) = field.split_once('\n').ok_or_else(nonsense)?;

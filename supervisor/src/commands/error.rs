@@ -94,7 +94,9 @@ impl CommandError {
 
 fn of_client(error: &ClientError) -> Exit {
     match error {
-        ClientError::Message(_) | ClientError::Decode { .. } => Exit::Usage,
+        ClientError::Message(_) | ClientError::Signal { .. } | ClientError::Decode { .. } => {
+            Exit::Usage
+        }
         ClientError::Known { .. }
         | ClientError::Draining { .. }
         | ClientError::NotUnique { .. } => Exit::Refused,

@@ -6,6 +6,7 @@ pub(crate) mod dlq;
 pub(crate) mod doctor;
 pub(crate) mod fleet;
 pub(crate) mod jobs;
+pub(crate) mod journal;
 pub(crate) mod lock;
 pub(crate) mod migrate;
 pub(crate) mod queues;
@@ -13,6 +14,7 @@ pub(crate) mod remove;
 pub(crate) mod result;
 pub(crate) mod revoke;
 pub(crate) mod schedule;
+pub(crate) mod signal;
 pub(crate) mod status;
 pub(crate) mod submit;
 pub(crate) mod tasks;
@@ -95,6 +97,8 @@ pub(crate) fn run(
         Command::Dlq(args) => dlq::run(&args, &client),
         Command::Fleet(args) => fleet::run(&args, &client),
         Command::Lock(args) => lock::run(&args, &client),
+        Command::Signal(args) => signal::run(&args, &client),
+        Command::Journal(args) => journal::run(&args, &client),
         Command::Run(_)
         | Command::Submit(_)
         | Command::Schedule(_)

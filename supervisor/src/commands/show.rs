@@ -6,8 +6,13 @@ use std::time::Duration;
 
 use bulkhead_shared::Timestamp;
 use bulkhead_shared::outcome::{Cause, ErrorDetails, Output, Usage};
-use bulkhead_shared::status::{AttemptStatus, JobStatus};
+use bulkhead_shared::status::{AttemptStatus, JobStatus, Sleeping};
 use bulkhead_shared::units::Size;
+
+use super::journal;
+
+/// Lines of a job's journal that are shown with it.
+const JOURNAL_SHOWN: usize = 10;
 
 /// A length of time, rounded: `250ms`, `1.2s`, `3m12s`, `2h5m`, `3d4h`.
 pub(crate) fn duration(duration: Duration) -> String {
@@ -146,6 +151,7 @@ pub(crate) fn job(job: &JobStatus, now: Timestamp) -> String {
         ("started", when(job.started_at)),
         ("finished", when(job.finished_at)),
         ("next", when(job.next_at)),
+        ("sleep", job.sleeping.as_ref().map(sleeping)),
         ("error", job.error.as_ref().map(|e| error(e, job.cause))),
         ("usage", usage(&job.usage)),
         ("progress", job.progress.as_ref().map(ToString::to_string)),
@@ -161,10 +167,24 @@ pub(crate) fn job(job: &JobStatus, now: Timestamp) -> String {
         }
     }
     page.push_str(&blocks(job));
+    if let Some(view) = &job.journal {
+        let lines = journal::lines(view, now);
+        // The last ones say where it stands; `supervisor journal` has them all.
+        let first = lines.len().saturating_sub(JOURNAL_SHOWN);
+        page.push_str(&block("journal", &lines[first..].join("\n")));
+    }
     if let Some(view) = &job.flow {
         page.push_str(&flow::page(view, job.uuid));
     }
     page
+}
+
+/// What a job sleeps for.
+pub(crate) fn sleeping(sleeping: &Sleeping) -> String {
+    match &sleeping.signal {
+        Some(signal) => safe(&format!("asleep, or until the signal `{signal}`")),
+        None => "asleep".into(),
+    }
 }
 
 /// The parts of a job that take several lines.

@@ -33,9 +33,11 @@ pub(super) fn run(args: &StatusArgs, client: &Client) -> Result<Exit, CommandErr
     }
 }
 
-/// A job with the flow it belongs to; a group stands for a job that nobody knows.
+/// A job with what it remembers and the flow it belongs to; a group stands for a job that nobody knows.
 fn with_flow(client: &Client, mut job: JobStatus) -> Result<JobStatus, CommandError> {
     job.flow = client.flow(job.uuid)?.map(Box::new);
+    let journal = client.journal(job.uuid)?;
+    job.journal = journal.filter(|one| !one.entries.is_empty() || !one.signals.is_empty());
     if let (Status::Unknown, Some(flow)) = (job.status, &job.flow) {
         job.status = match flow.state {
             FlowState::Running => Status::Running,
@@ -98,6 +100,9 @@ fn change(job: &JobStatus) -> String {
     }
     if let Some(cause) = job.cause {
         text.push_str(&format!("  {cause}"));
+    }
+    if let Some(sleeping) = &job.sleeping {
+        text.push_str(&format!("  {}", show::sleeping(sleeping)));
     }
     if let Some(next) = job.next_at {
         text.push_str(&format!("  next {}", next));

@@ -63,6 +63,7 @@ impl Reactor {
             return;
         };
         running.asked.open = running.asked.open.saturating_sub(1);
+        running.asked.recorded |= matches!(reply, Reply::Written { .. });
         self.reply(seat, (nonce, id), reply, now);
     }
 

@@ -2,7 +2,9 @@
 //! hangup, exit. Pipes are emptied before an exit is reported: the result may still be in one when
 //! the exit can already be seen.
 
+use bulkhead_shared::Timestamp;
 use bulkhead_shared::frame::{Answer as FrameAnswer, FromTask};
+use bulkhead_shared::name::Key;
 use bulkhead_shared::time::Now;
 use nix::sys::epoll::EpollFlags;
 use tracing::{debug, error, info, warn};
@@ -109,6 +111,7 @@ impl Reactor {
 
     fn take_frame(&mut self, seat: Seat, frame: FromTask, now: Now) {
         let notes_due = &mut self.notes_due;
+        let may = &self.plan.may;
         let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) else {
             return;
         };
@@ -127,21 +130,27 @@ impl Reactor {
                 if details.len() > PROGRESS_LIMIT {
                     return Err("reported progress over the limit of 64 KiB");
                 }
-                running.progress = Some(details.into_vec());
-                running.is_noted = false;
-                *notes_due = earlier(*notes_due, Some(now.mono + NOTE_AFTER));
+                if may.progress {
+                    running.progress = Some(details.into_vec());
+                    running.is_noted = false;
+                    *notes_due = earlier(*notes_due, Some(now.mono + NOTE_AFTER));
+                }
                 Ok(None)
             }),
             FromTask::Done {
                 nonce,
                 answer,
                 usage,
-            } => call(running, nonce).map(|running| {
+            } => call(running, nonce).and_then(|running| {
                 let (answer, event) = match answer {
                     FrameAnswer::Returned(bytes) => {
                         (Answered::Returned(bytes.into_vec()), Answer::Returned)
                     }
                     FrameAnswer::Failed(failure) => (Answered::Failed(failure), Answer::Failed),
+                    // As good as a return: its process has nothing left to do.
+                    FrameAnswer::Snoozed { until_ms, signal } => {
+                        (snoozed(may.durable, until_ms, signal)?, Answer::Returned)
+                    }
                 };
                 let reported = Reported {
                     cpu_user_us: usage.cpu_user_us,
@@ -150,10 +159,10 @@ impl Reactor {
                 };
                 running.answer = Some((answer, reported));
                 *served += 1;
-                match *is_group {
+                Ok(match *is_group {
                     true => Some(Input::Answered(seat, running.ticket, event)),
                     false => Some(Input::Link(seat, LinkEvent::Done(event))),
-                }
+                })
             }),
             FromTask::Declined { nonce, what } => call(running, nonce).map(|running| {
                 running.declined = Some(what);
@@ -408,6 +417,21 @@ fn say_unasked_death(seat: Seat, process: &Process) {
 }
 
 /// The job that a frame speaks of.
+/// A sleep that a task wants.
+fn snoozed(
+    may_sleep: bool,
+    until_ms: u64,
+    signal: Option<String>,
+) -> Result<Answered, &'static str> {
+    if !may_sleep {
+        return Err("wants to sleep, which its profile does not allow");
+    }
+    let signal = signal.map(|name| Key::new(&name)).transpose();
+    let signal = signal.map_err(|_| "sleeps for a signal that has no name")?;
+    let until = Timestamp::from_millis(until_ms).min(Timestamp::MAX);
+    Ok(Answered::Snoozed(until, signal))
+}
+
 pub(super) fn call(running: &mut [Running], nonce: u64) -> Result<&mut Running, &'static str> {
     let is_idle = running.is_empty();
     match running.iter_mut().find(|running| running.nonce == nonce) {

@@ -63,7 +63,7 @@ impl Reactor {
                 is_alone: job.history.displaced >= DISPLACED_MOST,
                 kind,
                 profile: 0,
-                timeout: job.policy.timeout,
+                timeout: job.left,
                 patience: job.policy.patience,
                 expires,
             });
@@ -291,7 +291,8 @@ impl Reactor {
                         let _ = self.services.send(Word::Over { seat, nonce });
                     }
                     let reported = running.answer.as_ref().map(|&(_, reported)| reported);
-                    let ended = verdict::compose(process, running, end, &job.policy, now);
+                    let ended =
+                        verdict::compose(process, running, end, (&job.policy, job.left), now);
                     if let Some(reported) = reported {
                         process.reported.cpu_user_us += reported.cpu_user_us;
                         process.reported.cpu_system_us += reported.cpu_system_us;
@@ -398,7 +399,7 @@ fn take_running(process: &mut Process, ticket: TicketId) -> Option<Running> {
 
 fn run_frame(job: &mut Job, nonce: u64, now: Now) -> frame::Run {
     let life = job.expires_at.map(|at| at.since(now.wall));
-    let timeout = job.policy.timeout.min(life.unwrap_or(Duration::MAX));
+    let timeout = job.left.min(life.unwrap_or(Duration::MAX));
     frame::Run {
         nonce,
         uuid: job.receipt.uuid.into_bytes(),

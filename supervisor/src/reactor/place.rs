@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
+use bulkhead_shared::Timestamp;
 use bulkhead_shared::frame::{Declined, Failure, InitReport};
+use bulkhead_shared::name::Key;
 use bulkhead_shared::pidfd::PidFd;
 use bulkhead_shared::time::Now;
 
@@ -17,6 +19,7 @@ use crate::services::Asked;
 pub(crate) enum Answered {
     Returned(Vec<u8>),
     Failed(Failure),
+    Snoozed(Timestamp, Option<Key>),
 }
 
 /// What a reused process said that a job consumed.

@@ -20,7 +20,7 @@ pub(super) fn compose(
     process: &mut Process,
     running: Running,
     end: End,
-    policy: &Policy,
+    (policy, left): (&Policy, Duration),
     now: Now,
 ) -> Ended {
     let usage = usage(process, &running, now);
@@ -31,6 +31,8 @@ pub(super) fn compose(
     let started_at = Some(running.started.wall);
     let pid = u32::try_from(process.pid).ok();
     let declined = running.declined;
+    let has_progressed = running.asked.recorded;
+    let end = overslept(&running, end, left, now);
     let outcome = outcome(process, running, end, policy);
     // A process that died after it had declined has not answered.
     let has_own_failure = matches!(
@@ -47,8 +49,19 @@ pub(super) fn compose(
         started_at,
         finished_at: now.wall,
         pid,
+        has_progressed,
         wants_callback: declined != Some(Declined::Callback),
         wants_retry: declined != Some(Declined::Retry) || !has_own_failure,
+    }
+}
+
+/// A job that goes to sleep after its deadline has passed it: it would never meet it again.
+fn overslept(running: &Running, end: End, left: Duration, now: Now) -> End {
+    let sleeps = matches!(running.answer, Some((Answered::Snoozed(..), _)));
+    let ran = now.mono.saturating_duration_since(running.started.mono);
+    match end {
+        End::Returned if sleeps && ran >= left => End::TimedOut,
+        end => end,
     }
 }
 
@@ -56,6 +69,9 @@ fn outcome(process: &Process, running: Running, end: End, policy: &Policy) -> Ou
     let answer = running.answer.map(|(answer, _)| answer);
     match (end, answer) {
         (End::Returned, Some(Answered::Returned(result))) => Outcome::Returned(result),
+        (End::Returned, Some(Answered::Snoozed(until, signal))) => {
+            Outcome::Snoozed { until, signal }
+        }
         (End::Failed, Some(Answered::Failed(failure))) => {
             let unknown = failure.name == "unknown-task";
             let cause = if unknown {

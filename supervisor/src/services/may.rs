@@ -5,8 +5,10 @@ use bulkhead_shared::ask::{ALL_MOST, Ask, Denied, OPEN_MOST, Reply};
 /// What may be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct May {
-    /// Show progress.
+    /// Show progress; what others report is dropped.
     pub progress: bool,
+    /// Durable time and steps: journal, signals, long sleeps.
+    pub durable: bool,
     /// Beginnings of the names of locks that may be taken. An empty one is the beginning of all.
     pub locks: Vec<String>,
     /// Asks that wait for their answers at once.
@@ -20,6 +22,7 @@ impl Default for May {
     fn default() -> Self {
         Self {
             progress: true,
+            durable: true,
             locks: vec![String::new()],
             open: OPEN_MOST,
             all: ALL_MOST,
@@ -34,6 +37,8 @@ pub(crate) struct Asked {
     pub open: u16,
     /// In all.
     pub all: u32,
+    /// An entry of its was written.
+    pub recorded: bool,
 }
 
 /// What becomes of an ask before anybody looks at it.
@@ -86,6 +91,10 @@ impl May {
                     )
                 })
             }
+            Ask::Record { .. } | Ask::Recall { .. } | Ask::Take { .. } => (!self.durable).then(|| {
+                "the profile of the task does not allow it durable calls (see `may` of its profile)"
+                    .into()
+            }),
         }
     }
 }

@@ -4,6 +4,8 @@
 //! A wish that cannot be had at once is kept aside and looked at again; it never blocks the thread.
 //! How many wishes there can be is bounded by the asks that an attempt may have open.
 
+mod journal;
+mod late;
 mod may;
 mod parked;
 
@@ -12,6 +14,7 @@ use std::time::{Duration, Instant};
 use bulkhead_shared::ask::{Ask, Denied, Reply};
 use bulkhead_shared::backend::Backend;
 use bulkhead_shared::broker::{BrokerError, Receipt};
+use bulkhead_shared::journal::Record;
 use bulkhead_shared::lock::{Acquisition, Level, Release, Right};
 use bulkhead_shared::name::{LockName, LockOwner};
 use bulkhead_shared::time::{Now, millis};
@@ -19,6 +22,7 @@ use bulkhead_shared::units::LONGEST;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use tracing::debug;
 
+use late::Late;
 pub(crate) use may::{Asked, May, Verdict};
 use parked::Parked;
 
@@ -63,6 +67,21 @@ pub(crate) struct Clerk {
     pub words: Receiver<Word>,
 }
 
+/// Asks that are looked at together.
+const BATCH: usize = 256;
+
+/// How long an entry is held for a store that is away.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// An entry that is to be written.
+#[derive(Debug)]
+struct Entry {
+    asker: Asker,
+    record: Record,
+    /// It is tried no longer.
+    until: Instant,
+}
+
 /// A wish for a lock that is checked.
 #[derive(Debug)]
 struct LockWish {
@@ -74,25 +93,67 @@ struct LockWish {
 impl Clerk {
     pub(crate) fn run(self) {
         let mut parked = Parked::default();
+        let mut late = Late::default();
         loop {
-            let word = match parked.look_at() {
+            let due = parked.look_at().into_iter().chain(late.look_at()).min();
+            let word = match due {
                 Some(due) => self.words.recv_deadline(due),
-                None => self
-                    .words
-                    .recv()
-                    .map_err(|_| RecvTimeoutError::Disconnected),
+                None => (self.words.recv()).map_err(|_| RecvTimeoutError::Disconnected),
             };
-            match word {
-                Ok(Word::Wish(wish)) => self.begin(*wish, &mut parked),
-                Ok(Word::Over { seat, nonce }) => parked.forget(seat, nonce),
+            let mut words = match word {
+                Ok(word) => vec![word],
                 Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => Vec::new(),
+            };
+            words.extend(self.words.try_iter().take(BATCH));
+            let mut records = late.due(Now::read().mono);
+            for word in words {
+                match word {
+                    Word::Wish(wish) => self.begin(*wish, &mut parked, &mut records),
+                    Word::Over { seat, nonce } => {
+                        parked.forget(seat, nonce);
+                        late.forget(seat, nonce);
+                    }
+                }
             }
+            self.record(records, &mut late);
             self.look_again(&mut parked);
         }
     }
 
-    fn begin(&self, wish: Wish, parked: &mut Parked) {
+    /// Writes what has gathered in one move.
+    fn record(&self, entries: Vec<Entry>, late: &mut Late) {
+        if entries.is_empty() {
+            return;
+        }
+        let (askers, records): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .map(|entry| ((entry.asker, entry.until), entry.record))
+            .unzip();
+        let error = match journal::record(&*self.backend.journals, &records) {
+            Ok(replies) => {
+                for ((asker, _), reply) in askers.into_iter().zip(replies) {
+                    self.answer(asker, reply);
+                }
+                return;
+            }
+            Err(error) => error,
+        };
+        let now = Now::read().mono;
+        for ((asker, until), record) in askers.into_iter().zip(records) {
+            if error.is_transient() && now < until {
+                late.add(Entry {
+                    asker,
+                    record,
+                    until,
+                });
+            } else {
+                self.answer(asker, away(&error));
+            }
+        }
+    }
+
+    fn begin(&self, wish: Wish, parked: &mut Parked, records: &mut Vec<Entry>) {
         let Wish {
             asker,
             receipt,
@@ -120,6 +181,31 @@ impl Clerk {
             Ask::Free { lock, fence } => {
                 self.answer(asker, self.free(&lock, fence));
                 parked.hurry(&lock, Now::read().mono);
+            }
+            Ask::Record {
+                key,
+                body,
+                is_first,
+            } => match journal::misfit(&key, &body) {
+                Some(misfit) => self.answer(asker, misfit),
+                None => records.push(Entry {
+                    asker,
+                    record: Record {
+                        receipt,
+                        key,
+                        body: body.into_vec(),
+                        is_first,
+                    },
+                    until: Now::read().mono + PATIENCE,
+                }),
+            },
+            Ask::Recall { after } => {
+                let recalled = journal::recall(&*self.backend.journals, &receipt, after);
+                self.answer(asker, recalled.unwrap_or_else(|error| away(&error)));
+            }
+            Ask::Take { name, by } => {
+                let taken = journal::take(&*self.backend.journals, &receipt, &name, &by);
+                self.answer(asker, taken.unwrap_or_else(|error| away(&error)));
             }
         }
     }

@@ -488,5 +488,6 @@ pub(crate) fn ended_unrun(outcome: Outcome, finished_at: Timestamp) -> Ended {
         pid: None,
         wants_callback: true,
         wants_retry: true,
+        has_progressed: false,
     }
 }

@@ -194,6 +194,7 @@ fn upkeep(
         broker: Arc::clone(flaky) as _,
         catalog: Arc::clone(&store.catalog),
         control: Arc::clone(&store.control),
+        journals: Arc::clone(&store.journals),
         schedules: None,
         each: Vec::new(),
         presence: Presence {

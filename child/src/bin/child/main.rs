@@ -1,6 +1,7 @@
 //! The demo tasks: some work, and one of every kind of trouble.
 #![deny(unsafe_code)]
 
+mod lasting;
 #[expect(
     unsafe_code,
     reason = "what no safe program does is the point of some demo tasks"
@@ -13,6 +14,9 @@ use std::process::ExitCode;
 
 use bulkhead_child::tasks;
 
+#[cfg(feature = "async")]
+use lasting::long_nap_async;
+use lasting::{approval, nap, steps, thread_nap};
 #[cfg(feature = "async")]
 use trouble::block_async;
 use trouble::{
@@ -32,6 +36,7 @@ fn main() -> ExitCode {
         add,
         add_previous,
         allocate,
+        approval,
         crash,
         echo,
         escape,
@@ -42,19 +47,22 @@ fn main() -> ExitCode {
         hang,
         locked,
         main_thread,
+        nap,
         panic,
         print,
         progress,
         sha256,
         sleep,
         spin,
+        steps,
         thread_crash,
         thread_hang,
         thread_locked,
+        thread_nap,
         thread_panic,
         thread_sleep,
     ];
     #[cfg(feature = "async")]
-    tasks.extend(tasks![block_async, locked_async, nap_async]);
+    tasks.extend(tasks![block_async, locked_async, long_nap_async, nap_async]);
     bulkhead_child::run(tasks)
 }
