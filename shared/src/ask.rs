@@ -10,7 +10,10 @@ use serde_bytes::ByteBuf;
 /// Asks of one attempt that may wait for their answers at once, unless its profile says otherwise.
 pub const OPEN_MOST: u16 = 16;
 
-/// Asks of one attempt, unless its profile says otherwise.
+/// Asks of one run for its job's journal: each of its entries, begun and ended.
+pub const JOURNAL_MOST: u32 = 3 * ENTRIES_MOST;
+
+/// Asks of one attempt for other things, unless its profile says otherwise.
 pub const ALL_MOST: u32 = 1_000;
 
 /// Largest body of an entry in a job's journal, in bytes.

@@ -176,6 +176,12 @@ pub trait Journals: Send + Sync + fmt::Debug {
     /// [`BrokerError`]; after [`BrokerError::Away`] it may be kept: sent again it is known.
     fn signal(&self, uuid: Uuid, signal: &Signal) -> Result<Signalled, BrokerError>;
 
+    /// How many jobs that have not ended remember something. Looks at all of them.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    fn remembering(&self) -> Result<u64, BrokerError>;
+
     /// All that a job remembers; `None` if nobody knows it.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 
 mod claims;
 mod deadline;
+mod durable;
 mod engine;
 mod forks;
 mod latency;
@@ -79,6 +80,8 @@ pub(crate) enum Section {
     Latency,
     /// Lateness of 1,000 triggers.
     Triggers,
+    /// Durable calls.
+    Durable,
     /// Deadline to SIGTERM.
     Deadline,
     /// Memory.
@@ -154,6 +157,11 @@ fn figures(options: &Options) -> anyhow::Result<Vec<Figure>> {
         let seconds = if options.quick { 20 } else { 60 };
         say("triggers")?;
         figures.extend(triggers::measure(store, &fixed, seconds, rounds)?);
+    }
+    if options.wants(Section::Durable) {
+        let count = if options.quick { 100 } else { 500 };
+        say("durable calls")?;
+        figures.extend(durable::measure(store, &fixed, count, rounds)?);
     }
     if options.wants(Section::Deadline) && !is_redis {
         let count = if options.quick { 50 } else { 200 };

@@ -396,3 +396,17 @@ for_each_backend!(what_is_removed_or_cleared_remembers_nothing, |scene| {
     let held = scene.claim_one();
     assert_eq!(recalled(scene, &held).unwrap(), []);
 });
+
+for_each_backend!(jobs_that_remember_are_counted_until_they_end, |scene| {
+    let count = || scene.store.journals.remembering().unwrap();
+    let (first, second) = (scene.submit(job()), scene.submit(job()));
+    assert_eq!(count(), 0);
+    signal(scene, second, "go", "", b"1");
+    let held = scene.claim(1).remove(0);
+    assert_eq!(held.receipt.uuid, first);
+    record(scene, entry(&held, "a", b"1"));
+    signal(scene, first, "go", "", b"1");
+    assert_eq!(count(), 2);
+    scene.settle(&held, succeed(b"1"));
+    assert_eq!(count(), 1);
+});

@@ -160,3 +160,14 @@ fn an_open_group_stays_where_it_is_and_a_closed_one_moves_on_with_its_join() {
         "the join and its callback: {status:#}"
     );
 }
+
+#[test]
+fn jobs_that_remember_are_not_moved_without_what_they_remember() {
+    let place = Place::new();
+    let uuid = place.submit(&["approval", "--args", "[600]"]);
+    let _ = place.run(&["signal", &uuid, "approved"]).succeeds();
+    let ran = migrate(&place).ends_with(5);
+    let _ = ran.says(&["remember durable calls or signals: 1", "revoke them"]);
+    let _ = place.run(&["revoke", &uuid]).succeeds();
+    let _ = migrate(&place).succeeds();
+}

@@ -136,7 +136,7 @@ impl Store {
     }
 
     /// The servers that the URL names.
-    fn nodes(&self) -> Vec<Address> {
+    pub(super) fn nodes(&self) -> Vec<Address> {
         match &self.lines.address {
             Address::Cluster(nodes) => nodes.iter().cloned().map(Address::Server).collect(),
             one => vec![one.clone()],

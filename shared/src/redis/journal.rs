@@ -1,10 +1,14 @@
 //! What jobs remember.
 
+use std::collections::BTreeSet;
+
 use redis::Value;
 use uuid::Uuid;
 
 use super::answer::{Items, bytes, count, list, number};
 use super::call::Call;
+use super::control::scan;
+use super::line::Line;
 use super::record::{hex, key, name, nonsense};
 use super::script::{RECALL, RECORD, SIGNAL, TAKE};
 use super::store::Store;
@@ -125,6 +129,11 @@ impl Journals for Store {
         })
     }
 
+    fn remembering(&self) -> Result<u64, BrokerError> {
+        self.count_remembering()
+            .map_err(|trouble| self.say(&trouble))
+    }
+
     fn journal(&self, uuid: Uuid) -> Result<Option<Journal>, BrokerError> {
         let Some(queue) = self.queue_of(uuid)? else {
             return Ok(None);
@@ -147,6 +156,50 @@ impl Journals for Store {
             Ok(Journal { entries, signals })
         };
         read().map(Some).map_err(|trouble| self.say(&trouble))
+    }
+}
+
+impl Store {
+    fn count_remembering(&self) -> Result<u64, Trouble> {
+        let pattern = format!("{{{}|*", self.namespace);
+        // By the beginning of its keys and its name: one with entries and signals counts once.
+        let mut jobs = BTreeSet::new();
+        for node in self.nodes() {
+            let mut line = Line::open(&node)?;
+            let mut cursor = b"0".to_vec();
+            loop {
+                let (next, keys) = scan(&mut line, &cursor, &pattern)?;
+                for key in keys {
+                    let key = String::from_utf8_lossy(&key).into_owned();
+                    let job = key.split_once('}').and_then(|(tag, name)| {
+                        let job = name
+                            .strip_prefix("logk:")
+                            .or_else(|| name.strip_prefix("sig:"))?;
+                        Some((format!("{tag}}}"), job.to_owned()))
+                    });
+                    jobs.extend(job);
+                }
+                if next == b"0" {
+                    break;
+                }
+                cursor = next;
+            }
+        }
+        let state = |(tag, job): &(String, String)| {
+            // Before its first claim a job's record lies at the head of its message.
+            ["s:", "m:"].map(|kind| {
+                let key = format!("{tag}{kind}{job}");
+                Call::plain(&[b"GETRANGE", key.as_bytes(), b"0", b"0"])
+            })
+        };
+        let calls: Vec<Call> = jobs.iter().flat_map(state).collect();
+        let states = self.lines.attempt(&calls)?;
+        let states: Vec<Vec<u8>> = states.into_iter().map(bytes).collect::<Result<_, _>>()?;
+        let lives = |both: &&[Vec<u8>]| {
+            let state = both.iter().find_map(|state| state.first());
+            state.is_some_and(|state| b"RLrw".contains(state))
+        };
+        Ok(states.chunks(2).filter(lives).count() as u64)
     }
 }
 

@@ -57,6 +57,17 @@ impl Journals for Store {
             .write(Urgency::Usual, move |ledger| ledger.signal(uuid, &signal))
     }
 
+    fn remembering(&self) -> Result<u64, BrokerError> {
+        self.read(|conn, namespace, _| {
+            let sql = "SELECT count(*) FROM diary JOIN job ON job.id = diary.job
+                JOIN line ON line.id = job.line
+                WHERE namespace = ?1 AND (state < 3 OR state IN (10, 11, 20, 21))";
+            let mut statement = conn.prepare_cached(sql)?;
+            let count: i64 = statement.query_row([namespace.as_str()], |row| row.get(0))?;
+            Ok(u64::try_from(count).unwrap_or(0))
+        })
+    }
+
     fn journal(&self, uuid: Uuid) -> Result<Option<Journal>, BrokerError> {
         self.read(move |conn, namespace, _| {
             let sql = "SELECT job.id FROM job JOIN line ON line.id = job.line

@@ -1,6 +1,6 @@
 //! What the tasks of a profile may ask for: data, and the one place that reads it.
 
-use bulkhead_shared::ask::{ALL_MOST, Ask, Denied, OPEN_MOST, Reply};
+use bulkhead_shared::ask::{ALL_MOST, Ask, Denied, JOURNAL_MOST, OPEN_MOST, Reply};
 
 /// What may be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(crate) struct May {
     pub locks: Vec<String>,
     /// Asks that wait for their answers at once.
     pub open: u16,
-    /// Asks of an attempt.
+    /// Asks of an attempt, apart from those for its journal.
     pub all: u32,
 }
 
@@ -35,8 +35,10 @@ impl Default for May {
 pub(crate) struct Asked {
     /// Without an answer.
     pub open: u16,
-    /// In all.
+    /// In all, but for the journal.
     pub all: u32,
+    /// For the journal.
+    pub journal: u32,
     /// An entry of its was written.
     pub recorded: bool,
 }
@@ -55,14 +57,22 @@ pub(crate) enum Verdict {
 impl May {
     /// Counts an ask, and says what becomes of it.
     pub(crate) fn judge(&self, ask: &Ask, asked: &mut Asked) -> Verdict {
-        asked.all = asked.all.saturating_add(1);
-        if asked.all > self.all.saturating_mul(2) {
+        // A journal has bounds of its own, and each step is worth two asks.
+        let is_journal = matches!(
+            ask,
+            Ask::Record { .. } | Ask::Recall { .. } | Ask::Take { .. }
+        );
+        let (count, most) = match is_journal {
+            true => (&mut asked.journal, JOURNAL_MOST),
+            false => (&mut asked.all, self.all),
+        };
+        *count = count.saturating_add(1);
+        if *count > most.saturating_mul(2) {
             return Verdict::Flood;
         }
-        if asked.all > self.all {
+        if *count > most {
             let text = format!(
-                "the attempt has asked {} times already (ask less often, or let the profile allow more)",
-                self.all
+                "the attempt has asked {most} times already (ask less often, or let the profile allow more)"
             );
             return Verdict::Denied(Reply::denied(Denied::TooMany, text));
         }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use bulkhead_child::{Context, task, tasks};
+use bulkhead_child::{Context, durable, task, tasks};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::pause;
 
@@ -73,6 +73,40 @@ async fn nap(ctx: &Context, value: String) -> usize {
     value.len()
 }
 
+/// How long each of `n` recorded calls took, in nanoseconds.
+#[task]
+fn record(n: usize) -> anyhow::Result<Vec<i64>> {
+    let mut times = Vec::with_capacity(n);
+    for _ in 0..n {
+        let start = monotonic_ns();
+        durable::now()?;
+        times.push(monotonic_ns() - start);
+    }
+    Ok(times)
+}
+
+/// Runs `n` steps, sleeps without a process, and returns how long it took to come through the steps
+/// again, in nanoseconds.
+#[task]
+fn replay(ctx: &Context, n: u32) -> anyhow::Result<i64> {
+    let start = monotonic_ns();
+    for number in 0..n {
+        durable::step("step", |_| anyhow::Ok(number))?;
+    }
+    let took = monotonic_ns() - start;
+    let durable = ctx.durable().snooze_after(Duration::ZERO);
+    durable.sleep(Duration::from_millis(20))?;
+    Ok(took)
+}
+
 fn main() -> ExitCode {
-    bulkhead_child::run(tasks![echo, echo_thread, nap, note_term, wait])
+    bulkhead_child::run(tasks![
+        echo,
+        echo_thread,
+        nap,
+        note_term,
+        record,
+        replay,
+        wait
+    ])
 }

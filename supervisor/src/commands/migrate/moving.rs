@@ -56,6 +56,7 @@ impl Moved {
 pub(super) fn run(stores: &Stores) -> Result<Moved, CommandError> {
     lost::settle(stores)?;
     leave_no_flow(stores)?;
+    leave_no_journal(stores)?;
     while stores.source.broker.prune(PRUNE)? > 0 {}
     let mut moved = Moved {
         tasks: stores.bring_tasks()?,
@@ -86,6 +87,18 @@ fn leave_no_flow(stores: &Stores) -> Result<(), CommandError> {
          a supervisor for the source until they have ended, or revoke the members that wait, then \
          repeat the command)",
         left.groups, left.errands
+    )))
+}
+
+/// What a job remembers does not travel yet, and without it the job would do again what it has done.
+fn leave_no_journal(stores: &Stores) -> Result<(), CommandError> {
+    let left = stores.source.journals.remembering()?;
+    if left == 0 {
+        return Ok(());
+    }
+    Err(CommandError::Refused(format!(
+        "jobs of the source that have not ended remember durable calls or signals: {left} (start a \
+         supervisor for the source until they have ended, or revoke them, then repeat the command)"
     )))
 }
 
