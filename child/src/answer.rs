@@ -107,6 +107,11 @@ fn to_bytes(value: &impl Serialize) -> Reply {
         traceback: None,
         is_final: false,
     })?;
+    within_limit(bytes)
+}
+
+/// A result, if it is not too large to be one.
+pub(crate) fn within_limit(bytes: Vec<u8>) -> Reply {
     if bytes.len() > PAYLOAD_LIMIT {
         return Err(Failure {
             name: "result-too-large".into(),

@@ -73,13 +73,23 @@ impl fmt::Display for Known {
     }
 }
 
+/// Arguments as messages hold them.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "an object")]
-struct Payload<'a> {
+pub(crate) struct Payload<'a> {
     #[serde(borrow, default)]
-    args: Vec<&'a RawValue>,
+    pub(crate) args: Vec<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "pairs")]
-    kwargs: Vec<(String, &'a RawValue)>,
+    pub(crate) kwargs: Vec<(String, &'a RawValue)>,
+}
+
+impl<'a> Payload<'a> {
+    pub(crate) fn read(payload: &'a [u8]) -> Result<Self, ArgumentsError> {
+        serde_json::from_slice(payload).map_err(|error| {
+            let reason = shorten(error.to_string());
+            ArgumentsError::Payload { reason }
+        })
+    }
 }
 
 /// Keeps a name that is given twice, which a map would hide.
@@ -117,10 +127,7 @@ impl<'a> Given<'a> {
     ) -> Result<Self, ArgumentsError> {
         let name = task.name;
         let known = Known(task.params);
-        let payload: Payload<'a> = serde_json::from_slice(payload).map_err(|error| {
-            let reason = shorten(error.to_string());
-            ArgumentsError::Payload { reason }
-        })?;
+        let payload = Payload::read(payload)?;
         let given = payload.args.len();
         if given > 0 && !task.positional {
             return Err(ArgumentsError::Position { task: name, known });

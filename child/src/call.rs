@@ -34,8 +34,15 @@ pub(crate) struct Ended {
 impl From<Failure> for Ended {
     /// One that never got to its task.
     fn from(failure: Failure) -> Self {
+        Err(failure).into()
+    }
+}
+
+impl From<Reply> for Ended {
+    /// One whose task wants what usually follows.
+    fn from(reply: Reply) -> Self {
         Self {
-            reply: Err(failure),
+            reply,
             declined: None,
             sleep: None,
         }

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::registry::{Registry, Task};
@@ -16,8 +17,13 @@ const EXIT_USAGE: u8 = 2;
 enum Command {
     Describe,
     Help,
-    Zygote,
-    Task { jobs: u32 },
+    /// Of this program, or of another that speaks for itself.
+    Zygote {
+        program: Option<PathBuf>,
+    },
+    Task {
+        jobs: u32,
+    },
     Unknown,
 }
 
@@ -30,7 +36,10 @@ impl Command {
         match words.as_slice() {
             ["--describe"] => Self::Describe,
             ["--help" | "-h"] => Self::Help,
-            ["__zygote"] => Self::Zygote,
+            ["__zygote"] => Self::Zygote { program: None },
+            ["__zygote", _] => Self::Zygote {
+                program: arguments.get(1).map(PathBuf::from),
+            },
             ["__task", jobs] => jobs
                 .parse()
                 .map_or(Self::Unknown, |jobs| Self::Task { jobs }),
@@ -60,25 +69,34 @@ impl Command {
 /// The exit code is 2 for wrong usage, for an empty list and for a name that is used twice.
 #[must_use = "the exit code belongs to `main`"]
 pub fn run(tasks: Vec<Task>) -> ExitCode {
-    let registry = match Registry::new(tasks) {
-        Ok(registry) => registry,
+    match Registry::new(tasks) {
+        Ok(registry) => serve(&registry),
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error}");
-            return ExitCode::from(EXIT_USAGE);
+            ExitCode::from(EXIT_USAGE)
         }
-    };
+    }
+}
+
+/// Serves no tasks but those that a configuration file declares as commands. As [`run`].
+#[must_use = "the exit code belongs to `main`"]
+pub fn launch() -> ExitCode {
+    serve(&Registry::without_tasks())
+}
+
+fn serve(registry: &Registry) -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match Command::parse(&arguments) {
-        Command::Describe => printed(describe(&registry)),
-        Command::Help => printed(help(&registry, &mut io::stdout().lock())),
-        Command::Zygote => zygote::main(&registry),
+        Command::Describe => printed(describe(registry)),
+        Command::Help => printed(help(registry, &mut io::stdout().lock())),
+        Command::Zygote { program } => zygote::main(registry, program.as_deref()),
         Command::Task { jobs } => {
             runtime::prepare();
-            let code = runtime::serve(&registry, jobs);
+            let code = runtime::serve(registry, jobs);
             ExitCode::from(u8::try_from(code).unwrap_or(1))
         }
         Command::Unknown => {
-            let _ = help(&registry, &mut io::stderr().lock());
+            let _ = help(registry, &mut io::stderr().lock());
             ExitCode::from(EXIT_USAGE)
         }
     }

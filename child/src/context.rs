@@ -46,6 +46,16 @@ pub enum ProgressError {
     NotJson(#[source] serde_json::Error),
 }
 
+/// A secret that a task was not given.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "task `{task}` was given no secret `{name}` (in the supervisor's configuration file: [secret.{name}] with tasks = [\"{task}\"])"
+)]
+pub struct UnknownSecret {
+    name: String,
+    task: String,
+}
+
 /// The task was asked to stop: SIGTERM at its deadline, at a revocation or at a shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("stopped")]
@@ -335,6 +345,32 @@ impl Context {
 
     pub(crate) fn is_same_call(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.memory, &other.memory)
+    }
+
+    /// A secret that the supervisor was told to give to this task: its bytes as they stand in the file
+    /// or variable, without a line break at the end.
+    ///
+    /// It came through the pipe of this process alone: it is in no message, environment or argument.
+    ///
+    /// # Errors
+    /// [`UnknownSecret`] if the task was not given one of that name, and without a supervisor.
+    ///
+    /// ```no_run
+    /// use bulkhead_child::{Context, UnknownSecret, task};
+    ///
+    /// #[task]
+    /// fn pay(ctx: &Context, amount: u64) -> Result<(), UnknownSecret> {
+    ///     let key = ctx.secret("payment-key")?;
+    ///     // ... sign with it, and let no log have it.
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn secret(&self, name: &str) -> Result<Vec<u8>, UnknownSecret> {
+        let unknown = || UnknownSecret {
+            name: name.into(),
+            task: self.task.clone(),
+        };
+        self.desk.secret(self.nonce, name).ok_or_else(unknown)
     }
 
     /// Asks the supervisor, and waits for its answer.

@@ -106,6 +106,17 @@ impl Desk {
         }
     }
 
+    /// A secret that call `nonce` was given.
+    pub(crate) fn secret(&self, nonce: u64, name: &str) -> Option<Vec<u8>> {
+        let Self::Pipes { inbox, .. } = self else {
+            return None;
+        };
+        let mut secrets = inbox.extras(nonce).secrets.into_iter();
+        secrets
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value)
+    }
+
     pub(crate) fn progress(&self, nonce: u64, details: Vec<u8>, now: Instant) -> io::Result<()> {
         match self {
             Self::Pipes { outbox, .. } => outbox.progress(nonce, details, now),

@@ -50,6 +50,8 @@ pub(crate) struct Inbox(Arc<Shared>);
 struct Shared {
     reader: Mutex<Reader>,
     asks: Mutex<HashMap<Key, Wait>>,
+    /// What calls were given beside their jobs.
+    extras: Mutex<HashMap<u64, Extras>>,
     news: Condvar,
     /// A thread reads all the time.
     is_read: AtomicBool,
@@ -61,6 +63,24 @@ struct Reader {
     frames: Assembler,
     /// What was read by one who waited for something else.
     early: VecDeque<ToTask>,
+}
+
+/// What a call is given before its job.
+#[derive(Clone, Default)]
+pub(crate) struct Extras {
+    pub(crate) secrets: Vec<(String, Vec<u8>)>,
+    /// A command that is to be run instead of a function: JSON.
+    pub(crate) command: Option<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Extras {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not the secrets.
+        let names: Vec<_> = self.secrets.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Extras")
+            .field("secrets", &names)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An ask without an answer, or with one that was not fetched yet.
@@ -84,6 +104,7 @@ impl Inbox {
                 early: VecDeque::new(),
             }),
             asks: Mutex::default(),
+            extras: Mutex::default(),
             news: Condvar::new(),
             is_read: AtomicBool::new(false),
         }))
@@ -128,10 +149,29 @@ impl Inbox {
     fn sort(&self, reader: &mut Reader) -> Result<bool, FrameError> {
         match reader.frames.next_frame()? {
             Some(ToTask::Reply { nonce, id, reply }) => self.deliver((nonce, id), reply),
+            Some(ToTask::Secret { nonce, name, value }) => {
+                let value = value.into_vec();
+                self.extra(nonce, |extras| extras.secrets.push((name, value)));
+            }
+            Some(ToTask::Command { nonce, spec }) => {
+                self.extra(nonce, |extras| extras.command = Some(spec.into_vec()));
+            }
             Some(other) => reader.early.push_back(other),
             None => return Ok(false),
         }
         Ok(true)
+    }
+
+    fn extra(&self, nonce: u64, add: impl FnOnce(&mut Extras)) {
+        add(locked(&self.0.extras).entry(nonce).or_default());
+    }
+
+    /// What a call was given beside its job.
+    pub(crate) fn extras(&self, nonce: u64) -> Extras {
+        locked(&self.0.extras)
+            .get(&nonce)
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn deliver(&self, key: Key, reply: Reply) {
@@ -158,6 +198,7 @@ impl Inbox {
     /// Nobody answers the asks of a call that has ended.
     pub(crate) fn end_call(&self, nonce: u64) {
         locked(&self.0.asks).retain(|key, _| key.0 != nonce);
+        locked(&self.0.extras).remove(&nonce);
         self.0.news.notify_all();
     }
 

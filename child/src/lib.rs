@@ -75,6 +75,7 @@ mod lock;
 mod outbox;
 mod panics;
 mod process;
+mod program;
 mod registry;
 mod runtime;
 mod state;
@@ -89,8 +90,8 @@ pub use bulkhead_shared::ask::IfMine;
 pub use bulkhead_shared::hook::Occasion;
 pub use bulkhead_shared::task::Mechanism;
 pub use bulkhead_shared::{Message, MessageBuilder, Timestamp, Uuid};
-pub use command::run;
-pub use context::{Context, ProgressError, Stopped};
+pub use command::{launch, run};
+pub use context::{Context, ProgressError, Stopped, UnknownSecret};
 pub use desk::AskError;
 pub use hooks::TaskError;
 pub use lock::{Lock, LockError, LockGuard};
@@ -103,6 +104,8 @@ pub mod guide {
     pub mod durable {}
     #[doc = include_str!("../docs/hooks.md")]
     pub mod hooks {}
+    #[doc = include_str!("../docs/protocol.md")]
+    pub mod protocol {}
     #[doc = include_str!("../docs/tasks.md")]
     pub mod tasks {}
 }

@@ -219,6 +219,20 @@ pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_DATA, limit, limit)?)
 }
 
+/// Dies of this signal, as a program did that stood for this process.
+pub(crate) fn die_of(signal: i32) -> ! {
+    // That program has left a core, if any was to be left.
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    // SAFETY: the default action runs no code of ours.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // Not blocked for longer than this.
+    let _ = SigSet::empty().thread_set_mask();
+    // SAFETY: raise has no other demand than a number.
+    unsafe { libc::raise(signal) };
+    // A signal that ends nothing has ended that program all the same.
+    crate::sys::leave(128 + signal)
+}
+
 /// Writes out what Rust and C still hold for standard output.
 pub(crate) fn flush_output() {
     // What cannot be written is lost: the job's answer matters more.

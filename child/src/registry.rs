@@ -139,6 +139,11 @@ impl Registry {
         }
     }
 
+    /// That of a program whose only tasks are commands.
+    pub(crate) const fn without_tasks() -> Self {
+        Self { tasks: Vec::new() }
+    }
+
     /// The task of that name.
     pub(crate) fn find(&self, name: &str) -> Option<Task> {
         let by_name = |(spec, _): &(TaskSpec, Task)| spec.name.as_str().cmp(name);

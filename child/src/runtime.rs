@@ -19,7 +19,7 @@ use crate::inbox::{Inbox, InboxError};
 use crate::outbox::Outbox;
 use crate::registry::Registry;
 use crate::usage::Meter;
-use crate::{call, group, panics, process};
+use crate::{call, group, panics, process, program};
 
 /// The exit code of a process that was started in a wrong way.
 const EXIT_USAGE: i32 = 2;
@@ -110,7 +110,7 @@ impl<'a> Server<'a> {
                 Some(ToTask::Run(run)) => run,
                 Some(ToTask::Group(group)) => return self.become_group(group),
                 // Nothing runs while this thread reads.
-                Some(ToTask::Stop { .. } | ToTask::Reply { .. }) => continue,
+                Some(_) => continue,
                 None => return Ok(()),
             };
             self.answer(&run)?;
@@ -160,7 +160,10 @@ impl<'a> Server<'a> {
         let start = self.meter.start();
         process::set_call(Some(run.nonce));
         let ended = match run.memory.map_or(Ok(()), process::limit_memory) {
-            Ok(()) => call::now(self.registry, run, &self.desk(), Stop::default()),
+            Ok(()) => match self.inbox.extras(run.nonce) {
+                extras if extras.command.is_some() => program::call(run, &extras).into(),
+                _ => call::now(self.registry, run, &self.desk(), Stop::default()),
+            },
             Err(error) => {
                 let text = format!("memory limit: {error}");
                 call::failure("sandbox", text, false).into()

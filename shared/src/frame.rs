@@ -16,7 +16,7 @@ pub const MAGIC: [u8; 4] = *b"BLKH";
 pub const MAJOR: u16 = 1;
 
 /// The wire's minor version: for people to read.
-pub const MINOR: u16 = 2;
+pub const MINOR: u16 = 3;
 
 /// Length of the hello in bytes.
 pub const HELLO_LEN: usize = 8;
@@ -114,6 +114,22 @@ pub enum ToTask {
         id: u32,
         /// What it is told.
         reply: Reply,
+    },
+    /// A secret that call `nonce` may know; comes before its `Run`.
+    Secret {
+        /// The call.
+        nonce: u64,
+        /// What it is asked for by.
+        name: String,
+        /// The secret.
+        value: ByteBuf,
+    },
+    /// Call `nonce` is to run this command instead of a function; comes before its `Run`.
+    Command {
+        /// The call.
+        nonce: u64,
+        /// A [`crate::command::CommandSpec`] as JSON.
+        spec: ByteBuf,
     },
 }
 
@@ -354,6 +370,21 @@ mod tests {
         keeps(&ToTask::Group(group), include_bytes!("golden/group.v1.bin"));
         let stop = ToTask::Stop { nonce: 300 };
         keeps(&stop, include_bytes!("golden/stop.v1.bin"));
+    }
+
+    #[test]
+    fn what_comes_before_a_run_v1_keeps_its_bytes() {
+        let secret = ToTask::Secret {
+            nonce: 300,
+            name: "key".into(),
+            value: ByteBuf::from("s3cret"),
+        };
+        keeps(&secret, include_bytes!("golden/secret.v1.bin"));
+        let command = ToTask::Command {
+            nonce: 300,
+            spec: ByteBuf::from("{}"),
+        };
+        keeps(&command, include_bytes!("golden/command.v1.bin"));
     }
 
     #[test]

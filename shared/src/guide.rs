@@ -17,3 +17,6 @@ pub mod coming_from_alsek {}
 
 #[doc = include_str!("../docs/configuration.md")]
 pub mod configuration {}
+
+#[doc = include_str!("../docs/commands.md")]
+pub mod commands {}

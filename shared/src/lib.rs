@@ -9,6 +9,7 @@ pub mod ask;
 pub mod backoff;
 pub mod cgroup;
 pub mod codec;
+pub mod command;
 pub mod flow;
 pub mod frame;
 pub mod history;

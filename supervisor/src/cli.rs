@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Migrate(commands::migrate::MigrateArgs),
     #[command(subcommand, after_help = crate::exit::HELP)]
     Config(commands::config::ConfigCommand),
+    #[command(subcommand, after_help = crate::exit::HELP)]
+    Child(commands::child::ChildCommand),
 }
 
 /// Which store, taken by every command.
@@ -234,6 +236,8 @@ pub(crate) enum Spawn {
     Fork,
     /// Forked and exec'd: each with an address layout of its own.
     Exec,
+    /// Forked and exec'd by `launcher`, beside the supervisor: for tasks in any language.
+    Launch,
 }
 
 /// What a task may do.

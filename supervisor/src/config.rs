@@ -1,16 +1,19 @@
 //! From what was typed to what is meant. Everything is checked here, once; nothing later asks
 //! the environment again.
 
+mod environment;
+pub(crate) mod extras;
 pub(crate) mod file;
 mod options;
+mod secrets;
 mod store;
+mod tasks;
 
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::num::NonZeroU16;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bulkhead_shared::backend::{self, Missing};
@@ -18,6 +21,8 @@ use bulkhead_shared::name::{QueueName, TaskName};
 use bulkhead_shared::redis::evidence;
 use clap::ArgMatches;
 
+pub(crate) use self::environment::Environment;
+use self::extras::Extras;
 use self::file::{File, FileError, ReadError};
 pub(crate) use self::options::{Setting, Source};
 pub(crate) use self::store::{store_options, url_of};
@@ -33,6 +38,8 @@ pub(crate) struct RunConfig {
     pub processes: NonZeroU16,
     /// The program with the tasks; absolute.
     pub child: PathBuf,
+    /// The program that starts it for each process, if it is not to do that itself.
+    pub launcher: Option<PathBuf>,
     /// In strict order; `None` for those of the child's own tasks and `default`.
     pub queues: Option<Vec<QueueName>>,
     /// `None` for all of the child's.
@@ -77,6 +84,8 @@ pub(crate) struct RunConfig {
     pub log_format: LogFormat,
     /// What it leaves out.
     pub log_level: LogLevel,
+    /// What tasks are given beside their jobs, and those that are commands.
+    pub extras: Extras,
     /// Which store.
     pub store: backend::Options,
     /// Features of the kernel that the probes are to deny, from [`WITHOUT_VARIABLE`].
@@ -89,10 +98,6 @@ pub(crate) struct RunConfig {
     pub test_clock: Option<PathBuf>,
 }
 
-/// The file that is read if none is named.
-const USUAL_FILE: &str = "bulkhead.toml";
-/// The variable that names the configuration file.
-const CONFIG_VARIABLE: &str = "BULKHEAD_CONFIG";
 /// The variable that names the store.
 const STORE_VARIABLE: &str = "BULKHEAD_STORE";
 /// The variables that name the stores of a move.
@@ -151,80 +156,6 @@ pub(crate) enum ConfigError {
 impl From<FileError> for ConfigError {
     fn from(first: FileError) -> Self {
         Self::File { first, more: 0 }
-    }
-}
-
-/// What is given to a command from outside its arguments, read once: the environment and the
-/// configuration file.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Environment {
-    variables: Vec<(OsString, OsString)>,
-    /// The file, once it has been asked for.
-    file: Option<Arc<File>>,
-}
-
-impl Environment {
-    /// That of this process, without a file.
-    pub(crate) fn read() -> Self {
-        Self {
-            variables: std::env::vars_os().collect(),
-            file: None,
-        }
-    }
-
-    /// The same with the configuration file: the one that is named, or the usual one if there is
-    /// one.
-    pub(crate) fn with_file(self, named: Option<&Path>) -> Result<Self, ConfigError> {
-        let file = self.find_file(named)?.map(Arc::new);
-        if let Some(file) = &file {
-            let mut wrong = problems(file).into_iter();
-            if let Some(first) = wrong.next() {
-                let more = wrong.count();
-                return Err(ConfigError::File { first, more });
-            }
-        }
-        Ok(Self { file, ..self })
-    }
-
-    /// Reads the configuration file, and does not look at what it says.
-    pub(crate) fn find_file(&self, named: Option<&Path>) -> Result<Option<File>, ReadError> {
-        let of_variable = self.find(OsStr::new(CONFIG_VARIABLE)).map(Path::new);
-        let of_variable = of_variable.filter(|path| !path.as_os_str().is_empty());
-        match named.or(of_variable) {
-            Some(path) => File::read(path, true).map(Some),
-            None if Path::new(USUAL_FILE).exists() => {
-                File::read(Path::new(USUAL_FILE), false).map(Some)
-            }
-            None => Ok(None),
-        }
-    }
-
-    /// The configuration file, if there is one.
-    pub(crate) fn file(&self) -> Option<&File> {
-        self.file.as_deref()
-    }
-
-    fn find(&self, name: &OsStr) -> Option<&OsStr> {
-        let found = self.variables.iter().find(|(n, _)| n == name);
-        found.map(|(_, value)| value.as_os_str())
-    }
-
-    /// The fault to inject, for tests.
-    pub(crate) fn fault(&self) -> Result<Option<&str>, ConfigError> {
-        self.text(bulkhead_shared::fault::VARIABLE)
-    }
-
-    /// The file that turns the clock, for tests.
-    pub(crate) fn test_clock(&self) -> Option<PathBuf> {
-        let file = self.find(OsStr::new(bulkhead_shared::turned::VARIABLE))?;
-        (!file.is_empty()).then(|| file.into())
-    }
-
-    /// A variable's value as text; an empty one counts as not set.
-    fn text(&self, variable: &'static str) -> Result<Option<&str>, ConfigError> {
-        let value = self.find(OsStr::new(variable)).filter(|v| !v.is_empty());
-        let text = value.map(|v| v.to_str().ok_or(ConfigError::NotText { variable }));
-        text.transpose()
     }
 }
 
@@ -296,6 +227,7 @@ pub(crate) fn problems(file: &File) -> Vec<FileError> {
     found.extend(options::examine::<RunArgs>(file));
     found.extend(options::env_table(file).err());
     found.extend(url_of_file(file).err());
+    found.extend(extras::problems(file));
     found.sort_by_key(|error| (error.line, error.column));
     found
 }
@@ -331,9 +263,19 @@ impl RunConfig {
                 .unwrap_or(NonZeroU16::MAX)
         };
         let fault = environment.fault()?;
+        let env = task_environment(&run.env, environment)?;
+        let extras = extras::read(environment, &path_of(&env))?;
+        let child = match run.child {
+            // Commands need no program of tasks.
+            None if !extras.specs.is_empty() => beside_us("launcher")?,
+            named => program_path(named)?,
+        };
         Ok(Self {
             processes: run.processes.unwrap_or_else(cpus),
-            child: program_path(run.child)?,
+            child,
+            launcher: matches!(run.spawn, Spawn::Launch)
+                .then(|| beside_us("launcher"))
+                .transpose()?,
             queues: run.queues.map(unique),
             tasks: run.tasks.map(unique),
             tasks_per_process: run.tasks_per_process,
@@ -346,7 +288,8 @@ impl RunConfig {
             sandbox: run.sandbox,
             task_user: run.task_user,
             memory: run.memory.into_option(),
-            env: task_environment(&run.env, environment)?,
+            env,
+            extras,
             cwd: run.cwd.map(existing_directory).transpose()?,
             patience: run.patience,
             grace: run.grace,
@@ -379,6 +322,7 @@ pub(crate) fn settings(
     };
     settings.insert(0, store);
     settings.extend(run_args(Some(typed_of_run(matches)), environment)?.1);
+    settings.extend(extras::settings(environment)?);
     Ok(settings)
 }
 
@@ -395,13 +339,25 @@ pub(crate) fn child_path(
 }
 
 fn own_or(named: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
-    let path = match named {
-        Some(path) => path,
-        None => std::env::current_exe()
-            .map_err(ConfigError::OwnPath)?
-            .with_file_name("child"),
-    };
-    Ok(absolute(path))
+    match named {
+        Some(path) => Ok(absolute(path)),
+        None => beside_us("child"),
+    }
+}
+
+fn beside_us(name: &str) -> Result<PathBuf, ConfigError> {
+    let own = std::env::current_exe().map_err(ConfigError::OwnPath)?;
+    Ok(absolute(own.with_file_name(name)))
+}
+
+/// Where programs are looked for, as tasks do.
+fn path_of(env: &[(OsString, OsString)]) -> String {
+    let found = env.iter().find(|(name, _)| name == "PATH");
+    let usual = "/usr/local/bin:/usr/bin:/bin";
+    found.map_or_else(
+        || usual.into(),
+        |(_, path)| path.to_string_lossy().into_owned(),
+    )
 }
 
 /// A program that is missing may still come, also while the supervisor runs; a path that can
@@ -481,5 +437,7 @@ fn without(environment: &Environment) -> Result<Vec<String>, ConfigError> {
         .collect()
 }
 
+#[cfg(test)]
+mod fuzz;
 #[cfg(test)]
 mod tests;

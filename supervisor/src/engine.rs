@@ -242,6 +242,7 @@ fn run_on(
     let rules = Rules {
         defaults: defaults.clone(),
         specs: Arc::default(),
+        extras: Arc::default(),
         most_memory: None,
     };
     let selection = Selection {
@@ -445,6 +446,7 @@ fn limits(config: &RunConfig) -> Limits {
 fn recipe(config: &RunConfig, plan: &Plan) -> Recipe {
     Recipe {
         child: config.child.clone(),
+        launcher: config.launcher.clone(),
         environment: config.env.clone(),
         directory: config.cwd.clone(),
         setup: plan.setup.clone(),

@@ -14,6 +14,7 @@ use bulkhead_shared::policy::{Defaults, Policy};
 use bulkhead_shared::task::{Mechanism, TaskSpec};
 use bulkhead_shared::{TaskName, Timestamp};
 
+use crate::config::extras::Extra;
 use crate::pool::{Lane, TicketId};
 
 /// Longest run of an attempt where neither message nor task says anything, as in the reference.
@@ -44,6 +45,8 @@ pub(crate) struct Job {
     pub hooked: Option<Box<Hooked>>,
     /// The hook of its task that it runs.
     pub hook: Option<HookKind>,
+    /// What its task is given beside it.
+    pub extra: Option<Arc<Extra>>,
 }
 
 /// What jobs are resolved against.
@@ -51,6 +54,7 @@ pub(crate) struct Job {
 pub(crate) struct Rules {
     pub defaults: Defaults,
     pub specs: Arc<HashMap<TaskName, TaskSpec>>,
+    pub extras: Arc<HashMap<TaskName, Arc<Extra>>>,
     /// What processes are started with: no job can have more.
     pub most_memory: Option<u64>,
 }
@@ -98,6 +102,7 @@ impl Rules {
             ticket,
             left: policy.timeout.saturating_sub(ran).max(SHORTEST),
             receipt,
+            extra: self.extras.get(&task).cloned(),
             task,
             header,
             payload,

@@ -40,6 +40,7 @@ impl Registrar {
     pub(crate) fn configure(&mut self, config: RunConfig) -> Option<Option<u64>> {
         self.config.queues = config.queues;
         self.config.tasks = config.tasks;
+        self.config.extras = config.extras;
         self.defaults.patience = config.patience;
         let _ = self.words.send(Word::UnknownAfter(config.unknown_after));
         let specs = self.specs.clone()?;
@@ -49,6 +50,7 @@ impl Registrar {
     /// Takes a child's registrations. Returns the most memory that any job may have.
     pub(crate) fn register(&mut self, specs: Vec<TaskSpec>) -> Option<u64> {
         self.specs = Some(specs.clone());
+        let specs = with_commands(specs, &self.config.extras.specs);
         let wanted = |spec: &TaskSpec| {
             self.config
                 .tasks
@@ -81,6 +83,7 @@ impl Registrar {
         let rules = Rules {
             defaults: self.defaults.clone(),
             specs: Arc::new(specs),
+            extras: Arc::new(self.config.extras.of.clone()),
             most_memory,
         };
         // Upkeep lives as long as the reactor.
@@ -100,4 +103,16 @@ impl Registrar {
         });
         Selection { queues, tasks }
     }
+}
+
+/// The tasks of the child with those of the configuration file, which go before.
+fn with_commands(mut specs: Vec<TaskSpec>, commands: &[TaskSpec]) -> Vec<TaskSpec> {
+    for command in commands {
+        if specs.iter().any(|spec| spec.name == command.name) {
+            warn!(task = %command.name, "the child has a task of this name too: the command of the configuration file is run");
+            specs.retain(|spec| spec.name != command.name);
+        }
+    }
+    specs.extend(commands.iter().cloned());
+    specs
 }

@@ -70,13 +70,21 @@ impl Reloader {
         }
         let changed = changes.iter().filter(|change| change.is_in_force).count();
         info!(changed, "configuration read again");
-        let is_changeable = |setting: &Setting| CHANGEABLE.contains(&setting.name.as_str());
+        let is_changeable = |setting: &Setting| is_changeable(&setting.name);
         self.settings.retain(|setting| !is_changeable(setting));
         self.settings
             .extend(settings.into_iter().filter(is_changeable));
         observe::log::set_level(config.log_level);
         self.notices.send(Notice::Configured(Box::new(config)));
     }
+}
+
+/// Whether an option, a task or a secret changes without a restart.
+fn is_changeable(name: &str) -> bool {
+    let is_extra = ["task.", "secret."]
+        .iter()
+        .any(|kind| name.starts_with(kind));
+    is_extra || CHANGEABLE.contains(&name)
 }
 
 fn refuse(error: &ConfigError) {
@@ -97,7 +105,7 @@ fn compare<'a>(old: &'a [Setting], new: &'a [Setting]) -> Vec<Change<'a>> {
     names.dedup();
     let change = |name| {
         let (from, to) = (value(old, name), value(new, name));
-        let is_in_force = CHANGEABLE.contains(&name);
+        let is_in_force = is_changeable(name);
         (from != to).then_some(Change {
             name,
             from,

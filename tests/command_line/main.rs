@@ -5,6 +5,7 @@
     reason = "a test fails at once; there is nobody to return an error to"
 )]
 
+mod child;
 mod config;
 mod doctor;
 mod fleet;

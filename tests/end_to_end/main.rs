@@ -7,6 +7,7 @@
 
 mod asks;
 mod children;
+mod commands;
 mod crowds;
 mod deadlines;
 mod draining;
@@ -20,6 +21,8 @@ mod limits;
 mod moving;
 mod output;
 mod parts;
+mod python;
+mod real_work;
 mod redis;
 mod reload;
 mod retries;

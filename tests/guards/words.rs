@@ -45,7 +45,7 @@ const BANNED: [&str; 12] = [
     "events", "cancel", "canceled",
 ];
 
-const COMMANDS: [&[&str]; 39] = [
+const COMMANDS: [&[&str]; 41] = [
     &[],
     &["run"],
     &["submit"],
@@ -85,6 +85,8 @@ const COMMANDS: [&[&str]; 39] = [
     &["config"],
     &["config", "check"],
     &["config", "show"],
+    &["child"],
+    &["child", "check"],
 ];
 
 fn banned(help: &str) -> Vec<String> {

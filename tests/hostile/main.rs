@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         wait::long,
         wait::measure,
         wait::patient,
+        wait::secret,
         wait::step,
         wait::who_am_i,
         wait::wound,

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use bulkhead_child::anyhow::{self, Context as _};
-use bulkhead_child::{Context, task};
+use bulkhead_child::{Context, UnknownSecret, task};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde_json::{Value, json};
@@ -119,4 +119,10 @@ pub(crate) fn who_am_i(file: Option<PathBuf>) -> anyhow::Result<Value> {
 #[task(backoff = constant("1ms"))]
 pub(crate) fn wound() -> anyhow::Result<()> {
     Ok(nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL)?)
+}
+
+/// The length of a secret.
+#[task]
+pub(crate) fn secret(ctx: &Context, name: String) -> Result<usize, UnknownSecret> {
+    Ok(ctx.secret(&name)?.len())
 }

@@ -126,8 +126,11 @@ impl Dispatch {
         match message {
             ToTask::Run(run) => self.start(run),
             ToTask::Stop { nonce } => self.crew.ask_to_stop(nonce),
-            // It is one already, and answers have gone to those who asked.
-            ToTask::Group(_) | ToTask::Reply { .. } => {}
+            // It is one already, and the others have gone to whom they are for.
+            ToTask::Group(_)
+            | ToTask::Reply { .. }
+            | ToTask::Secret { .. }
+            | ToTask::Command { .. } => {}
         }
     }
 

@@ -12,10 +12,12 @@ mod task;
 
 use std::io;
 use std::os::fd::AsFd;
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
 
 use bulkhead_shared::codec;
 use bulkhead_shared::frame::{self, FromZygote, ToZygote};
+use bulkhead_shared::task::TaskSpec;
 use serde_bytes::ByteBuf;
 
 use crate::registry::Registry;
@@ -52,13 +54,15 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 }
 
 /// Lives as the zygote until the supervisor's end of the socket closes.
-pub(crate) fn main(registry: &Registry) -> ExitCode {
+///
+/// With a `program` that is not this one, it starts that for each process, as fork and exec do.
+pub(crate) fn main(registry: &Registry, program: Option<&Path>) -> ExitCode {
     // Whoever started the supervisor may have left files open; none of them is for tasks.
     sys::close_from(3);
     let Ok(control) = Control::adopt_stdin() else {
         return ExitCode::from(2);
     };
-    match serve(&control, registry) {
+    match serve(&control, registry, program) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed { step, error }) => {
             let errno = error.raw_os_error().unwrap_or(0);
@@ -72,9 +76,11 @@ pub(crate) fn main(registry: &Registry) -> ExitCode {
     }
 }
 
-fn serve(control: &Control, registry: &Registry) -> Result<(), Failed> {
+fn serve(control: &Control, registry: &Registry, program: Option<&Path>) -> Result<(), Failed> {
     control.say_hello(&frame::hello()).step("say hello")?;
-    for spec in registry.specs() {
+    let foreign = program.map(describe).transpose();
+    let foreign = foreign.step("ask the program for its tasks (run it with `--describe`)")?;
+    for spec in registry.specs().chain(foreign.iter().flatten()) {
         let json = serde_json::to_vec(&spec)
             .map_err(io::Error::other)
             .step("describe a task")?;
@@ -82,7 +88,7 @@ fn serve(control: &Control, registry: &Registry) -> Result<(), Failed> {
             .say(&FromZygote::Task(ByteBuf::from(json)))
             .step("describe a task")?;
     }
-    let Some(prepared) = set_up(control)? else {
+    let Some(prepared) = set_up(control, program)? else {
         return Ok(());
     };
     runtime::prepare();
@@ -105,12 +111,22 @@ fn serve(control: &Control, registry: &Registry) -> Result<(), Failed> {
     }
 }
 
+/// What another program says of its tasks.
+fn describe(program: &Path) -> io::Result<Vec<TaskSpec>> {
+    let mut command = Command::new(program);
+    let said = command.arg("--describe").stdin(Stdio::null()).output()?;
+    if !said.status.success() {
+        return Err(io::Error::other(format!("it ended with {}", said.status)));
+    }
+    serde_json::from_slice(&said.stdout).map_err(io::Error::other)
+}
+
 /// Hears the first message and does what it says; `None` if there is none.
-fn set_up(control: &Control) -> Result<Option<Prepared>, Failed> {
+fn set_up(control: &Control, program: Option<&Path>) -> Result<Option<Prepared>, Failed> {
     let (mut packet, mut received) = (vec![0; control::PACKET], Received::default());
     let message = control.hear(&mut packet, &mut received);
     match message.step("hear the setup")? {
-        Some(ToZygote::Setup(setup)) => Prepared::apply(setup, received).map(Some),
+        Some(ToZygote::Setup(setup)) => Prepared::apply(setup, received, program).map(Some),
         _ => Ok(None),
     }
 }

@@ -1,9 +1,10 @@
 //! What a zygote applies to itself once, so that its tasks inherit it.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use bulkhead_shared::isolation::{Containment, Setup};
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
@@ -26,13 +27,19 @@ pub(super) struct Prepared {
     pub(super) landlock: Option<OwnedFd>,
     /// This program, opened while the file could still be read.
     pub(super) program: Option<OwnedFd>,
+    /// Whether its interpreter has to open it once more.
+    pub(super) is_script: bool,
     tid_address: Option<NonZeroU64>,
     /// The cgroup that holds the cgroups of all tasks.
     cgroups: Option<OwnedFd>,
 }
 
 impl Prepared {
-    pub(super) fn apply(setup: Setup, received: Received) -> Result<Self, Failed> {
+    pub(super) fn apply(
+        setup: Setup,
+        received: Received,
+        program: Option<&Path>,
+    ) -> Result<Self, Failed> {
         assert_single_threaded().step("check that it has one thread")?;
         super::init::remember_ids();
         let null = open("/dev/null", OFlag::O_RDWR).step("open /dev/null")?;
@@ -49,12 +56,14 @@ impl Prepared {
             .then(scope)
             .transpose()
             .step("prepare landlock")?;
-        let open_self = || open("/proc/self/exe", OFlag::O_PATH);
+        let program = program.unwrap_or_else(|| Path::new("/proc/self/exe"));
+        let is_script = setup.exec && is_script(program);
+        let open_program = || open(program, OFlag::O_PATH);
         let program = setup
             .exec
-            .then(open_self)
+            .then(open_program)
             .transpose()
-            .step("open its own program")?;
+            .step("open the program")?;
         let tid_address = setup.tid_address.then(sys::tid_address).flatten();
         // Only where tasks run as another user or in a domain of their own does this matter, and
         // then a task could otherwise read the memory all of them are copied from.
@@ -67,6 +76,7 @@ impl Prepared {
             null,
             landlock,
             program,
+            is_script,
             tid_address,
             cgroups,
         })
@@ -109,8 +119,19 @@ fn assert_single_threaded() -> io::Result<()> {
     }
 }
 
-fn open(path: &str, flags: OFlag) -> nix::Result<OwnedFd> {
-    openat(AT_FDCWD, path, flags | OFlag::O_CLOEXEC, Mode::empty())
+fn is_script(program: &Path) -> bool {
+    let mut first = [0; 2];
+    let read = fs::File::open(program).and_then(|mut file| file.read_exact(&mut first));
+    read.is_ok() && first == *b"#!"
+}
+
+fn open(path: impl AsRef<Path>, flags: OFlag) -> nix::Result<OwnedFd> {
+    openat(
+        AT_FDCWD,
+        path.as_ref(),
+        flags | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )
 }
 
 /// Fills the places, so that descriptors received later never lie where a task expects its pipes.

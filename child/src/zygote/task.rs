@@ -100,7 +100,7 @@ pub(super) fn become_task(
         Err(failed) => unfit(given.result.as_fd(), &failed),
     }
     if prepared.program.is_some() {
-        let error = exec(fork);
+        let error = exec(fork, prepared.is_script);
         // SAFETY: the place of the result pipe was filled a moment ago and is still open.
         let result = unsafe { BorrowedFd::borrow_raw(RESULT) };
         unfit(
@@ -187,7 +187,7 @@ fn become_user(uid: u32) -> nix::Result<()> {
     setresuid(user, user, user)
 }
 
-fn exec(fork: &frame::Fork<'_>) -> io::Error {
+fn exec(fork: &frame::Fork<'_>, is_script: bool) -> io::Error {
     let args = [
         c"child".into(),
         c"__task".into(),
@@ -203,8 +203,10 @@ fn exec(fork: &frame::Fork<'_>) -> io::Error {
         .collect();
     // SAFETY: the place was filled a moment ago and is still open.
     let program = unsafe { BorrowedFd::borrow_raw(PROGRAM) };
-    // Of no use to the new program; an error leaves it open there.
-    let _ = fcntl(program, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    if !is_script {
+        // Of no use to the new program; an error leaves it open there.
+        let _ = fcntl(program, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC));
+    }
     sys::replace(program, &args, &environment)
 }
 

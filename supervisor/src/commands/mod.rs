@@ -1,5 +1,6 @@
 //! One file per command. A command reads, decides nothing, and says what it found.
 
+pub(crate) mod child;
 pub(crate) mod clear;
 pub(crate) mod config;
 pub(crate) mod dlq;
@@ -63,6 +64,9 @@ pub(crate) fn run(
         }
         Some(command) => command,
     };
+    if let Command::Child(command) = command {
+        return child::run(&command);
+    }
     let (store, _) = store_args(matches, environment)?;
     if let Some(path) = environment.test_clock() {
         turned::follow(&path).map_err(EngineError::from)?;
@@ -104,6 +108,7 @@ pub(crate) fn run(
         | Command::Schedule(_)
         | Command::Doctor(_)
         | Command::Config(_)
+        | Command::Child(_)
         | Command::Migrate(_) => {
             unreachable!("handled above")
         }

@@ -283,6 +283,25 @@ impl Table {
         Ok(Some(texts.collect()))
     }
 
+    /// A list of exit codes.
+    pub(crate) fn codes(&self, key: &str) -> Result<Option<Vec<u8>>, FileError> {
+        let wanted = "a list of exit codes (as in [0, 1], up to 255)";
+        let Some(item) = self.get(key) else {
+            return Ok(None);
+        };
+        let Value::List(items) = &item.value else {
+            return Err(self.mistyped(key, item, wanted));
+        };
+        let code = |item: &Item| match item.value {
+            Value::Integer(code) => u8::try_from(code).ok(),
+            _ => None,
+        };
+        let code = |item: &Item| {
+            code(item).ok_or_else(|| self.wrong_at(item.at, key, format!("takes {wanted}")))
+        };
+        items.iter().map(code).collect::<Result<_, _>>().map(Some)
+    }
+
     /// A table below this one.
     pub(crate) fn table(&self, key: &str) -> Result<Option<&Self>, FileError> {
         match self.get(key) {
@@ -298,10 +317,6 @@ impl Table {
         }
     }
 
-    #[cfg_attr(
-        not(test),
-        allow(dead_code, reason = "for the next kind of table that has names")
-    )]
     /// The named tables below `key`: those of `[task.a]`, `[task.b]`.
     pub(crate) fn named(&self, key: &str) -> Result<Vec<(&str, &Self)>, FileError> {
         let Some(all) = self.table(key)? else {

@@ -27,7 +27,7 @@ pub(super) const ENV: &str = "env";
 pub(super) const STORE: [&str; 2] = ["store", "store-file"];
 
 /// Tables of the file that are no options.
-pub(super) const TABLES: [&str; 1] = [ENV];
+pub(super) const TABLES: [&str; 3] = [ENV, super::tasks::TABLE, super::secrets::TABLE];
 
 /// Where an option's value is from.
 #[derive(Debug, Clone, PartialEq, Eq)]

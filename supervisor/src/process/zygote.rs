@@ -77,6 +77,8 @@ fn said(output: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Recipe {
     pub child: PathBuf,
+    /// The zygote, if it is not the child itself.
+    pub launcher: Option<PathBuf>,
     pub environment: Vec<(OsString, OsString)>,
     pub directory: Option<PathBuf>,
     pub setup: Setup,
@@ -421,9 +423,10 @@ fn spawn(recipe: &Recipe, stdin: OwnedFd, output: OwnedFd) -> Result<Child, Zygo
         return Err(ZygoteError::Missing { path });
     }
     let stderr = output.try_clone().map_err(ZygoteError::Start)?;
-    let mut command = Command::new(&path);
+    let mut command = Command::new(recipe.launcher.as_ref().unwrap_or(&path));
     command
         .arg("__zygote")
+        .args(recipe.launcher.as_ref().map(|_| &path))
         .env_clear()
         .envs(recipe.environment.iter().map(|(n, v)| (n, v)));
     command

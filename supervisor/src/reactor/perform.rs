@@ -174,6 +174,7 @@ impl Reactor {
         let Some(job) = self.jobs.get_mut(&ticket) else {
             return;
         };
+        let extra = job.extra.clone();
         let run = run_frame(job, nonce, now);
         let process = self.places[usize::from(seat.slot)].process(seat.generation);
         let Some(process) = process else { return };
@@ -193,6 +194,9 @@ impl Reactor {
             is_noted: false,
         });
         self.notes_due = earlier(self.notes_due, Some(now.mono + NOTE_AFTER));
+        for frame in extra.iter().flat_map(|extra| extra.frames(nonce)) {
+            self.write(seat, &frame, now);
+        }
         self.write(seat, &ToTask::Run(run), now);
     }
 

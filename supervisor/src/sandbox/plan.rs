@@ -53,7 +53,7 @@ impl Plan {
             processes: (is_process && private).then_some(PROCESSES),
             clone3: host.clone3,
             tid_address: host.tid_address,
-            exec: matches!(config.spawn, Spawn::Exec),
+            exec: matches!(config.spawn, Spawn::Exec | Spawn::Launch),
         };
         let mut plan = Self {
             setup,

@@ -171,6 +171,7 @@ fn rules() -> Rules {
             profile: "none".into(),
         },
         specs: Arc::new(HashMap::from([(add.clone(), TaskSpec::new(add))])),
+        extras: Arc::default(),
         most_memory: None,
     }
 }

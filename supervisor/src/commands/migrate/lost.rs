@@ -70,6 +70,7 @@ fn rules(stores: &Stores) -> Result<Rules, BrokerError> {
             profile: "process".into(),
         },
         specs: Arc::new(specs.collect()),
+        extras: Arc::default(),
         most_memory: None,
     })
 }

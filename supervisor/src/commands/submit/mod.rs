@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 
 use super::CommandError;
 use super::error::chain;
-use crate::config::{Environment, child_path};
+use crate::config::{Environment, child_path, extras};
 use crate::exit::Exit;
 use line::{AtOnce, Line, Once};
 use sender::Sender;
@@ -165,9 +165,11 @@ pub(super) fn run(
     let wait = args.wait.then_some(args.wait_timeout);
     let child = args.child.clone();
     let child = child_path(child, environment)?;
+    let commands = extras::specs(environment)?;
     // Before the store is touched, or made: what is typed wrong leaves nothing behind.
     let plan = plan(args)?;
-    let client = open(Missing::Create)?;
+    let mut client = open(Missing::Create)?;
+    client.learn(commands);
     super::output::say(&format!("store: {}", client.backend().catalog.place()));
     let mut sender = Sender::new(client, child, wait.is_some(), is_single);
     match plan {

@@ -1,0 +1,108 @@
+//! Hostile configuration files: read or refused, each problem at a line that exists. Run for longer with
+//! `PROPTEST_CASES`; `tests/fuzz` says why it is done this way.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use super::file::{File, Table};
+use super::{extras, problems, tasks};
+
+const GOOD: &str = include_str!("fuzz/good.toml");
+
+/// What stands in files of this kind, to be put anywhere.
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        select(vec![
+            "=",
+            "[",
+            "]",
+            "\"",
+            "'",
+            "{",
+            "}",
+            ",",
+            "\n",
+            "#",
+            ".",
+            "true",
+            "-1",
+            "0",
+            "1e400",
+            "99999999999999999999",
+            "1979-05-27",
+            "\"\\u0000\"",
+            "{a}",
+            "{secret.x}",
+            "command",
+            "[task.x]",
+            "[secret.y]",
+            "[env]",
+            "store",
+            "\"\"\"",
+            "\u{e9}",
+            "= \"5\"",
+            "[]",
+            "{}",
+        ])
+        .prop_map(str::to_owned),
+        "\\PC{0,6}",
+    ]
+}
+
+fn hostile() -> impl Strategy<Value = String> {
+    let edits = prop::collection::vec((any::<Index>(), any::<bool>(), word()), 0..6);
+    edits.prop_map(|edits| {
+        // Between characters, so that it stays text.
+        let mut parts: Vec<String> = GOOD.chars().map(String::from).collect();
+        for (at, is_more, word) in edits {
+            let at = at.index(parts.len());
+            match is_more {
+                true => parts[at].push_str(&word),
+                false => parts[at] = word,
+            }
+        }
+        parts.concat()
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_file_is_read_or_refused_at_a_line_that_exists(text in hostile()) {
+        let lines = text.matches('\n').count() + 1;
+        let table = match Table::parse(Path::new("/etc/b.toml"), &text) {
+            Ok(table) => table,
+            Err(error) => {
+                prop_assert!((1..=lines).contains(&error.line));
+                return Ok(());
+            }
+        };
+        let file = File { table, is_private: true };
+        let found = problems(&file);
+        for problem in &found {
+            prop_assert!((1..=lines).contains(&problem.line), "{problem}");
+            prop_assert!(!problem.reason.is_empty());
+        }
+        if found.is_empty() {
+            // What is right has commands that can be sent and read again.
+            for one in tasks::declared(&file).unwrap() {
+                let json = serde_json::to_vec(&one.command).unwrap();
+                prop_assert_eq!(serde_json::from_slice::<bulkhead_shared::command::CommandSpec>(&json).unwrap(), one.command);
+            }
+            prop_assert_eq!(extras::problems(&file), []);
+        }
+    }
+}
+
+#[test]
+fn the_example_is_right() {
+    let table = Table::parse(Path::new("/etc/b.toml"), GOOD).unwrap();
+    assert_eq!(
+        problems(&File {
+            table,
+            is_private: true
+        }),
+        []
+    );
+}
