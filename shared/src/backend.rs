@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::broker::{Broker, BrokerError};
 use crate::catalog::Catalog;
+use crate::checkpoint::Checkpoints;
 use crate::control::Control;
 use crate::journal::Journals;
 use crate::lock::Locks;
@@ -33,6 +34,8 @@ pub struct Backend {
     pub locks: Arc<dyn Locks>,
     /// Keeps what jobs remember.
     pub journals: Arc<dyn Journals>,
+    /// Keeps checkpoints.
+    pub checkpoints: Arc<dyn Checkpoints>,
 }
 
 /// Whether a store may be made where none is.

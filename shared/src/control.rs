@@ -49,7 +49,7 @@ pub trait Control: Send + Sync + fmt::Debug {
     /// Forgets up to about `limit` jobs of the namespace, whatever they are and whoever runs them: a
     /// running one is lost to its supervisor, which stops it. Returns how many; with none left, all
     /// else that the namespace holds is forgotten too: groups, schedules, registrations, gates of
-    /// queues.
+    /// queues. Locks and checkpoints stay.
     ///
     /// # Errors
     /// [`BrokerError`].

@@ -15,6 +15,12 @@ pub mod schedules {}
 #[doc = include_str!("../docs/coming_from_alsek.md")]
 pub mod coming_from_alsek {}
 
+#[doc = include_str!("../docs/checkpoints.md")]
+pub mod checkpoints {}
+
+#[doc = include_str!("../docs/coming_from_slipstream.md")]
+pub mod coming_from_slipstream {}
+
 #[doc = include_str!("../docs/configuration.md")]
 pub mod configuration {}
 

@@ -33,9 +33,13 @@ pub mod broker;
 #[cfg(feature = "store")]
 pub mod catalog;
 #[cfg(feature = "store")]
+pub mod checkpoint;
+#[cfg(feature = "store")]
 pub mod client;
 #[cfg(feature = "store")]
 pub mod control;
+#[cfg(feature = "store")]
+mod directory;
 #[cfg(feature = "store")]
 pub mod fault;
 #[cfg(feature = "store")]
@@ -67,6 +71,8 @@ pub mod turned;
 mod wake;
 
 pub use message::{Message, MessageBuilder, MessageError};
-pub use name::{Key, LockName, LockOwner, Namespace, QueueName, ScheduleName, TaskName};
+pub use name::{
+    CheckpointName, Key, LockName, LockOwner, Namespace, QueueName, ScheduleName, TaskName,
+};
 pub use time::Timestamp;
 pub use uuid::Uuid;

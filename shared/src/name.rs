@@ -149,6 +149,10 @@ name!(
     LockOwner, "owner"
 );
 name!(
+    /// The name of a checkpoint: how far somebody has come.
+    CheckpointName, "checkpoint"
+);
+name!(
     /// What jobs have in common that are counted together, or of which one is enough.
     Key, "key"
 );

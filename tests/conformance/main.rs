@@ -4,6 +4,7 @@
 mod amend;
 mod bell;
 mod catalog;
+mod checkpoint;
 mod control;
 mod dead;
 mod examine;

@@ -3,9 +3,21 @@
 use crate::sources::{Source, rust};
 
 /// Modules of the shared crate that only a store's users see.
-const STORE: [&str; 13] = [
-    "backend", "broker", "catalog", "client", "fault", "finding", "fleet", "redis", "sqlite",
-    "schedule", "status", "transit", "turned",
+const STORE: [&str; 14] = [
+    "backend",
+    "broker",
+    "catalog",
+    "checkpoint",
+    "client",
+    "fault",
+    "finding",
+    "fleet",
+    "redis",
+    "sqlite",
+    "schedule",
+    "status",
+    "transit",
+    "turned",
 ];
 
 fn manifest(crate_name: &str) -> Source {

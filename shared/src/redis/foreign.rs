@@ -6,7 +6,7 @@ use super::call::Call;
 use super::line::Line;
 
 /// Keys of a queue, or of the namespace, and the type that each has if it is ours.
-const TYPES: [(&str, &str); 33] = [
+const TYPES: [(&str, &str); 34] = [
     ("seq", "string"),
     ("w", "string"),
     ("gate", "string"),
@@ -34,6 +34,7 @@ const TYPES: [(&str, &str); 33] = [
     ("times", "hash"),
     ("due", "zset"),
     ("schedules", "hash"),
+    ("checkpoints", "hash"),
     ("born", "string"),
     ("layout", "string"),
     ("queues", "set"),

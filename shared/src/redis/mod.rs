@@ -35,6 +35,7 @@
 //! | `N schedules`, `N scheduled` | the queue of each schedule, and queues that had some |
 //! | `N born` | a name that the store got when it was new |
 //! | `N locks`, `N lends` | locks, and when they end; `N fence` is the last fence of any lock |
+//! | `N checkpoints` | checkpoints by name: version, body |
 //! | `N queues`, `N tasks`, `N fleet`, `N s:owner` | of the namespace, `N` = `{namespace|}` |
 
 mod address;
@@ -43,6 +44,7 @@ mod answer;
 mod bell;
 mod broker;
 mod call;
+mod checkpoint;
 mod control;
 mod door;
 mod doubt;
@@ -110,6 +112,7 @@ fn backend(url: &str, options: &Options, time: Option<Time>) -> Result<Backend, 
         schedules: Arc::clone(&store) as _,
         namespace: options.namespace.clone(),
         locks: Arc::clone(&store) as _,
-        journals: store,
+        journals: Arc::clone(&store) as _,
+        checkpoints: store,
     })
 }

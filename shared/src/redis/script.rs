@@ -85,4 +85,5 @@ scripts! {
     SCHEDULE_FIRE = "unique" "store" "store_all" "schedule" "schedule_fire";
     LOCK = "lock";
     LIMIT = "cap" "limit";
+    CHECKPOINT = "checkpoint";
 }

@@ -10,11 +10,10 @@ use nix::sys::statfs::statfs;
 
 use crate::backend::{Missing, Options};
 use crate::broker::BrokerError;
+use crate::directory::check_directory;
 
 /// Bits that let others than owner and group in.
 const OTHERS: u32 = 0o007;
-/// Directories in which only the owner of a file may remove it.
-const STICKY: u32 = 0o1000;
 
 /// The files of one store.
 #[derive(Debug, Clone)]
@@ -51,7 +50,7 @@ impl Files {
                 "make the directory, or name another path",
             )
         })?;
-        check_directory(&dir, options.group_access)?;
+        check_directory(&dir, options.group_access, "the store")?;
         check_file_system(&dir)?;
         Ok(Self {
             db: dir.join(name),
@@ -143,6 +142,18 @@ impl Files {
         }
     }
 
+    /// After this, whatever has been committed survives a power cut: it is in the log or has been
+    /// folded into the file, and a fold syncs both by itself.
+    pub(super) fn sync_log(&self) -> io::Result<()> {
+        let log = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(self.beside("-wal"))?;
+        log.sync_all()?;
+        let dir = self.db.parent().unwrap_or_else(|| Path::new("."));
+        File::open(dir)?.sync_all()
+    }
+
     /// The path of a file beside the database.
     pub(super) fn beside(&self, suffix: &str) -> PathBuf {
         let mut path = OsString::from(&self.db);
@@ -220,39 +231,6 @@ fn not_a_file(path: &Path) -> BrokerError {
         format!("`{}` is a link or no regular file", path.display()),
         "name the file itself; links are not followed",
     )
-}
-
-/// Who can write to a directory can replace what is in it, and so run jobs as us.
-fn check_directory(dir: &Path, group_access: bool) -> Result<(), BrokerError> {
-    let uid = nix::unistd::geteuid().as_raw();
-    for (depth, ancestor) in dir.ancestors().enumerate() {
-        let found = fs::metadata(ancestor).map_err(|error| {
-            refused(
-                format!("cannot look at `{}`: {error}", ancestor.display()),
-                "name another path",
-            )
-        })?;
-        let mode = found.mode();
-        let forbidden = if depth > 0 && mode & STICKY != 0 {
-            0
-        } else if depth > 0 || group_access {
-            0o002
-        } else {
-            0o022
-        };
-        // Root may work in a user's directory, as in a container with a mounted volume.
-        let stranger = uid != 0 && found.uid() != uid && found.uid() != 0 && !group_access;
-        if mode & forbidden != 0 || stranger {
-            return Err(refused(
-                format!(
-                    "others can write to the directory `{}` of the store",
-                    ancestor.display()
-                ),
-                "use a directory of your own, such as one made with `mkdir -m 700`",
-            ));
-        }
-    }
-    Ok(())
 }
 
 fn check_file_system(dir: &Path) -> Result<(), BrokerError> {

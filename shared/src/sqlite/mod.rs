@@ -6,6 +6,7 @@
 mod alive;
 mod amend;
 mod bell;
+mod checkpoint;
 mod claim;
 mod clock;
 mod control;
@@ -86,7 +87,8 @@ pub fn open_with_clock(
         schedules: Arc::clone(&store) as _,
         namespace: options.namespace.clone(),
         locks: Arc::clone(&store) as _,
-        journals: store,
+        journals: Arc::clone(&store) as _,
+        checkpoints: store,
     })
 }
 

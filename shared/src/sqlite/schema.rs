@@ -11,8 +11,8 @@ use crate::broker::BrokerError;
 const APPLICATION_ID: i64 = 0x424C_4B48;
 
 /// One step per version: `STEPS[n]` brings version n to n + 1.
-const STEPS: [&str; 7] = [
-    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7,
+const STEPS: [&str; 8] = [
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8,
 ];
 
 /// One row per job holds all there is about it, so that settling touches one page.
@@ -207,6 +207,16 @@ CREATE TABLE diary(
     signals INTEGER NOT NULL DEFAULT 0,
     asleep_fence INTEGER,
     asleep_for TEXT) STRICT;
+";
+
+/// Checkpoints, whatever is in them.
+const VERSION_8: &str = "
+CREATE TABLE checkpoint(
+    namespace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY(namespace, name)) STRICT, WITHOUT ROWID;
 ";
 
 /// What a file says about itself.
