@@ -236,7 +236,7 @@ impl Durable {
         self
     }
 
-    /// See [`now`](self::now).
+    /// See [`now()`].
     ///
     /// # Errors
     /// [`DurableError`].
@@ -244,7 +244,7 @@ impl Durable {
         at_once(self.tell_time(How::Wait))
     }
 
-    /// See [`time`](self::time).
+    /// See [`time()`].
     ///
     /// # Errors
     /// [`DurableError`].
@@ -252,7 +252,7 @@ impl Durable {
         self.now().map(seconds)
     }
 
-    /// See [`sleep`](self::sleep).
+    /// See [`sleep()`].
     ///
     /// # Errors
     /// [`DurableError`].
@@ -260,7 +260,7 @@ impl Durable {
         at_once(self.rest(length, How::Wait))
     }
 
-    /// See [`random`](self::random).
+    /// See [`random()`].
     ///
     /// # Errors
     /// [`DurableError`].
@@ -268,7 +268,7 @@ impl Durable {
         at_once(self.draw(Kind::Random, drawn_number, How::Wait))
     }
 
-    /// See [`uuid`](self::uuid).
+    /// See [`uuid()`].
     ///
     /// # Errors
     /// [`DurableError`].
@@ -276,7 +276,7 @@ impl Durable {
         at_once(self.draw(Kind::Uuid, Uuid::new_v4, How::Wait))
     }
 
-    /// See [`wait_for`](self::wait_for).
+    /// See [`wait_for()`].
     ///
     /// # Errors
     /// [`DurableError`].

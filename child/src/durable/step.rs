@@ -196,7 +196,7 @@ enum Begun<T> {
 }
 
 impl Durable {
-    /// See [`step`](super::step).
+    /// See [`step`](super::step()).
     ///
     /// # Errors
     /// What the body returns, and [`DurableError`].
