@@ -26,7 +26,7 @@ const RESULT_FD: RawFd = 4;
 /// thread that waits for a full pipe may never finish.
 const WRITING_LOOKS: usize = 1 << 20;
 
-/// Room for an `AllocationFailed` frame: two numbers of at most nine bytes, variant, length.
+/// Room for such a last word: two numbers of at most nine bytes, variant, length.
 const NOTICE_ROOM: usize = 32;
 
 static STOPPING: AtomicBool = AtomicBool::new(false);
@@ -125,25 +125,27 @@ fn take(fd: RawFd) -> io::Result<File> {
     Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
-/// Installs the handlers of SIGTERM and SIGABRT.
+/// Installs the handlers of SIGTERM, SIGABRT and SIGSYS.
 ///
 /// Without `SA_RESTART`: a task that blocks in a system call gets `Interrupted` and can notice.
 pub(crate) fn handle_signals() -> io::Result<()> {
     handle(Signal::SIGTERM, on_term)?;
     handle(Signal::SIGABRT, on_abort)?;
-    let mut both = SigSet::empty();
-    both.add(Signal::SIGTERM);
-    both.add(Signal::SIGABRT);
-    Ok(both.thread_unblock()?)
+    install(Signal::SIGSYS, SigHandler::SigAction(on_forbidden))?;
+    let mut all = SigSet::empty();
+    all.add(Signal::SIGTERM);
+    all.add(Signal::SIGABRT);
+    all.add(Signal::SIGSYS);
+    Ok(all.thread_unblock()?)
 }
 
 fn handle(signal: Signal, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
-    let action = SigAction::new(
-        SigHandler::Handler(handler),
-        SaFlags::empty(),
-        SigSet::empty(),
-    );
-    // SAFETY: both handlers use only atomics, thread-locals without destructors and
+    install(signal, SigHandler::Handler(handler))
+}
+
+fn install(signal: Signal, handler: SigHandler) -> io::Result<()> {
+    let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
+    // SAFETY: all handlers use only atomics, thread-locals without destructors and
     // async-signal-safe calls.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
@@ -156,19 +158,48 @@ extern "C" fn on_term(_: libc::c_int) {
 /// Says that an allocation has failed, if that is why, and lets the abort go on.
 extern "C" fn on_abort(_: libc::c_int) {
     if let (Some(bytes), Some(nonce)) = (crate::allocation::failed(), call_here()) {
-        notice(nonce, bytes);
+        let bytes = bytes as u64;
+        notice(&FromTask::AllocationFailed { nonce, bytes });
     }
+    end_by(Signal::SIGABRT);
+}
+
+/// What the kernel says of a signal that a filter of system calls has sent.
+#[repr(C)]
+struct Refused {
+    signal: libc::c_int,
+    errno: libc::c_int,
+    code: libc::c_int,
+    address: *const libc::c_void,
+    syscall: libc::c_int,
+}
+
+/// Says which system call was made that the profile forbids, and ends.
+extern "C" fn on_forbidden(_: libc::c_int, why: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: the kernel hands over a whole siginfo_t, which for this signal begins so; it is
+    // larger, and aligned as a pointer.
+    let refused = unsafe { why.cast::<Refused>().as_ref() };
+    if let (Some(Refused { syscall, .. }), Some(nonce)) = (refused, call_here()) {
+        let syscall = *syscall;
+        notice(&FromTask::Forbidden { nonce, syscall });
+    }
+    end_by(Signal::SIGSYS);
+}
+
+/// Ends this process by a signal whose handler it is in.
+fn end_by(signal: Signal) {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: sigaction is async-signal-safe; the default action runs no code of ours.
-    let _ = unsafe { sigaction(Signal::SIGABRT, &default) };
+    let _ = unsafe { sigaction(signal, &default) };
     // Delivered when this handler returns, or at once to another thread: either ends the process.
     // SAFETY: getpid is async-signal-safe and has no other demand.
     let pid = unsafe { libc::getpid() };
     // SAFETY: kill is async-signal-safe; the target is this very process.
-    unsafe { libc::kill(pid, libc::SIGABRT) };
+    unsafe { libc::kill(pid, signal as libc::c_int) };
 }
 
-fn notice(nonce: u64, bytes: usize) {
+/// Says why this process is about to end.
+fn notice(message: &FromTask) {
     let mut looks = 0;
     while WRITING.0.load(Ordering::SeqCst) > 0 {
         looks += 1;
@@ -177,12 +208,8 @@ fn notice(nonce: u64, bytes: usize) {
         }
         hint::spin_loop();
     }
-    let message = FromTask::AllocationFailed {
-        nonce,
-        bytes: bytes as u64,
-    };
     let mut buffer = [0; NOTICE_ROOM];
-    let frame = codec::encode_into(&message, &mut buffer).and_then(|len| buffer.get(..len));
+    let frame = codec::encode_into(message, &mut buffer).and_then(|len| buffer.get(..len));
     if let Some(frame) = frame {
         // SAFETY: write is async-signal-safe and reads `frame.len()` bytes of a live buffer. A
         // pipe takes so few at once or not at all.

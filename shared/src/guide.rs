@@ -26,3 +26,9 @@ pub mod configuration {}
 
 #[doc = include_str!("../docs/commands.md")]
 pub mod commands {}
+
+#[doc = include_str!("../docs/profiles.md")]
+pub mod profiles {}
+
+#[doc = include_str!("../docs/attacks.md")]
+pub mod attacks {}

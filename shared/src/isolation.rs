@@ -1,6 +1,7 @@
 //! What a zygote applies: a sandbox profile resolved against what this host can do. Data only.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,4 +59,89 @@ pub struct Setup {
     pub tid_address: bool,
     /// Start each process afresh by fork and exec.
     pub exec: bool,
+    /// Resource limits that count what one process consumes, and so begin with each task: number,
+    /// soft, hard.
+    pub own_rlimits: Vec<(u32, u64, u64)>,
+    /// Bytes of address space beyond a task's memory, where nothing else limits what processes
+    /// share.
+    pub addresses: Option<u64>,
+    /// What stands between the tasks and the host besides; boxed, as most setups have none.
+    pub walls: Option<Box<Walls>>,
+}
+
+/// Namespaces, a root of its own, rules about files and system calls.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Walls {
+    /// The supervisor has no privileges: all this is made inside a user namespace.
+    pub user_namespace: bool,
+    /// What of the network there is.
+    pub network: Network,
+    /// Each task has a network namespace for itself; else those of a profile share one in which
+    /// nothing is up.
+    pub own_network: bool,
+    /// System V IPC and message queues of its own for each task.
+    pub ipc: bool,
+    /// A host name of its own.
+    pub uts: bool,
+    /// A root of its own; else the host's.
+    pub root: Option<Root>,
+    /// A private `/tmp` for each task, which is also its `HOME`.
+    pub tmp: Option<Tmp>,
+    /// Where tasks start, in their own root; absolute.
+    pub directory: Option<PathBuf>,
+    /// Landlock: what may be read and what written. `None` leaves files to their owners.
+    pub files: Option<Vec<Access>>,
+    /// The filter of system calls that all tasks inherit, as instructions of classic BPF: code,
+    /// jumps and operand in the bits of one number, from high to low.
+    pub inherited_filter: Vec<u64>,
+    /// Filters of what setting up a task needs itself; each enters them last, in this order.
+    pub own_filters: Vec<Vec<u64>>,
+}
+
+impl Walls {
+    /// Whether each task sees mounts of its own.
+    #[must_use]
+    pub const fn has_mounts(&self) -> bool {
+        self.root.is_some() || self.tmp.is_some()
+    }
+}
+
+/// What a task sees of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// Nothing: no device is up.
+    None,
+    /// A loopback device of its own.
+    Loopback,
+    /// What the host has.
+    #[default]
+    Host,
+}
+
+/// A root that holds only what is named.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Root {
+    /// Paths of the host that are seen in it.
+    pub binds: Vec<Access>,
+}
+
+/// A path, and what may be done below it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Written, too; else only read and executed.
+    pub write: bool,
+    /// It is an error if there is no such path.
+    pub required: bool,
+}
+
+/// A private `/tmp`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tmp {
+    /// Bytes in it.
+    pub size: u64,
+    /// Files and directories in it.
+    pub files: u64,
 }

@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Fleet(commands::fleet::FleetArgs),
     #[command(subcommand, after_help = crate::exit::HELP)]
     Lock(commands::lock::Lock),
+    #[command(subcommand, after_help = crate::exit::HELP)]
+    Sandbox(commands::sandbox::Sandbox),
     #[command(after_help = crate::exit::HELP)]
     Doctor(commands::doctor::DoctorArgs),
     #[command(after_help = crate::exit::HELP)]
@@ -179,10 +181,23 @@ pub(crate) struct RunArgs {
     /// Start processes by fork from a prepared one, or each by fork and exec.
     #[arg(long, value_enum, default_value = "fork", help_heading = "Processes")]
     pub spawn: Spawn,
-    /// Confine processes: `none` (trusted, debugging) or `process`.
-    #[arg(long, value_name = "PROFILE", value_parser = sandbox, default_value = "process",
-        help_heading = "Processes")]
-    pub sandbox: Sandbox,
+    /// Confine tasks by this profile unless their queue or they themselves have another: `none`
+    /// (trusted, debugging), `process`, `strict` (nobody trusts them), or one of the configuration
+    /// file.
+    ///
+    /// `supervisor sandbox explain PROFILE` says what it does here. Where the host cannot give what
+    /// is asked for, nothing starts.
+    #[arg(
+        long,
+        value_name = "PROFILE",
+        default_value = "process",
+        help_heading = "Processes"
+    )]
+    pub sandbox: String,
+    /// Start also where the host cannot give all that profiles ask for: each verdict says what was
+    /// missing.
+    #[arg(long, help_heading = "Processes")]
+    pub sandbox_best_effort: bool,
     /// Run tasks as: `auto` (a user of its own for each process, if that can be done), `keep`
     /// (the supervisor's user) or the NAME of a user.
     #[arg(long, value_name = "USER", value_parser = task_user, default_value = "auto",
@@ -238,15 +253,6 @@ pub(crate) enum Spawn {
     Exec,
     /// Forked and exec'd by `launcher`, beside the supervisor: for tasks in any language.
     Launch,
-}
-
-/// What a task may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sandbox {
-    /// Whatever the supervisor may.
-    None,
-    /// What a task in need of no privileges may.
-    Process,
 }
 
 /// Whom tasks run as.
@@ -310,15 +316,6 @@ impl<T> Limit<T> {
             Self::At(value) => Some(value),
             Self::None => None,
         }
-    }
-}
-
-fn sandbox(text: &str) -> Result<Sandbox, String> {
-    match text {
-        "none" => Ok(Sandbox::None),
-        "process" => Ok(Sandbox::Process),
-        "strict" => Err("`strict` is not available in this version (use `process`)".into()),
-        _ => Err("unknown profile (use `process` or `none`)".into()),
     }
 }
 

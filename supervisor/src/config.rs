@@ -5,14 +5,16 @@ mod environment;
 pub(crate) mod extras;
 pub(crate) mod file;
 mod options;
+mod profiles;
 mod secrets;
 mod store;
 mod tasks;
+mod values;
 
-use std::ffi::{OsStr, OsString};
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io;
 use std::num::NonZeroU16;
-use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,9 +29,11 @@ use self::file::{File, FileError, ReadError};
 pub(crate) use self::options::{Setting, Source};
 pub(crate) use self::store::{store_options, url_of};
 use self::store::{store_url, url_of_file, without_password};
-pub(crate) use crate::cli::{LogFormat, LogLevel, Sandbox, Spawn, TaskOutput, TaskUser};
+use self::values::{absolute, existing_directory, task_environment, unique, without};
+pub(crate) use crate::cli::{LogFormat, LogLevel, Spawn, TaskOutput, TaskUser};
 use crate::cli::{RunArgs, StoreArgs};
 use crate::sandbox::probe::FEATURES;
+use crate::sandbox::profile::Profiles;
 
 /// Everything a run needs to know.
 #[derive(Debug, Clone)]
@@ -58,8 +62,15 @@ pub(crate) struct RunConfig {
     pub thread_stack: u64,
     /// How processes are started.
     pub spawn: Spawn,
-    /// What they may do.
-    pub sandbox: Sandbox,
+    /// The profile of tasks for which nothing says another.
+    pub sandbox: String,
+    /// Where the host cannot give what a profile asks for, less is enough.
+    pub best_effort: bool,
+    /// All profiles there are.
+    pub profiles: Profiles,
+    /// Profiles that the file gives to queues and tasks.
+    pub profile_of_queue: HashMap<QueueName, String>,
+    pub profile_of_task: HashMap<TaskName, String>,
     /// Whom they run as.
     pub task_user: TaskUser,
     /// Memory of each, in bytes.
@@ -133,6 +144,10 @@ pub(crate) enum ConfigError {
     StoreFileEmpty { path: PathBuf },
     #[error("the environment variable {variable} is not UTF-8 (set it again)")]
     NotText { variable: &'static str },
+    #[error(
+        "there is no profile `{name}` for --sandbox (there are {known}; others are declared in the configuration file, as `[profile.{name}]`)"
+    )]
+    NoProfile { name: String, known: String },
     #[error("the environment variable {variable} {reason}")]
     Variable { variable: String, reason: String },
     #[error(transparent)]
@@ -228,6 +243,7 @@ pub(crate) fn problems(file: &File) -> Vec<FileError> {
     found.extend(options::env_table(file).err());
     found.extend(url_of_file(file).err());
     found.extend(extras::problems(file));
+    found.extend(profiles::problems(file));
     found.sort_by_key(|error| (error.line, error.column));
     found
 }
@@ -270,6 +286,8 @@ impl RunConfig {
             None if !extras.specs.is_empty() => beside_us("launcher")?,
             named => program_path(named)?,
         };
+        let of_file = profiles::of_file(environment.file())?;
+        of_file.check(&run.sandbox)?;
         Ok(Self {
             processes: run.processes.unwrap_or_else(cpus),
             child,
@@ -286,6 +304,10 @@ impl RunConfig {
             thread_stack: run.thread_stack.0,
             spawn: run.spawn,
             sandbox: run.sandbox,
+            best_effort: run.sandbox_best_effort,
+            profiles: of_file.profiles,
+            profile_of_queue: of_file.queues,
+            profile_of_task: of_file.tasks,
             task_user: run.task_user,
             memory: run.memory.into_option(),
             env,
@@ -323,6 +345,7 @@ pub(crate) fn settings(
     settings.insert(0, store);
     settings.extend(run_args(Some(typed_of_run(matches)), environment)?.1);
     settings.extend(extras::settings(environment)?);
+    settings.extend(environment.file().into_iter().flat_map(profiles::settings));
     Ok(settings)
 }
 
@@ -369,72 +392,6 @@ fn program_path(named: Option<PathBuf>) -> Result<PathBuf, ConfigError> {
         }
         named => own_or(named),
     }
-}
-
-fn existing_directory(path: PathBuf) -> Result<PathBuf, ConfigError> {
-    if path.is_dir() {
-        Ok(absolute(path))
-    } else {
-        Err(ConfigError::NoDirectory { path })
-    }
-}
-
-fn absolute(path: PathBuf) -> PathBuf {
-    std::path::absolute(&path).unwrap_or(path)
-}
-
-fn unique<T: PartialEq>(names: Vec<T>) -> Vec<T> {
-    let mut seen = Vec::with_capacity(names.len());
-    for name in names {
-        if !seen.contains(&name) {
-            seen.push(name);
-        }
-    }
-    seen
-}
-
-/// PATH, LANG, LC_* and TZ of `environment`, then what `--env` says, the last word counting.
-fn task_environment(
-    named: &[OsString],
-    environment: &Environment,
-) -> Result<Vec<(OsString, OsString)>, ConfigError> {
-    let is_usual = |name: &OsStr| {
-        ["PATH", "LANG", "TZ"].iter().any(|usual| name == *usual)
-            || name.as_bytes().starts_with(b"LC_")
-    };
-    let mut env: Vec<_> = environment.variables.clone();
-    env.retain(|(name, _)| is_usual(name));
-    for text in named {
-        let mut parts = text.as_bytes().splitn(2, |&byte| byte == b'=');
-        let name = OsStr::from_bytes(parts.next().unwrap_or_default());
-        if name.is_empty() {
-            return Err(ConfigError::EnvName {
-                text: text.to_string_lossy().into_owned(),
-            });
-        }
-        let value = parts
-            .next()
-            .map(OsStr::from_bytes)
-            .or_else(|| environment.find(name));
-        env.retain(|(known, _)| known != name);
-        // A variable that is to be copied and is not set here stays unset there.
-        env.extend(value.map(|value| (name.to_owned(), value.to_owned())));
-    }
-    Ok(env)
-}
-
-fn without(environment: &Environment) -> Result<Vec<String>, ConfigError> {
-    let text = environment.text(WITHOUT_VARIABLE)?.unwrap_or_default();
-    let words = text.split(',').map(str::trim).filter(|w| !w.is_empty());
-    words
-        .map(|word| {
-            if FEATURES.contains(&word) {
-                Ok(word.into())
-            } else {
-                Err(ConfigError::Without { word: word.into() })
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Puts the parts of a run together, runs them, and takes them apart again.
 
+mod ground;
+
 use std::io::{self, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
@@ -18,20 +19,17 @@ use bulkhead_shared::turned::{self, TurnedError};
 use bulkhead_shared::{Timestamp, Uuid, fault};
 use tracing::{debug, info, warn};
 
-use crate::config::{self, Again, Configured, RunConfig, Sandbox, TaskUser};
+use crate::config::{self, Again, Configured, RunConfig};
 use crate::exit::Exit;
 use crate::job::{DEFAULT_TIMEOUT, Rules};
 use crate::notice::Notices;
 use crate::pool::{Limits, Pool};
-use crate::process::cgroup::Cgroups;
 use crate::process::dead;
-use crate::process::home::RunDirectory;
-use crate::process::users::Users;
 use crate::process::zygote::Recipe;
 use crate::reactor::{Finished, Parts, Reactor};
 use crate::registrar::Registrar;
 use crate::reload::Reloader;
-use crate::sandbox::plan::Plan;
+use crate::sandbox::menu::{Entry, Menu, Refusal};
 use crate::sandbox::probe::Host;
 use crate::schedule::{self, Scheduler};
 use crate::services::Clerk;
@@ -40,9 +38,7 @@ use crate::source::queue::{self, Order, Setting};
 use crate::source::renew::Renewer;
 use crate::source::{Held, Place};
 use crate::upkeep::Upkeep;
-
-/// Where the locks on blocks of task users lie; root alone can write there.
-const USER_LOCKS: &str = "/run/bulkhead";
+use ground::Ground;
 
 /// Why a run could not begin, or go on.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +60,8 @@ pub(crate) enum EngineError {
     AllRetired,
     #[error("there is no user `{name}` for --task-user (name an account, or use `auto` or `keep`)")]
     NoUser { name: String },
+    #[error(transparent)]
+    Sandbox(#[from] Refusal),
     #[error("--task-user {name} needs root (run the supervisor as root, or use `keep`)")]
     NotRoot { name: String },
 }
@@ -74,7 +72,9 @@ impl EngineError {
         match self {
             Self::Store(_) => Exit::StoreAway,
             Self::System { .. } | Self::AllRetired => Exit::Internal,
-            Self::NoUser { .. } | Self::NotRoot { .. } | Self::Clock(_) => Exit::Usage,
+            Self::NoUser { .. } | Self::NotRoot { .. } | Self::Clock(_) | Self::Sandbox(_) => {
+                Exit::Usage
+            }
         }
     }
 }
@@ -104,7 +104,7 @@ pub(crate) fn run(again: Again, start: Configured) -> Result<Exit, EngineError> 
     }
     // Probing forks, so it comes before the first thread.
     let host = Host::probe(&config.without);
-    let mut plan = Plan::resolve(&config, &host);
+    let mut menu = Menu::resolve(&config, &host)?;
     harden(&config)?;
     if let Some(path) = &config.test_clock {
         turned::follow(path)?;
@@ -112,8 +112,8 @@ pub(crate) fn run(again: Again, start: Configured) -> Result<Exit, EngineError> 
     }
     let backend = backend::open(&config.store)?;
     let id = SupervisorId(Uuid::now_v7());
-    let ground = Ground::prepare(&config, &host, &mut plan, id)?;
-    let exit = run_on(config, plan, &backend, id, ground, |notices| {
+    let ground = Ground::prepare(&config, &host, &mut menu, id)?;
+    let exit = run_on(config, menu, &backend, id, ground, |notices| {
         reload(again, settings, notices)
     })?;
     info!("ended");
@@ -124,78 +124,10 @@ pub(crate) fn run(again: Again, start: Configured) -> Result<Exit, EngineError> 
 fn harden(config: &RunConfig) -> Result<(), EngineError> {
     use nix::sys::prctl;
     prctl::set_child_subreaper(true).step("become a subreaper")?;
-    if matches!(config.sandbox, Sandbox::Process) {
+    if config.sandbox != "none" {
         prctl::set_dumpable(false).step("hide its memory from tasks")?;
     }
     Ok(())
-}
-
-/// What a run has of its own on this machine.
-struct Ground {
-    directory: Arc<RunDirectory>,
-    cgroups: Option<Cgroups>,
-    users: Option<Users>,
-    user: Option<u32>,
-    /// Where this and other supervisors make their cgroups.
-    below: Option<PathBuf>,
-}
-
-impl Ground {
-    fn prepare(
-        config: &RunConfig,
-        host: &Host,
-        plan: &mut Plan,
-        id: SupervisorId,
-    ) -> Result<Self, EngineError> {
-        let name = id.0.simple().to_string();
-        dead::clear_up(host.cgroup.as_deref()).step("clear up after dead supervisors")?;
-        let directory = RunDirectory::create(&name).step("make its directory")?;
-        let cgroups = match (&host.cgroup, plan.setup.containment.has_init()) {
-            (Some(below), false) => {
-                let cgroups = Cgroups::create(below, &name, host.cgroup_kill);
-                Some(cgroups.step("make its cgroup")?)
-            }
-            _ => None,
-        };
-        plan.setup.cgroup_kill = cgroups.as_ref().is_some_and(Cgroups::kills_whole);
-        let users = if plan.own_users {
-            own_users(plan)
-        } else {
-            None
-        };
-        let user = named_user(config, host)?;
-        Ok(Self {
-            directory: Arc::new(directory),
-            cgroups,
-            users,
-            user,
-            below: host.cgroup.clone(),
-        })
-    }
-}
-
-fn own_users(plan: &mut Plan) -> Option<Users> {
-    match Users::claim(Path::new(USER_LOCKS)) {
-        Ok(users) => Some(users),
-        Err(error) => {
-            plan.without_own_users(&error.to_string());
-            None
-        }
-    }
-}
-
-fn named_user(config: &RunConfig, host: &Host) -> Result<Option<u32>, EngineError> {
-    let TaskUser::Name(name) = &config.task_user else {
-        return Ok(None);
-    };
-    if !host.is_root {
-        return Err(EngineError::NotRoot { name: name.clone() });
-    }
-    let user = nix::unistd::User::from_name(name).step("look up the task user")?;
-    match user {
-        Some(user) => Ok(Some(user.uid.as_raw())),
-        None => Err(EngineError::NoUser { name: name.clone() }),
-    }
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, EngineError> {
@@ -207,7 +139,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 
 fn run_on(
     config: RunConfig,
-    plan: Plan,
+    menu: Menu,
     backend: &Backend,
     id: SupervisorId,
     ground: Ground,
@@ -221,10 +153,7 @@ fn run_on(
         broker: Arc::clone(&backend.broker),
         owner: id,
         lease: config.lease,
-        place: Place {
-            host: host.clone(),
-            isolation: plan.description.clone(),
-        },
+        place: Place { host: host.clone() },
         held: Arc::clone(&held),
         notices: notices.clone(),
     })
@@ -243,6 +172,7 @@ fn run_on(
         defaults: defaults.clone(),
         specs: Arc::default(),
         extras: Arc::default(),
+        menu: Some(menu.clone()),
         most_memory: None,
     };
     let selection = Selection {
@@ -287,6 +217,7 @@ fn run_on(
         unknown_after: config.unknown_after,
         burst: config.burst,
         below: ground.below.clone(),
+        controllers: ground.controllers.clone(),
         queue: queue.clone(),
         notices: notices.clone(),
         schedules: (!config.burst).then(|| of_schedules.clone()),
@@ -296,11 +227,12 @@ fn run_on(
     let of_guard = notices.clone();
     let reloading = reload(notices.clone())?;
     let below = ground.below.clone();
-    say_where(&config, &plan, &backend.catalog.place());
+    let controllers = ground.controllers.clone();
+    say_where(&config, &menu, &backend.catalog.place());
     let signals = signals()?;
     let directory = Arc::clone(&ground.directory);
     let parts = Parts {
-        pool: Pool::new(limits(&config), 0),
+        pool: Pool::new(limits(&config, &menu), menu.usual()),
         slots: config.processes.get(),
         // One more group, for those who ride alone.
         groups: config.groups + 1,
@@ -313,9 +245,10 @@ fn run_on(
         memory: config.memory,
         user: ground.user,
         output: config.task_output,
-        recipe: recipe(&config, &plan),
-        plan,
+        recipes: recipes(&config, &menu),
+        menu: menu.clone(),
         cgroups: ground.cgroups,
+        cages: ground.cages,
         users: ground.users,
         run_directory: Some(ground.directory),
         queue: queue.clone(),
@@ -325,7 +258,7 @@ fn run_on(
         wake,
         signals,
         is_draining,
-        registrar: Registrar::new(config, defaults, words.clone()),
+        registrar: Registrar::new(config, defaults, menu, words.clone()),
         services,
     };
     let threads = [
@@ -361,7 +294,7 @@ fn run_on(
         directory.remove();
     }
     // What could not be removed at the start is left to nobody, if no other supervisor follows.
-    if let Err(error) = dead::clear_up(below.as_deref()) {
+    if let Err(error) = dead::clear_up(below.as_deref(), controllers.as_ref()) {
         debug!(%error, "what dead supervisors left was not cleared away");
     }
     match finished.step("go on")? {
@@ -411,10 +344,7 @@ fn defaults(config: &RunConfig) -> Defaults {
         timeout: DEFAULT_TIMEOUT,
         patience: config.patience,
         memory: config.memory,
-        profile: match config.sandbox {
-            Sandbox::None => "none".into(),
-            Sandbox::Process => "process".into(),
-        },
+        profile: config.sandbox.clone(),
     }
 }
 
@@ -423,7 +353,7 @@ pub(crate) fn exit_within(patience: Duration) -> Duration {
     patience.min(Duration::from_secs(5))
 }
 
-fn limits(config: &RunConfig) -> Limits {
+fn limits(config: &RunConfig, menu: &Menu) -> Limits {
     Limits {
         slots: config.processes.get(),
         groups: config.groups,
@@ -431,6 +361,7 @@ fn limits(config: &RunConfig) -> Limits {
         threads: config.threads,
         async_tasks: config.async_tasks,
         tasks_per_process: config.tasks_per_process,
+        single_use: menu.single_use(),
         ready_within: Duration::from_secs(10),
         exit_within: exit_within(config.patience),
         kill_within: Duration::from_secs(5),
@@ -443,14 +374,9 @@ fn limits(config: &RunConfig) -> Limits {
     }
 }
 
-fn recipe(config: &RunConfig, plan: &Plan) -> Recipe {
-    Recipe {
-        child: config.child.clone(),
-        launcher: config.launcher.clone(),
-        environment: config.env.clone(),
-        directory: config.cwd.clone(),
-        setup: plan.setup.clone(),
-    }
+fn recipes(config: &RunConfig, menu: &Menu) -> Vec<Recipe> {
+    let recipe = |entry: &Entry| entry.plan.recipe(config);
+    menu.entries().iter().map(recipe).collect()
 }
 
 fn signals() -> Result<UnixStream, EngineError> {
@@ -463,7 +389,8 @@ fn signals() -> Result<UnixStream, EngineError> {
     Ok(ours)
 }
 
-fn say_where(config: &RunConfig, plan: &Plan, place: &str) {
+fn say_where(config: &RunConfig, menu: &Menu, place: &str) {
+    let plan = &menu.entry(menu.usual()).plan;
     let processes = config.processes;
     let isolation = plan.description.as_str();
     info!(store = place, child = %config.child.display(), processes, isolation, "starting");
@@ -473,5 +400,16 @@ fn say_where(config: &RunConfig, plan: &Plan, place: &str) {
     }
     for missing in &plan.missing {
         warn!(missing, "a guarantee is missing on this host");
+    }
+    for entry in menu.entries().iter().filter(|entry| entry.is_open) {
+        for lack in &entry.plan.lacks {
+            let (profile, asked) = (&entry.profile.name, &lack.asked);
+            warn!(
+                profile,
+                asked,
+                lacks = lack.lacks,
+                "less than the profile asks for is applied"
+            );
+        }
     }
 }

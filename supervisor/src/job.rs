@@ -12,10 +12,11 @@ use bulkhead_shared::message::{HEADER_VERSION, Header};
 use bulkhead_shared::outcome::{Cause, ErrorDetails, Outcome};
 use bulkhead_shared::policy::{Defaults, Policy};
 use bulkhead_shared::task::{Mechanism, TaskSpec};
-use bulkhead_shared::{TaskName, Timestamp};
+use bulkhead_shared::{QueueName, TaskName, Timestamp};
 
 use crate::config::extras::Extra;
 use crate::pool::{Lane, TicketId};
+use crate::sandbox::menu::Menu;
 
 /// Longest run of an attempt where neither message nor task says anything, as in the reference.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -36,6 +37,10 @@ pub(crate) struct Job {
     /// How long this run may take: its timeout, without what earlier runs of the attempt took
     /// before they went to sleep.
     pub left: Duration,
+    /// The number of its profile.
+    pub profile: u16,
+    /// How that isolates it here.
+    pub isolation: Arc<str>,
     /// What kind of place it needs.
     pub lane: Lane,
     pub expires_at: Option<Timestamp>,
@@ -55,6 +60,8 @@ pub(crate) struct Rules {
     pub defaults: Defaults,
     pub specs: Arc<HashMap<TaskName, TaskSpec>>,
     pub extras: Arc<HashMap<TaskName, Arc<Extra>>>,
+    /// The profiles there are; `None` where nothing is run.
+    pub menu: Option<Menu>,
     /// What processes are started with: no job can have more.
     pub most_memory: Option<u64>,
 }
@@ -76,7 +83,7 @@ impl Rules {
         let task = self.base(task);
         let parsed: Result<Header, _> = serde_json::from_slice(&header);
         let past = History::from_json(&history);
-        let trouble = match (&parsed, &past) {
+        let mut trouble = match (&parsed, &past) {
             (Ok(parsed), Ok(_)) => self.misfit(parsed, self.specs.get(&task)),
             (Err(error), _) => Some(unreadable("header", error)),
             (_, Err(error)) => Some(unreadable("history", error)),
@@ -86,11 +93,22 @@ impl Rules {
         let kinds = self.specs.get(&task).map_or(&[][..], |spec| &spec.hooks);
         let hooked = Hooked::of(receipt.uuid, &receipt.queue, &task, &parsed, kinds);
         let mut policy = Policy::resolve(&parsed, self.specs.get(&task), &self.defaults);
-        policy.memory = match (policy.memory, self.most_memory) {
-            (Some(asked), Some(most)) => Some(asked.min(most)),
-            (asked, most) => asked.or(most),
-        };
+        policy.memory = policy.memory.into_iter().chain(self.most_memory).min();
         let lane = lane(&parsed, self.specs.get(&task));
+        let (profile, isolation) = match &self.menu {
+            None => (0, "unknown".into()),
+            Some(menu) => {
+                let profile = self.profile(menu, &parsed, (&task, &receipt.queue), lane);
+                let profile = profile.unwrap_or_else(|text| {
+                    trouble.get_or_insert_with(|| fatal(Cause::Sandbox, "profile", text));
+                    menu.usual()
+                });
+                let plan = &menu.entry(profile).plan;
+                policy.profile.clone_from(&plan.profile);
+                policy.memory = policy.memory.into_iter().chain(plan.memory).min();
+                (profile, plan.description.as_str().into())
+            }
+        };
         // What follows is not the task's business, and may be long.
         let header = match parsed.then.take() {
             Some(_) => serde_json::to_vec(&parsed).unwrap_or(header),
@@ -111,10 +129,41 @@ impl Rules {
             hook: parsed.hook,
             history,
             policy,
+            profile,
+            isolation,
             lane,
             expires_at: parsed.expires_at,
         };
         (Box::new(job), trouble)
+    }
+
+    /// The profile a job runs under.
+    fn profile(
+        &self,
+        menu: &Menu,
+        header: &Header,
+        (task, queue): (&TaskName, &QueueName),
+        lane: Lane,
+    ) -> Result<u16, String> {
+        let own = self
+            .specs
+            .get(task)
+            .and_then(|spec| spec.profile.as_deref());
+        let number = menu.choose(header.profile.as_deref(), own, task, queue)?;
+        let name = menu.name(number);
+        match lane {
+            Lane::Process => Ok(number),
+            _ if number != menu.usual() => Err(format!(
+                "task `{task}` runs in a group, whose profile is `{}`, not `{name}` (leave the \
+                 profile out, or make it a task for a process)",
+                menu.name(menu.usual()),
+            )),
+            _ if menu.entry(number).plan.single_use => Err(format!(
+                "task `{task}` runs in a group, and under the profile `{name}` each job has a \
+                 process of its own (make it a task for a process)",
+            )),
+            _ => Ok(number),
+        }
     }
 
     /// The task of a job, also if only one supervisor was to run it: `task@id`.
@@ -142,17 +191,7 @@ impl Rules {
         if let Some(text) = spec.and_then(|spec| mechanism_misfit(header, spec)) {
             return Some(fatal(Cause::Error, "mechanism", text));
         }
-        let profile = header
-            .profile
-            .as_ref()
-            .or_else(|| spec.and_then(|s| s.profile.as_ref()))?;
-        (*profile != self.defaults.profile).then(|| {
-            let text = format!(
-                "the job asks for the profile `{profile}`, this supervisor runs `{}` (start one with --sandbox {profile}, or leave the profile out)",
-                self.defaults.profile
-            );
-            fatal(Cause::Sandbox, "profile", text)
-        })
+        None
     }
 }
 

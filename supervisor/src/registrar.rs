@@ -9,10 +9,11 @@ use bulkhead_shared::policy::Defaults;
 use bulkhead_shared::task::TaskSpec;
 use bulkhead_shared::{QueueName, TaskName};
 use crossbeam::channel::Sender;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::config::RunConfig;
 use crate::job::Rules;
+use crate::sandbox::menu::Menu;
 use crate::upkeep::Word;
 
 /// Turns registrations into what is claimed.
@@ -20,16 +21,23 @@ use crate::upkeep::Word;
 pub(crate) struct Registrar {
     config: RunConfig,
     defaults: Defaults,
+    menu: Menu,
     words: Sender<Word>,
     /// What the child said last; `None` before it said anything.
     specs: Option<Vec<TaskSpec>>,
 }
 
 impl Registrar {
-    pub(crate) const fn new(config: RunConfig, defaults: Defaults, words: Sender<Word>) -> Self {
+    pub(crate) const fn new(
+        config: RunConfig,
+        defaults: Defaults,
+        menu: Menu,
+        words: Sender<Word>,
+    ) -> Self {
         Self {
             config,
             defaults,
+            menu,
             words,
             specs: None,
         }
@@ -67,6 +75,7 @@ impl Registrar {
                 warn!(task = %name, "the child has no such task (named by --tasks)");
             }
         }
+        self.say_unfit(&specs);
         let selection = self.select(&specs);
         let largest = specs.values().filter_map(|spec| spec.memory).max();
         let most_memory = self
@@ -84,11 +93,24 @@ impl Registrar {
             defaults: self.defaults.clone(),
             specs: Arc::new(specs),
             extras: Arc::new(self.config.extras.of.clone()),
+            menu: Some(self.menu.clone()),
             most_memory,
         };
         // Upkeep lives as long as the reactor.
         let _ = self.words.send(Word::Serve(selection, rules));
         most_memory
+    }
+
+    /// Tasks whose profile this host cannot give fail at once, each with its verdict; whoever reads
+    /// the log should know before.
+    fn say_unfit(&self, specs: &HashMap<TaskName, TaskSpec>) {
+        for spec in specs.values() {
+            let queue = spec.queue.clone().unwrap_or_default();
+            let own = spec.profile.as_deref();
+            if let Err(reason) = self.menu.choose(None, own, &spec.name, &queue) {
+                error!(task = %spec.name, "its jobs will fail: {reason}");
+            }
+        }
     }
 
     fn select(&self, specs: &HashMap<TaskName, TaskSpec>) -> Selection {

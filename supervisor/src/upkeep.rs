@@ -22,6 +22,7 @@ use crate::job::{Job, Rules};
 use crate::notice::{Notice, Notices};
 use crate::pool::TicketId;
 use crate::process::dead;
+use crate::process::limits::Controllers;
 use crate::schedule;
 use crate::source::groups;
 use crate::source::queue::{Order, Queue, ended_unrun};
@@ -82,6 +83,8 @@ pub(crate) struct Upkeep {
     pub burst: bool,
     /// Where supervisors of this machine make their cgroups.
     pub below: Option<PathBuf>,
+    /// Where they make those of limits.
+    pub controllers: Option<Controllers>,
     pub queue: Queue,
     pub notices: Notices,
     /// The thread that fires schedules; `None` if this supervisor fires none.
@@ -209,7 +212,7 @@ impl Upkeep {
         }
         if now >= due.clear {
             due.clear = now + CLEAR_EVERY;
-            match dead::clear_up(self.below.as_deref()) {
+            match dead::clear_up(self.below.as_deref(), self.controllers.as_ref()) {
                 Ok(0) => {}
                 Ok(_) => due.clear = now + LOOK_EVERY,
                 Err(error) => warn!(%error, "what dead supervisors left was not cleared away"),

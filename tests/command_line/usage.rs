@@ -85,9 +85,9 @@ fn wrong_usage_ends_with_code_2_and_a_way_out_and_leaves_no_store() {
         .ends_with(2)
         .says(&["out-of-memory"]);
     let _ = place
-        .run(&["--sandbox", "strict"])
+        .run(&["--sandbox", "tight"])
         .ends_with(2)
-        .says(&["not available"]);
+        .says(&["none, process, strict", "[profile.tight]"]);
     let _ = place.run(&["frobnicate"]).ends_with(2);
     assert!(!place.store().exists());
 }

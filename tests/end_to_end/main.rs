@@ -6,6 +6,7 @@
 )]
 
 mod asks;
+mod ceilings;
 mod children;
 mod commands;
 mod crowds;
@@ -21,6 +22,7 @@ mod limits;
 mod moving;
 mod output;
 mod parts;
+mod profiles;
 mod python;
 mod real_work;
 mod redis;

@@ -45,7 +45,7 @@ const BANNED: [&str; 12] = [
     "events", "cancel", "canceled",
 ];
 
-const COMMANDS: [&[&str]; 41] = [
+const COMMANDS: [&[&str]; 44] = [
     &[],
     &["run"],
     &["submit"],
@@ -81,6 +81,9 @@ const COMMANDS: [&[&str]; 41] = [
     &["lock", "ls"],
     &["lock", "release"],
     &["doctor"],
+    &["sandbox"],
+    &["sandbox", "probe"],
+    &["sandbox", "explain"],
     &["migrate"],
     &["config"],
     &["config", "check"],

@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod attack;
+mod attacks;
 mod crowd;
 mod hooked;
 mod lasting;
@@ -18,6 +19,8 @@ use bulkhead_child::tasks;
 
 fn main() -> ExitCode {
     bulkhead_child::run(tasks![
+        attacks::attack,
+        attacks::attempt,
         attack::block_signals,
         attack::deep_tree,
         attack::fill_tmp,
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         wait::flaky,
         wait::hold,
         wait::late,
+        wait::lodge,
         wait::long,
         wait::measure,
         wait::patient,

@@ -49,3 +49,66 @@ pub(crate) fn touch_nothing() {
     // and below the lowest address that can be mapped, so it changes nothing.
     unsafe { nowhere.write_volatile(1) };
 }
+
+/// Any system call.
+pub(crate) fn raw(number: i64, a: [usize; 6]) -> nix::Result<usize> {
+    // SAFETY: attacks give the kernel nonsense on purpose; pointers among it lead to memory of
+    // the caller that outlives the call.
+    let answer = unsafe { libc::syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]) };
+    let answer = nix::errno::Errno::result(answer)?;
+    Ok(usize::try_from(answer).unwrap_or(0))
+}
+
+/// The file behind a number that was just opened.
+pub(crate) fn file(number: usize) -> std::fs::File {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the caller has just opened it, and nobody else knows it.
+    unsafe { std::fs::File::from_raw_fd(i32::try_from(number).unwrap_or(-1)) }
+}
+
+/// Ends a copy of this process well.
+pub(crate) fn leave() -> ! {
+    // SAFETY: it takes a number and does not return.
+    unsafe { libc::_exit(0) }
+}
+
+/// Ends a copy of this process badly.
+pub(crate) fn leave_badly() -> ! {
+    // SAFETY: as above.
+    unsafe { libc::_exit(1) }
+}
+
+/// Memory that would be shared with children.
+pub(crate) struct Shared {
+    start: *mut u8,
+    len: usize,
+}
+
+/// Maps so many bytes of it.
+pub(crate) fn map_shared(len: usize) -> nix::Result<Shared> {
+    let (read_write, shared) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+    );
+    // SAFETY: a new mapping at a place of the kernel's choice.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), len, read_write, shared, -1, 0) };
+    match start {
+        libc::MAP_FAILED => Err(nix::errno::Errno::last()),
+        start => Ok(Shared {
+            start: start.cast(),
+            len,
+        }),
+    }
+}
+
+impl Shared {
+    /// Writes to each page of the first `bytes`.
+    pub(crate) fn touch(&self, bytes: usize) {
+        for at in (0..bytes.min(self.len)).step_by(4096) {
+            // SAFETY: it lies within the mapping.
+            let place = unsafe { self.start.add(at) };
+            // SAFETY: as above; the mapping can be written, and nobody else knows it.
+            unsafe { place.write_volatile(1) };
+        }
+    }
+}

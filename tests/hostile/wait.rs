@@ -115,6 +115,17 @@ pub(crate) fn who_am_i(file: Option<PathBuf>) -> anyhow::Result<Value> {
     }))
 }
 
+/// Keeps a file in its home, if it has one, until `file` is there.
+#[task]
+pub(crate) fn lodge(ctx: &Context, file: PathBuf) -> anyhow::Result<()> {
+    if let Some(home) = env::var_os("HOME") {
+        fs::write(PathBuf::from(home).join("mine"), "mine")?;
+    }
+    ctx.progress(json!("lodged"))?;
+    hold(file);
+    Ok(())
+}
+
 /// Kills its own process; again soon.
 #[task(backoff = constant("1ms"))]
 pub(crate) fn wound() -> anyhow::Result<()> {

@@ -5,6 +5,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// Lowers a resource limit for good, soft and hard; one that is lower already stays.
 pub(crate) fn lower_limit(resource: u32, value: u64) -> io::Result<()> {
+    limit_both(resource, value, value)
+}
+
+/// Lowers a resource limit for good: `soft` brings a signal, `hard` the end.
+pub(crate) fn limit_both(resource: u32, soft: u64, hard: u64) -> io::Result<()> {
     let mut now = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
@@ -13,10 +18,9 @@ pub(crate) fn lower_limit(resource: u32, value: u64) -> io::Result<()> {
     if unsafe { libc::getrlimit(resource, &raw mut now) } == -1 {
         return Err(io::Error::last_os_error());
     }
-    let most = value.min(now.rlim_max);
     let lowered = libc::rlimit {
-        rlim_cur: most,
-        rlim_max: most,
+        rlim_cur: soft.min(now.rlim_max),
+        rlim_max: hard.min(now.rlim_max),
     };
     // SAFETY: the call reads one rlimit, and `lowered` is one.
     if unsafe { libc::setrlimit(resource, &raw const lowered) } == -1 {

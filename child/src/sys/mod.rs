@@ -2,15 +2,23 @@
 
 mod clone;
 mod exec;
+mod filter;
 mod limits;
+mod mounts;
+mod network;
 mod privilege;
 mod reap;
 mod socket;
 
 pub(crate) use clone::{Forked, How, spawn_sibling, tid_address};
 pub(crate) use exec::{leave, replace};
-pub(crate) use limits::{close_all_but, close_from, lower_limit, place};
-pub(crate) use privilege::{drop_capabilities, restrict_self};
+pub(crate) use filter::enter_filter;
+pub(crate) use limits::{close_all_but, close_from, limit_both, lower_limit, place};
+pub(crate) use mounts::{
+    NO_DEVICES, NO_EXECUTION, NO_SETUID, READ_ONLY, attach, confine_tree, copy_tree, own_proc, text,
+};
+pub(crate) use network::loopback_up;
+pub(crate) use privilege::{drop_bounding_set, drop_capabilities, restrict_self};
 pub(crate) use reap::{Reaped, reap_any, wait_for_signal};
 pub(crate) use socket::{Received, receive, send};
 

@@ -29,3 +29,17 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) })?;
     Ok(())
 }
+
+/// Drops every capability from the set of those that could ever be gained; none of those in use.
+pub(crate) fn drop_bounding_set() -> io::Result<()> {
+    for capability in 0.. {
+        // SAFETY: this prctl takes a number.
+        match check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }.into()) {
+            Ok(_) => {}
+            // The kernel knows no more of them.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

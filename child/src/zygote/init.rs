@@ -30,7 +30,10 @@ pub(super) enum Side {
 }
 
 /// Makes this process an init and forks the task below it.
-pub(super) fn stand_above(containment: Containment) -> Result<Side, Failed> {
+pub(super) fn stand_above(
+    containment: Containment,
+    furnish: impl FnOnce() -> Result<(), Failed>,
+) -> Result<Side, Failed> {
     setsid().step("start a session")?;
     match containment {
         Containment::PidNamespace { user } => {
@@ -48,6 +51,7 @@ pub(super) fn stand_above(containment: Containment) -> Result<Side, Failed> {
             prctl::set_pdeathsig(Signal::SIGHUP).step("follow the supervisor's death")?;
         }
     }
+    furnish()?;
     let mask = signals();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None).step("block signals")?;
     // SAFETY: the process has one thread, so no lock is held by a thread that is not copied.
@@ -69,7 +73,7 @@ fn signals() -> SigSet {
 }
 
 /// Inside a fresh user namespace: the same user as outside, and nobody else.
-fn map_own_user() -> io::Result<()> {
+pub(super) fn map_own_user() -> io::Result<()> {
     // The ids seen here before a map is written are the overflow ids; the true ones are those of
     // the zygote, which handed them down.
     let (uid, gid) = outer_ids();

@@ -9,6 +9,7 @@ mod home;
 mod init;
 mod prepare;
 mod task;
+mod walls;
 
 use std::io;
 use std::os::fd::AsFd;

@@ -6,11 +6,12 @@ use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use bulkhead_shared::isolation::{Containment, Setup};
+use bulkhead_shared::isolation::{Containment, Setup, Walls};
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 
+use super::walls::{self, Raised};
 use super::{Failed, Step};
 use crate::sys::{self, Received};
 
@@ -29,6 +30,8 @@ pub(super) struct Prepared {
     pub(super) program: Option<OwnedFd>,
     /// Whether its interpreter has to open it once more.
     pub(super) is_script: bool,
+    /// What stands around tasks besides.
+    pub(super) raised: Option<Raised>,
     tid_address: Option<NonZeroU64>,
     /// The cgroup that holds the cgroups of all tasks.
     cgroups: Option<OwnedFd>,
@@ -42,7 +45,7 @@ impl Prepared {
     ) -> Result<Self, Failed> {
         assert_single_threaded().step("check that it has one thread")?;
         super::init::remember_ids();
-        let null = open("/dev/null", OFlag::O_RDWR).step("open /dev/null")?;
+        let null = open(Path::new("/dev/null"), OFlag::O_RDWR).step("open /dev/null")?;
         reserve_places(&null).step("reserve descriptors")?;
         umask(Mode::from_bits_truncate(0o077));
         for &(resource, value) in &setup.rlimits {
@@ -51,24 +54,45 @@ impl Prepared {
         if setup.no_new_privileges {
             prctl::set_no_new_privs().step("give up new privileges")?;
         }
-        let landlock = setup
-            .landlock_scope
+        let has_files = |walls: &Walls| walls.files.is_some();
+        let has_own_domain = setup.walls.as_deref().is_some_and(has_files);
+        let landlock = (setup.landlock_scope && !has_own_domain)
             .then(scope)
             .transpose()
             .step("prepare landlock")?;
-        let program = program.unwrap_or_else(|| Path::new("/proc/self/exe"));
-        let is_script = setup.exec && is_script(program);
-        let open_program = || open(program, OFlag::O_PATH);
-        let program = setup
-            .exec
-            .then(open_program)
-            .transpose()
-            .step("open the program")?;
+        let own = fs::read_link("/proc/self/exe").step("find its own program")?;
+        let is_script = setup.exec && program.is_some_and(is_script);
+        let has_root = |walls: &Walls| walls.root.is_some();
+        let in_own_root = setup.walls.as_deref().is_some_and(has_root);
+        let open_program = |path: &Path| {
+            let opened = setup.exec.then(|| open(path, OFlag::O_PATH));
+            opened.transpose().step("open the program")
+        };
+        let mut opened = match in_own_root {
+            true => None,
+            false => open_program(program.unwrap_or_else(|| Path::new("/proc/self/exe")))?,
+        };
+        let raised = setup.walls.as_deref().map(walls::raise).transpose()?;
+        if in_own_root {
+            // What lies outside of the root cannot be executed inside.
+            opened = open_program(program.unwrap_or(&own))?;
+        }
+        let program = opened;
         let tid_address = setup.tid_address.then(sys::tid_address).flatten();
         // Only where tasks run as another user or in a domain of their own does this matter, and
         // then a task could otherwise read the memory all of them are copied from.
         if setup.no_new_privileges {
             prctl::set_dumpable(false).step("hide its memory")?;
+        }
+        if let Some(walls) = &setup.walls {
+            // Not in use by the zygote, whose tasks give away what they have.
+            if !walls.user_namespace && nix::unistd::geteuid().is_root() {
+                sys::drop_bounding_set().step("give up capabilities")?;
+            }
+            if !walls.inherited_filter.is_empty() {
+                sys::enter_filter(&walls.inherited_filter)
+                    .step("enter the filter of system calls")?;
+            }
         }
         let cgroups = received.into_iter().flatten().next();
         Ok(Self {
@@ -77,6 +101,7 @@ impl Prepared {
             landlock,
             program,
             is_script,
+            raised,
             tid_address,
             cgroups,
         })
@@ -84,13 +109,14 @@ impl Prepared {
 
     /// What a fork asks of the kernel.
     pub(super) fn how<'a>(&self, cgroup: Option<BorrowedFd<'a>>) -> sys::How<'a> {
-        let namespaces = match self.setup.containment {
+        let contained = match self.setup.containment {
             Containment::PidNamespace { user: false } => libc::CLONE_NEWPID as u64,
             Containment::PidNamespace { user: true } => {
                 (libc::CLONE_NEWPID | libc::CLONE_NEWUSER) as u64
             }
             Containment::Cgroup | Containment::Subreaper => 0,
         };
+        let namespaces = contained | self.setup.walls.as_deref().map_or(0, own_namespaces);
         let clone3 = self.setup.clone3;
         let cgroup = cgroup.filter(|_| clone3);
         sys::How {
@@ -109,6 +135,18 @@ impl Prepared {
         };
         bulkhead_shared::cgroup::kill_all(cgroups.as_fd(), self.setup.cgroup_kill)
     }
+}
+
+/// Namespaces that each task has for itself.
+fn own_namespaces(walls: &Walls) -> u64 {
+    let flags = [
+        (walls.has_mounts(), libc::CLONE_NEWNS),
+        (walls.ipc, libc::CLONE_NEWIPC),
+        (walls.own_network, libc::CLONE_NEWNET),
+    ];
+    let own = flags.into_iter().filter(|(is_own, _)| *is_own);
+    own.map(|(_, flag)| u64::from(flag.cast_unsigned()))
+        .fold(0, |all, flag| all | flag)
 }
 
 fn assert_single_threaded() -> io::Result<()> {

@@ -10,12 +10,13 @@ use bulkhead_shared::codec;
 use bulkhead_shared::frame::{self, FromTask};
 use bulkhead_shared::isolation::Containment;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid, setsid};
+use nix::unistd::{Gid, Uid, chdir, setgroups, setresgid, setresuid, setsid};
 
 use super::prepare::Prepared;
-use super::{Failed, Step, home, init};
+use super::{Failed, Step, home, init, walls};
 use crate::registry::Registry;
 use crate::sys::Received;
 use crate::{runtime, sys};
@@ -42,7 +43,12 @@ pub(super) struct Given {
     stderr: OwnedFd,
     cgroup: Option<OwnedFd>,
     report: Option<OwnedFd>,
+    /// Cgroups that limit it.
+    limits: [Option<OwnedFd>; LIMITS],
 }
+
+/// Most cgroups that limit a task: memory, processes, CPU.
+const LIMITS: usize = 3;
 
 impl Given {
     /// Gives each descriptor its meaning; `None` if there are too few.
@@ -60,7 +66,9 @@ impl Given {
         } else {
             None
         };
+        let limits = [rest.next(), rest.next(), rest.next()];
         Some(Self {
+            limits,
             job,
             result,
             stdout,
@@ -85,7 +93,7 @@ pub(super) fn become_task(
     if let Some(report) = given.report.take() {
         let containment = prepared.setup.containment;
         let result = given.result.as_fd();
-        match init::stand_above(containment) {
+        match init::stand_above(containment, || furnish(prepared, fork)) {
             Ok(init::Side::Task) => drop(report),
             Ok(init::Side::Init(task)) => {
                 drop(given);
@@ -114,41 +122,78 @@ pub(super) fn become_task(
     sys::leave(runtime::serve(registry, fork.jobs))
 }
 
+/// What the task finds in its namespaces.
+fn furnish(prepared: &Prepared, fork: &frame::Fork<'_>) -> Result<(), Failed> {
+    match (prepared.setup.walls.as_deref(), &prepared.raised) {
+        (Some(walls), Some(raised)) => walls::furnish(walls, raised, fork.uid),
+        _ => Ok(()),
+    }
+}
+
 fn set_up(prepared: &Prepared, fork: &frame::Fork<'_>, given: &Given) -> Result<(), Failed> {
     let setup = &prepared.setup;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).step("unblock signals")?;
     // An init of ours has made the session already.
     if !setup.containment.has_init() {
         setsid().step("start a session")?;
+        furnish(prepared, fork)?;
     }
+    let walls = setup.walls.as_deref();
     if let (Some(cgroup), false) = (&given.cgroup, setup.clone3) {
         join(cgroup).step("join its cgroup")?;
     }
     if let Some(home) = &fork.home {
         home::set(home);
     }
+    for limits in given.limits.iter().flatten() {
+        join(limits).step("join a cgroup of limits")?;
+    }
     if let Some(uid) = fork.uid {
         become_user(uid).step("change its user")?;
     }
-    if setup.containment == (Containment::PidNamespace { user: true }) {
+    if let Some(walls) = walls {
+        if walls.user_namespace {
+            // One more: the limit of processes is one user's, and each task is to have its own.
+            // What is mounted belongs to the one above, where it has no right at all.
+            prctl::set_dumpable(true).step("open its own maps")?;
+            unshare(CloneFlags::CLONE_NEWUSER).step("make its user namespace")?;
+            init::map_own_user().step("map its user")?;
+        }
+        if let Some(directory) = &walls.directory {
+            chdir(directory).step("go to its directory")?;
+        }
+    }
+    if walls.is_some() || setup.containment == (Containment::PidNamespace { user: true }) {
         sys::drop_capabilities().step("drop capabilities")?;
+    }
+    for &(resource, soft, hard) in &setup.own_rlimits {
+        sys::limit_both(resource, soft, hard).step("limit what it consumes")?;
     }
     if let Some(processes) = setup.processes {
         sys::lower_limit(libc::RLIMIT_NPROC, processes).step("limit its processes")?;
     }
     if let Some(memory) = fork.memory {
         sys::lower_limit(libc::RLIMIT_DATA, memory).step("limit its memory")?;
+        if let Some(more) = setup.addresses {
+            let most = memory.saturating_add(more);
+            sys::lower_limit(libc::RLIMIT_AS, most).step("limit its addresses")?;
+        }
     }
     if setup.no_new_privileges {
         // Its user is its own, so this lets nobody in, and /proc/self works again.
-        prctl::set_dumpable(fork.uid.is_some()).step("set dumpable")?;
+        let is_alone = walls.is_some_and(|walls| walls.user_namespace);
+        prctl::set_dumpable(fork.uid.is_some() || is_alone).step("set dumpable")?;
     }
     // After the change of user, which would undo it. The parent is the supervisor, or the init.
     prctl::set_pdeathsig(Signal::SIGKILL).step("follow its parent's death")?;
     if let Some(landlock) = &prepared.landlock {
         sys::restrict_self(landlock.as_fd()).step("enter landlock")?;
     }
-    place(prepared, given).step("place its descriptors")
+    if let (Some(walls), Some(raised)) = (walls, &prepared.raised) {
+        walls::confine(walls, raised, fork.home)?;
+    }
+    place(prepared, given).step("place its descriptors")?;
+    walls.map_or(Ok(()), walls::shut)
 }
 
 fn place(prepared: &Prepared, given: &Given) -> io::Result<()> {

@@ -14,6 +14,7 @@ pub(crate) mod queues;
 pub(crate) mod remove;
 pub(crate) mod result;
 pub(crate) mod revoke;
+pub(crate) mod sandbox;
 pub(crate) mod schedule;
 pub(crate) mod signal;
 pub(crate) mod status;
@@ -84,6 +85,9 @@ pub(crate) fn run(
     if let Command::Doctor(args) = command {
         return doctor::run(args, store, environment);
     }
+    if let Command::Sandbox(command) = &command {
+        return sandbox::run(command, store, environment);
+    }
     if let Command::Migrate(args) = command {
         return migrate::run(args, store, environment);
     }
@@ -109,6 +113,7 @@ pub(crate) fn run(
         | Command::Doctor(_)
         | Command::Config(_)
         | Command::Child(_)
+        | Command::Sandbox(_)
         | Command::Migrate(_) => {
             unreachable!("handled above")
         }

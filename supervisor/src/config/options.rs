@@ -27,7 +27,13 @@ pub(super) const ENV: &str = "env";
 pub(super) const STORE: [&str; 2] = ["store", "store-file"];
 
 /// Tables of the file that are no options.
-pub(super) const TABLES: [&str; 3] = [ENV, super::tasks::TABLE, super::secrets::TABLE];
+pub(super) const TABLES: [&str; 5] = [
+    ENV,
+    super::tasks::TABLE,
+    super::secrets::TABLE,
+    "profile",
+    "queue",
+];
 
 /// Where an option's value is from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -61,10 +61,16 @@ pub(super) fn declared(file: &File) -> Result<Vec<Declared>, FileError> {
         let reason = format!("has {} tasks, more than {MOST}", named.len());
         return Err(file.table.wrong(TABLE, reason));
     }
-    let tables = named.into_iter();
+    let tables = named.into_iter().filter(|(_, table)| !is_of_child(table));
     tables
         .map(|(name, table)| declare(name, table, file))
         .collect()
+}
+
+/// Whether a table says nothing but which profile a task of the child has.
+fn is_of_child(table: &Table) -> bool {
+    let mut keys = table.entries().map(|(key, _)| key);
+    keys.next() == Some("profile") && keys.next().is_none()
 }
 
 /// All that is wrong with the tasks of a file.
@@ -73,7 +79,8 @@ pub(super) fn problems(file: &File) -> Vec<FileError> {
         Ok(named) => named,
         Err(error) => return vec![error],
     };
-    let each = named.into_iter().flat_map(|(name, table)| {
+    let own = named.into_iter().filter(|(_, table)| !is_of_child(table));
+    let each = own.flat_map(|(name, table)| {
         let strange = table.strangers(&KEYS);
         match strange.is_empty() {
             true => declare(name, table, file).err().into_iter().collect(),

@@ -52,7 +52,7 @@ fn a_run_without_options_has_the_documented_defaults() {
     assert_eq!(config.lease, Duration::from_secs(30));
     assert_eq!(config.unknown_after, Some(Duration::from_secs(5)));
     assert_eq!((config.queues, config.tasks), (None, None));
-    assert_eq!(config.sandbox, Sandbox::Process);
+    assert_eq!(config.sandbox, "process");
     assert_eq!(config.task_user, TaskUser::Auto);
     assert!(!config.burst);
 }
@@ -93,7 +93,7 @@ fn tasks_processes_and_the_log_are_what_is_typed() {
 
 #[test]
 fn wrong_values_are_refused_with_a_way_out() {
-    assert!(refused(&["--sandbox", "strict"], &[]).contains("not available in this version"));
+    assert!(refused(&["--sandbox", "tight"], &[]).contains("none, process, strict"));
     assert!(refused(&["--memory", "1KiB"], &[]).contains("16MiB"));
     assert!(refused(&["--lease", "10ms"], &[]).contains("at least `1s`"));
     assert!(refused(&["--patience", "5"], &[]).contains("`250ms`"));

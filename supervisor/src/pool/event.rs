@@ -19,6 +19,8 @@ pub(crate) struct Limits {
     pub async_tasks: u16,
     /// How many jobs a process runs before it is replaced; 0 = no limit.
     pub tasks_per_process: u32,
+    /// Profiles whose processes run one job each, as bits.
+    pub single_use: u64,
     /// From the order to spawn until the process must have said Ready.
     pub ready_within: Duration,
     /// How long a process that answered, hung up or was asked to quit may take to exit.
@@ -37,6 +39,16 @@ pub(crate) struct Limits {
     pub prefetch_window: Duration,
     /// A ticket that no slot will soon be free for is given back after this.
     pub prefetch_hold: Duration,
+}
+
+impl Limits {
+    /// How many jobs a process of this profile runs; 0 = no limit.
+    pub(super) const fn jobs_of(&self, profile: u16) -> u32 {
+        match self.single_use >> (profile % 64) & 1 {
+            1 => 1,
+            _ => self.tasks_per_process,
+        }
+    }
 }
 
 /// One claimed job, as the pool knows it. Unique among the tickets inside the pool.

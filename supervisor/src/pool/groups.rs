@@ -30,11 +30,13 @@ pub(super) struct Groups {
     /// Of threads, futures, the main thread.
     recent: [Recent; Lane::COUNT],
     look_at: Option<Instant>,
+    /// The profile of all groups.
+    profile: u16,
 }
 
 impl Groups {
     /// Groups whose seats begin behind those of the slots.
-    pub(super) fn new(limits: &Limits) -> Self {
+    pub(super) fn new(limits: &Limits, profile: u16) -> Self {
         let all = match limits.groups {
             0 => 0..0,
             groups => limits.slots..limits.slots + groups + 1,
@@ -46,6 +48,7 @@ impl Groups {
             waiting: VecDeque::new(),
             recent: Lane::ALL.map(recent),
             look_at: None,
+            profile,
         }
     }
 
@@ -234,6 +237,7 @@ impl Groups {
         let mut turn = Step { now, limits, out }.turn(refill, &mut self.recent[0]);
         let mut wanted = Wanted::default();
         let hold = limits.prefetch_hold;
+        let profile = self.profile;
         let groups = &mut self.groups;
         let is_lone_able = groups.last().is_some_and(Group::is_able);
         let look_at = &mut self.look_at;
@@ -270,7 +274,7 @@ impl Groups {
         });
         let mut spawn = |group: &mut Group, turn: &mut Turn<'_>| {
             *generation += 1;
-            group.spawn(*generation, 0, turn);
+            group.spawn(*generation, profile, turn);
         };
         let Some((lone, shared)) = groups.split_last_mut() else {
             return;

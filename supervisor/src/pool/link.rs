@@ -78,7 +78,7 @@ impl Slot {
             Answer::Failed => End::Failed,
         };
         let count = work.served.saturating_add(1);
-        let most = turn.limits.tasks_per_process;
+        let most = turn.limits.jobs_of(self.profile());
         if most != 0 && count >= most {
             let last = later(deadline, work.ticket.patience);
             return State::Stopping {

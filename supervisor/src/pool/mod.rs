@@ -76,7 +76,7 @@ impl Pool {
             slots: (0..limits.slots).map(Slot::new).collect(),
             waiting: VecDeque::new(),
             recent: Recent::new(&limits),
-            groups: Groups::new(&limits),
+            groups: Groups::new(&limits, default_profile),
             phase: Phase::Open,
             generation: 0,
             look_at: None,

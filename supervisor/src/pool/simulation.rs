@@ -20,6 +20,8 @@ fn limits(slots: u16, tasks_per_process: u32) -> Limits {
     Limits {
         slots,
         tasks_per_process,
+        // The third of the profiles that jobs ask for.
+        single_use: 0b100,
         groups: 0,
         group_floor: 0,
         threads: 0,

@@ -68,6 +68,7 @@ impl Desk {
         let limits = change(Limits {
             slots: 1,
             tasks_per_process: 0,
+            single_use: 0,
             groups: 0,
             group_floor: 0,
             threads: 0,

@@ -29,7 +29,7 @@ pub(crate) fn own_directory() -> Option<PathBuf> {
     (!own.starts_with("..")).then(|| Path::new(mount).join(own))
 }
 
-fn directory(path: &Path) -> io::Result<OwnedFd> {
+pub(super) fn directory(path: &Path) -> io::Result<OwnedFd> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
     Ok(fs::OpenOptions::new()

@@ -3,7 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use super::{cgroup, home};
+use super::limits::Controllers;
+use super::{cgroup, home, limits};
 
 /// Ends and removes all of it; how many of the dead have left something that cannot be removed
 /// yet, as the zygote of one that died just now may still start a process. `below` is where
@@ -11,6 +12,14 @@ use super::{cgroup, home};
 ///
 /// # Errors
 /// When the place of all runs cannot be used.
-pub(crate) fn clear_up(below: Option<&Path>) -> io::Result<usize> {
-    home::clear_dead_runs(|dead| below.is_none_or(|below| cgroup::clear_after(below, dead)))
+pub(crate) fn clear_up(
+    below: Option<&Path>,
+    controllers: Option<&Controllers>,
+) -> io::Result<usize> {
+    home::clear_dead_runs(|dead| {
+        let is_gone = below.is_none_or(|below| cgroup::clear_after(below, dead));
+        // What lived in them lived in the others as well, or in a pid namespace.
+        limits::clear_after(controllers, dead);
+        is_gone
+    })
 }

@@ -5,6 +5,7 @@ pub(crate) mod cgroup;
 pub(crate) mod dead;
 pub(crate) mod exit;
 pub(crate) mod home;
+pub(crate) mod limits;
 pub(crate) mod link;
 pub(crate) mod orphans;
 pub(crate) mod pipes;

@@ -28,8 +28,12 @@ pub(crate) struct Theirs {
 }
 
 impl Theirs {
-    /// Descriptors for a fork request; `cgroup` goes before the report.
-    pub(crate) fn in_order<'a>(&'a self, cgroup: Option<BorrowedFd<'a>>) -> Vec<BorrowedFd<'a>> {
+    /// Descriptors for a fork request; `cgroup` goes before the report, `limits` behind it.
+    pub(crate) fn in_order<'a>(
+        &'a self,
+        cgroup: Option<BorrowedFd<'a>>,
+        limits: impl Iterator<Item = BorrowedFd<'a>>,
+    ) -> Vec<BorrowedFd<'a>> {
         let pipes = [&self.job, &self.result, &self.stdout, &self.stderr];
         let report = self.report.as_ref().map(AsFd::as_fd);
         pipes
@@ -37,6 +41,7 @@ impl Theirs {
             .map(AsFd::as_fd)
             .chain(cgroup)
             .chain(report)
+            .chain(limits)
             .collect()
     }
 }

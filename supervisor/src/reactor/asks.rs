@@ -16,10 +16,10 @@ const UNREAD_MOST: usize = 8 << 20;
 impl Reactor {
     /// Hands an ask on, or denies it.
     pub(super) fn take_ask(&mut self, seat: Seat, (nonce, id): (u64, u32), ask: Ask, now: Now) {
-        let may = &self.plan.may;
         let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) else {
             return;
         };
+        let may = &self.menu.entry(process.profile).plan.may;
         let running = match call(&mut process.running, nonce) {
             Ok(running) => running,
             Err(violation) => return self.violate(seat, violation.into(), now),

@@ -6,17 +6,14 @@ use bulkhead_shared::Timestamp;
 use bulkhead_shared::frame::{Answer as FrameAnswer, FromTask};
 use bulkhead_shared::name::Key;
 use bulkhead_shared::time::Now;
-use nix::sys::epoll::EpollFlags;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
-use super::nursery::{ANSWER_WITHIN, READY_WITHIN, Stage};
 use super::place::{Answered, Kind, Process, Reported, Running, earlier};
-use super::{NOTE_AFTER, Reactor, ZYGOTE, ZYGOTE_OUTPUT, watch};
+use super::{NOTE_AFTER, Reactor};
 use crate::config::TaskOutput;
 use crate::pool::{Answer, Input, LinkEvent, Seat};
 use crate::process::exit;
 use crate::process::link::{Read, Stream};
-use crate::process::zygote::{Said, Zygote, ZygoteError};
 
 /// Reads of one output at its process' end: what a pipe holds, and a little more.
 const LAST_READS: usize = 18;
@@ -111,10 +108,10 @@ impl Reactor {
 
     fn take_frame(&mut self, seat: Seat, frame: FromTask, now: Now) {
         let notes_due = &mut self.notes_due;
-        let may = &self.plan.may;
         let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) else {
             return;
         };
+        let may = &self.menu.entry(process.profile).plan.may;
         if process.violation.is_some() {
             return;
         }
@@ -171,6 +168,10 @@ impl Reactor {
             FromTask::Ask { nonce, id, ask } => return self.take_ask(seat, (nonce, id), ask, now),
             FromTask::AllocationFailed { nonce, bytes } => call(running, nonce).map(|running| {
                 running.failed_allocation = Some(bytes);
+                None
+            }),
+            FromTask::Forbidden { nonce, syscall } => call(running, nonce).map(|running| {
+                running.forbidden = Some(syscall);
                 None
             }),
             FromTask::SetupFailed { step, errno } => {
@@ -244,157 +245,6 @@ impl Reactor {
         }
         process.pidfd = None;
         self.tell(now, Input::Link(seat, LinkEvent::Exited));
-    }
-
-    pub(super) fn start_zygote(&mut self, now: Now) {
-        let cgroups = self.cgroups.as_ref().map(|cgroups| cgroups.as_fd());
-        let zygote = Zygote::start(&self.nursery.recipe, cgroups).and_then(|zygote| {
-            let input = EpollFlags::EPOLLIN;
-            watch(&self.epoll, zygote.socket(), input, ZYGOTE)
-                .and_then(|()| watch(&self.epoll, zygote.output(), input, ZYGOTE_OUTPUT))
-                .map_err(|errno| ZygoteError::Start(errno.into()))?;
-            Ok(zygote)
-        });
-        match zygote {
-            Ok(zygote) => self.nursery.starting(zygote, now.mono),
-            Err(error) => self.zygote_failed(&error, now),
-        }
-    }
-
-    fn zygote_failed(&mut self, error: &ZygoteError, now: Now) {
-        error!("{error}; trying again");
-        let asked = self.nursery.fail(now.mono).map(|zygote| {
-            let asked = zygote.asked.clone();
-            drop(zygote.end());
-            asked
-        });
-        self.fail_spawns(asked.unwrap_or_default(), now);
-    }
-
-    /// The spawns that were waiting for a zygote, or were asked of it, will come to nothing.
-    fn fail_spawns(&mut self, asked: std::collections::VecDeque<u64>, now: Now) {
-        let waiting = std::mem::take(&mut self.nursery.waiting);
-        let mut seats: Vec<Seat> = waiting.into_iter().map(|spawn| spawn.seat).collect();
-        for (place, slot) in self.places.iter().zip(0..) {
-            let generation = place.process.as_ref().map(|process| process.generation);
-            if let Some(generation) = generation.filter(|generation| asked.contains(generation)) {
-                seats.push(Seat { slot, generation });
-            }
-        }
-        for seat in seats {
-            self.drop_unborn(seat, now);
-        }
-    }
-
-    pub(super) fn hear_zygote(&mut self, now: Now) {
-        loop {
-            let Some(zygote) = self.nursery.zygote() else {
-                return;
-            };
-            match zygote.hear() {
-                Ok(Said::Nothing) => return,
-                Ok(Said::Ready(tasks)) => {
-                    self.nursery.ready(now.mono);
-                    debug!(tasks = tasks.len(), "zygote ready");
-                    self.memory = self.registrar.register(tasks);
-                    self.ask_zygote(now);
-                }
-                Ok(Said::Forked {
-                    generation,
-                    pid,
-                    pidfd,
-                }) => {
-                    self.nursery.answered(now.mono);
-                    self.born(generation, pid, pidfd, now);
-                    self.ask_zygote(now);
-                }
-                Ok(Said::ForkFailed { generation, error }) => {
-                    warn!(%error, "the zygote could not fork");
-                    self.nursery.answered(now.mono);
-                    let asked = std::iter::once(generation).collect();
-                    let waiting = std::mem::take(&mut self.nursery.waiting);
-                    self.fail_spawns(asked, now);
-                    self.nursery.waiting = waiting;
-                    self.ask_zygote(now);
-                }
-                Ok(Said::Gone) => return self.zygote_died(now),
-                Err(error) => {
-                    self.nursery
-                        .zygote()
-                        .map(|zygote| self.epoll.delete(zygote.socket()));
-                    return self.zygote_failed(&error, now);
-                }
-            }
-        }
-    }
-
-    fn born(&mut self, generation: u64, pid: i32, pidfd: bulkhead_shared::pidfd::PidFd, now: Now) {
-        let is_it = |p: &Process| p.generation == generation;
-        let slot = self
-            .places
-            .iter()
-            .position(|p| p.process.as_ref().is_some_and(is_it));
-        let Some(slot) = slot.and_then(|slot| u16::try_from(slot).ok()) else {
-            // Nobody waits for it any more; its job pipe is closed, so it ends by itself.
-            return debug!(pid, "a process came too late");
-        };
-        let seat = Seat { slot, generation };
-        if let Some(process) = self.process(seat) {
-            process.pid = pid;
-            process.pidfd = Some(pidfd);
-        }
-        if let Err(error) = self.watch_process(seat) {
-            error!(%error, pid, "a process cannot be watched (raise fs.epoll.max_user_watches)");
-        }
-        self.tell(now, Input::Spawned(seat));
-    }
-
-    fn zygote_died(&mut self, now: Now) {
-        let was_ready = self
-            .nursery
-            .zygote()
-            .is_some_and(|zygote| zygote.is_ready());
-        let Some(zygote) = self.nursery.fail(now.mono) else {
-            return;
-        };
-        let asked = zygote.asked.clone();
-        let error = zygote.end();
-        if was_ready {
-            // Once it was of use; a new one is worth a try at once. Running tasks are not harmed.
-            warn!(%error, "the zygote died; starting another");
-            self.start_zygote(now);
-        } else {
-            error!("{error}; trying again");
-        }
-        self.fail_spawns(asked, now);
-    }
-
-    pub(super) fn hear_zygote_output(&mut self) {
-        let Some(zygote) = self.nursery.zygote() else {
-            return;
-        };
-        let (lines, is_open) = zygote.read_output();
-        if !is_open {
-            let _ = self.epoll.delete(zygote.output());
-        }
-        for line in lines {
-            info!(line, "the child binary said");
-        }
-    }
-
-    /// A rest or a start has lasted long enough.
-    pub(super) fn tend_zygote(&mut self, now: Now) {
-        match &self.nursery.stage {
-            Stage::Resting { .. } => self.start_zygote(now),
-            Stage::Starting { zygote, .. } => {
-                let error = zygote.slow(READY_WITHIN.as_secs());
-                self.zygote_failed(&error, now);
-            }
-            Stage::Ready(zygote) => {
-                let error = zygote.stuck(ANSWER_WITHIN.as_secs());
-                self.zygote_failed(&error, now);
-            }
-        }
     }
 }
 

@@ -9,6 +9,7 @@ mod perform;
 mod place;
 mod sweep;
 mod verdict;
+mod zygotes;
 
 use std::collections::HashMap;
 use std::hash::RandomState;
@@ -38,10 +39,13 @@ use crate::pool::{Actions, How, Input, Lane, Pool, TicketId};
 use crate::process::cgroup::Cgroups;
 use crate::process::exit;
 use crate::process::home::{Cleaner, RunDirectory};
+use crate::process::limits::Cages;
 use crate::process::link::READ;
 use crate::process::users::Users;
+use crate::process::zygote::Recipe;
 use crate::registrar::Registrar;
-use crate::sandbox::plan::Plan;
+use crate::sandbox::menu::Menu;
+use crate::sandbox::profile::PROFILES;
 use crate::services::Services;
 use crate::source::queue::Queue;
 use nursery::Nursery;
@@ -54,8 +58,20 @@ const EVENTS: usize = 256;
 const WAKE: u64 = u64::MAX;
 const TIMER: u64 = u64::MAX - 1;
 const SIGNALS: u64 = u64::MAX - 2;
-const ZYGOTE: u64 = u64::MAX - 3;
-const ZYGOTE_OUTPUT: u64 = u64::MAX - 4;
+/// Below this, two for each profile.
+const ZYGOTES: u64 = u64::MAX - 3;
+
+/// The token of a zygote's socket, or of its output.
+const fn zygote_token(profile: u16, is_output: bool) -> u64 {
+    ZYGOTES - 2 * profile as u64 - is_output as u64
+}
+
+/// The profile of a zygote's token, and whether it is of its output.
+fn zygote_untoken(token: u64) -> Option<(u16, bool)> {
+    let number = ZYGOTES.checked_sub(token)?;
+    let profile = u16::try_from(number / 2).ok()?;
+    (usize::from(profile) < PROFILES).then_some((profile, number % 2 == 1))
+}
 
 /// A job must have run this long to be worth a note: most end before.
 const NOTE_AFTER: Duration = Duration::from_millis(100);
@@ -70,7 +86,7 @@ const REAP_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub pool: Pool,
-    pub plan: Plan,
+    pub menu: Menu,
     pub slots: u16,
     pub groups: u16,
     pub group: Group,
@@ -78,8 +94,10 @@ pub(crate) struct Parts {
     pub memory: Option<u64>,
     pub user: Option<u32>,
     pub output: TaskOutput,
-    pub recipe: crate::process::zygote::Recipe,
+    /// One for each profile of the menu.
+    pub recipes: Vec<Recipe>,
     pub cgroups: Option<Cgroups>,
+    pub cages: Option<Cages>,
     pub users: Option<Users>,
     pub run_directory: Option<Arc<RunDirectory>>,
     pub queue: Queue,
@@ -117,8 +135,9 @@ pub(crate) struct Reactor {
     places: Vec<Place>,
     jobs: HashMap<TicketId, Box<Job>>,
     kinds: HashMap<(bulkhead_shared::TaskName, Option<u64>), u32>,
-    nursery: Nursery,
-    plan: Plan,
+    /// One for each profile of the menu.
+    nurseries: Vec<Nursery>,
+    menu: Menu,
     slots: u16,
     group: Group,
     tasks_per_process: u32,
@@ -127,6 +146,7 @@ pub(crate) struct Reactor {
     user: Option<u32>,
     output: TaskOutput,
     cgroups: Option<Cgroups>,
+    cages: Option<Cages>,
     users: Option<Users>,
     run_directory: Option<Arc<RunDirectory>>,
     cleaner: Cleaner,
@@ -183,8 +203,8 @@ impl Reactor {
             places,
             jobs: HashMap::new(),
             kinds: HashMap::new(),
-            nursery: Nursery::new(parts.recipe),
-            plan: parts.plan,
+            nurseries: parts.recipes.into_iter().map(Nursery::new).collect(),
+            menu: parts.menu,
             slots: parts.slots,
             group: parts.group,
             tasks_per_process: parts.tasks_per_process,
@@ -192,6 +212,7 @@ impl Reactor {
             user: parts.user,
             output: parts.output,
             cgroups: parts.cgroups,
+            cages: parts.cages,
             users: parts.users,
             run_directory: parts.run_directory,
             cleaner,
@@ -218,7 +239,7 @@ impl Reactor {
     /// Runs until every slot is gone.
     pub(crate) fn run(mut self) -> io::Result<Finished> {
         let start = Now::read();
-        self.start_zygote(start);
+        self.start_zygote(self.menu.usual(), start);
         self.tell(start, Input::Tick);
         let mut events = vec![EpollEvent::empty(); EVENTS];
         while !self.pool.is_gone() {
@@ -257,10 +278,13 @@ impl Reactor {
                 let _ = self.timer.wait();
             }
             SIGNALS => self.hear_signals(now),
-            ZYGOTE => self.hear_zygote(now),
-            ZYGOTE_OUTPUT => self.hear_zygote_output(),
             token => {
-                if let Some((slot, generation, kind)) = untoken(token) {
+                if let Some((profile, is_output)) = zygote_untoken(token) {
+                    match is_output {
+                        true => self.hear_zygote_output(profile),
+                        false => self.hear_zygote(profile, now),
+                    }
+                } else if let Some((slot, generation, kind)) = untoken(token) {
                     self.hear_process(slot, generation, (kind, is_over), now);
                 }
             }
@@ -291,21 +315,25 @@ impl Reactor {
         if self.notes_due.is_some_and(|at| at <= now.mono) {
             self.write_notes(now);
         }
-        if self.nursery.wake_at().is_some_and(|at| at <= now.mono) {
-            self.tend_zygote(now);
+        for profile in 0..self.nurseries.len() {
+            let wake_at = self.nurseries[profile].wake_at();
+            if wake_at.is_some_and(|at| at <= now.mono) {
+                self.tend_zygote(u16::try_from(profile).unwrap_or(0), now);
+            }
         }
         if self.reap_due <= now.mono {
             self.reap_due = now.mono + REAP_EVERY;
+            self.let_idle_zygotes_go(now);
             self.reap_strangers();
         }
     }
 
     fn reap_strangers(&mut self) {
         // A process that was forked and not yet reported would be taken for a stranger.
-        if self.nursery.has_unanswered() {
+        if self.nurseries.iter().any(Nursery::has_unanswered) {
             return;
         }
-        self.nursery.reap_retired();
+        self.nurseries.iter_mut().for_each(Nursery::reap_retired);
         let known = self.known_pids();
         exit::reap_strangers(|pid| known.contains(&pid));
     }
@@ -315,20 +343,17 @@ impl Reactor {
         self.places
             .iter()
             .filter_map(|place| place.process.as_ref().map(|process| process.pid))
-            .chain(self.nursery.pids())
+            .chain(self.nurseries.iter().flat_map(Nursery::pids))
             .collect()
     }
 
     /// Sets the timer to the earliest thing due; a timer that is early already is left alone.
     fn arm(&mut self) -> io::Result<()> {
-        let due = [
-            self.pool.wake_at(),
-            self.sweep_due,
-            self.notes_due,
-            self.nursery.wake_at(),
-        ];
+        let due = [self.pool.wake_at(), self.sweep_due, self.notes_due];
+        let zygotes = self.nurseries.iter().map(Nursery::wake_at);
         let due = due
             .into_iter()
+            .chain(zygotes)
             .fold(Some(self.reap_due), earlier)
             .unwrap_or(self.reap_due);
         if self.armed.is_some_and(|armed| armed <= due) {
@@ -416,15 +441,21 @@ impl Reactor {
         }
     }
 
-    fn home(&self, slot: u16) -> Option<PathBuf> {
-        let run = self.run_directory.as_ref().filter(|_| self.plan.homes)?;
+    /// The directory of the host that a process of this profile has for itself in this slot.
+    fn home(&self, slot: u16, profile: u16) -> Option<PathBuf> {
+        let has_home = self.menu.entry(profile).plan.homes;
+        let run = self.run_directory.as_ref().filter(|_| has_home)?;
         Some(run.home(slot))
     }
 
     fn close_down(&mut self) {
-        self.nursery.close();
+        self.nurseries.iter_mut().for_each(Nursery::close);
         for place in &mut self.places {
             place.leaf = None;
+            place.cage = None;
+        }
+        if let Some(cages) = self.cages.take() {
+            cages.remove();
         }
         if let Some(cgroups) = self.cgroups.take() {
             cgroups.remove();

@@ -42,9 +42,16 @@ pub(super) struct Spawn {
 
 #[derive(Debug)]
 pub(super) enum Stage {
-    Starting { zygote: Zygote, until: Instant },
+    /// Nobody has asked for a process yet, or for long.
+    Dormant,
+    Starting {
+        zygote: Zygote,
+        until: Instant,
+    },
     Ready(Zygote),
-    Resting { until: Instant },
+    Resting {
+        until: Instant,
+    },
 }
 
 /// Where processes come from.
@@ -58,17 +65,18 @@ pub(super) struct Nursery {
     look_due: Option<Instant>,
     /// Since when the zygote has owed an answer, without giving any.
     owing: Option<Instant>,
+    /// When a process was last asked for.
+    used: Instant,
     /// Zygotes that were let go and not yet reaped.
     retired: Vec<Child>,
 }
 
 impl Nursery {
     pub(super) fn new(recipe: Recipe) -> Self {
-        // Replaced by the first start, before anything waits for it.
-        let until = bulkhead_shared::time::Now::read().mono;
         Self {
             recipe,
-            stage: Stage::Resting { until },
+            stage: Stage::Dormant,
+            used: bulkhead_shared::time::Now::read().mono,
             failures: 0,
             waiting: VecDeque::new(),
             look_due: None,
@@ -91,7 +99,7 @@ impl Nursery {
         let resting = Stage::Resting { until: now };
         self.stage = match std::mem::replace(&mut self.stage, resting) {
             Stage::Starting { zygote, .. } | Stage::Ready(zygote) => Stage::Ready(zygote),
-            resting @ Stage::Resting { .. } => resting,
+            other @ (Stage::Resting { .. } | Stage::Dormant) => other,
         };
     }
 
@@ -105,12 +113,13 @@ impl Nursery {
         let resting = Stage::Resting { until: now + rest };
         match std::mem::replace(&mut self.stage, resting) {
             Stage::Starting { zygote, .. } | Stage::Ready(zygote) => Some(zygote),
-            Stage::Resting { .. } => None,
+            Stage::Resting { .. } | Stage::Dormant => None,
         }
     }
 
     /// The zygote was asked for a process.
     pub(super) fn asked(&mut self, now: Instant) {
+        self.used = now;
         self.owing.get_or_insert(now);
     }
 
@@ -122,8 +131,12 @@ impl Nursery {
     pub(super) fn zygote(&mut self) -> Option<&mut Zygote> {
         match &mut self.stage {
             Stage::Starting { zygote, .. } | Stage::Ready(zygote) => Some(zygote),
-            Stage::Resting { .. } => None,
+            Stage::Resting { .. } | Stage::Dormant => None,
         }
+    }
+
+    pub(super) const fn is_dormant(&self) -> bool {
+        matches!(self.stage, Stage::Dormant)
     }
 
     pub(super) const fn is_resting(&self) -> bool {
@@ -133,7 +146,7 @@ impl Nursery {
     pub(super) fn has_unanswered(&self) -> bool {
         match &self.stage {
             Stage::Starting { zygote, .. } | Stage::Ready(zygote) => !zygote.asked.is_empty(),
-            Stage::Resting { .. } => false,
+            Stage::Resting { .. } | Stage::Dormant => false,
         }
     }
 
@@ -146,6 +159,21 @@ impl Nursery {
             self.waiting.pop_front()
         } else {
             None
+        }
+    }
+
+    /// Since when nobody has wanted a process, if its zygote could be let go.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let is_idle = matches!(self.stage, Stage::Ready(_))
+            && self.waiting.is_empty()
+            && !self.has_unanswered();
+        is_idle.then_some(self.used)
+    }
+
+    /// Lets the zygote go until a process is wanted again. Those it has started live on.
+    pub(super) fn rest_for_long(&mut self) {
+        if let Stage::Ready(zygote) = std::mem::replace(&mut self.stage, Stage::Dormant) {
+            self.retired.push(zygote.retire());
         }
     }
 
@@ -172,6 +200,7 @@ impl Nursery {
         match &self.stage {
             Stage::Starting { until, .. } | Stage::Resting { until } => Some(*until),
             Stage::Ready(_) => self.owing.map(|since| since + ANSWER_WITHIN),
+            Stage::Dormant => None,
         }
     }
 
@@ -187,17 +216,15 @@ impl Nursery {
             .map(|child| i32::try_from(child.id()).unwrap_or(0));
         let current = match &self.stage {
             Stage::Starting { zygote, .. } | Stage::Ready(zygote) => Some(zygote.pid()),
-            Stage::Resting { .. } => None,
+            Stage::Resting { .. } | Stage::Dormant => None,
         };
         retired.chain(current).collect()
     }
 
     /// Ends the zygote; every process it started is gone.
     pub(super) fn close(&mut self) {
-        let until = bulkhead_shared::time::Now::read().mono;
-        let resting = Stage::Resting { until };
         if let Stage::Starting { zygote, .. } | Stage::Ready(zygote) =
-            std::mem::replace(&mut self.stage, resting)
+            std::mem::replace(&mut self.stage, Stage::Dormant)
         {
             zygote.end_within(END_WITHIN);
         }

@@ -1,6 +1,7 @@
 //! Performs the pool's actions. Each does one thing to one process, at once, and blocks on
 //! nothing.
 
+use std::io;
 use std::time::Duration;
 
 use bulkhead_shared::broker::Note;
@@ -18,6 +19,7 @@ use super::place::{Kind, Process, Running, earlier, token};
 use super::{NOTE_AFTER, Reactor, verdict, watch};
 use crate::job::Job;
 use crate::pool::{Action, End, Force, Input, Lane, Seat, Ticket, TicketId};
+use crate::process::limits::{Amounts, Cage};
 use crate::process::link::{self, Link};
 use crate::process::{home, pipes};
 use crate::services::{Asked, Word};
@@ -26,7 +28,7 @@ use crate::source::queue::{Order, ended_unrun};
 impl Reactor {
     pub(super) fn perform(&mut self, action: Action, now: Now) {
         match action {
-            Action::Spawn(seat, _profile) => self.spawn(seat, now),
+            Action::Spawn(seat, profile) => self.spawn(seat, profile, now),
             Action::Send(seat, ticket) => self.send(seat, ticket, now),
             Action::Signal(seat, force) => self.signal(seat, force),
             Action::Halt(seat, ticket) => self.halt(seat, ticket, now),
@@ -62,7 +64,7 @@ impl Reactor {
                 lane: job.lane,
                 is_alone: job.history.displaced >= DISPLACED_MOST,
                 kind,
-                profile: 0,
+                profile: job.profile,
                 timeout: job.left,
                 patience: job.policy.patience,
                 expires,
@@ -72,15 +74,19 @@ impl Reactor {
         self.tell(now, Input::Offered(tickets));
     }
 
-    fn spawn(&mut self, seat: Seat, now: Now) {
-        if self.nursery.retire_outdated(now.mono) {
+    fn spawn(&mut self, seat: Seat, profile: u16, now: Now) {
+        let nursery = &mut self.nurseries[usize::from(profile)];
+        if nursery.is_dormant() {
+            self.start_zygote(profile, now);
+        } else if nursery.retire_outdated(now.mono) {
             debug!("the child binary has changed: the next process comes from a new zygote");
-            self.start_zygote(now);
+            self.start_zygote(profile, now);
         }
-        if self.nursery.is_resting() {
+        if self.nurseries[usize::from(profile)].is_resting() {
             return self.tell(now, Input::SpawnFailed(seat));
         }
-        let (ours, theirs) = match pipes::open(self.plan.setup.containment.has_init()) {
+        let plan = &self.menu.entry(profile).plan;
+        let (ours, theirs) = match pipes::open(plan.setup.containment.has_init()) {
             Ok(pipes) => pipes,
             Err(error) => {
                 warn!(%error, slot = seat.slot, "no pipes for a process (raise the limit of open files)");
@@ -88,12 +94,21 @@ impl Reactor {
             }
         };
         let uid = match &mut self.users {
-            Some(users) => users.take(),
-            None => self.user,
+            Some(users) if plan.own_users => users.take(),
+            _ => self.user.filter(|_| plan.user.is_some()),
         };
-        let home = self.home(seat.slot);
+        let inside = plan.home_inside;
+        let (single_use, amounts) = (plan.single_use, plan.amounts);
+        let home = self.home(seat.slot, profile);
         if let Some(Err(error)) = home.as_ref().map(|home| home::give(home, uid)) {
             warn!(%error, slot = seat.slot, "no private directory for a process (see TMPDIR)");
+            self.give_back_user(uid);
+            return self.tell(now, Input::SpawnFailed(seat));
+        }
+        if let Some(amounts) = amounts
+            && let Err(error) = self.prepare_cage(seat.slot, profile, amounts)
+        {
+            warn!(%error, slot = seat.slot, "no cgroup to limit a process (is somebody else at work there?)");
             self.give_back_user(uid);
             return self.tell(now, Input::SpawnFailed(seat));
         }
@@ -102,10 +117,16 @@ impl Reactor {
             generation: seat.generation,
             uid,
             home: None,
-            memory: self.memory,
-            jobs: if is_group { 0 } else { self.tasks_per_process },
+            memory: self.memory_of(profile),
+            jobs: match (is_group, single_use) {
+                (true, _) => 0,
+                (false, true) => 1,
+                (false, false) => self.tasks_per_process,
+            },
         };
-        let mut process = Process::new(seat.generation, Link::new(ours), uid, is_group);
+        let mut process = Process::new(seat.generation, Link::new(ours), profile);
+        process.uid = uid;
+        process.is_group = is_group;
         if is_group && let Ok(frame) = link::encode(&ToTask::Group(self.group)) {
             // An empty pipe takes it at once.
             process.link.send(frame);
@@ -114,41 +135,75 @@ impl Reactor {
             place.process = Some(process);
         }
         let home = home.map(|path| path.to_string_lossy().into_owned());
-        self.nursery.waiting.push_back(Spawn {
-            seat,
-            fork,
-            home,
-            theirs,
-        });
-        self.ask_zygote(now);
+        let home = home.or_else(|| inside.map(Into::into));
+        self.nurseries[usize::from(profile)]
+            .waiting
+            .push_back(Spawn {
+                seat,
+                fork,
+                home,
+                theirs,
+            });
+        self.ask_zygote(profile, now);
+    }
+
+    /// The most memory that a process of this profile may have.
+    fn memory_of(&self, profile: u16) -> Option<u64> {
+        match (self.memory, self.menu.entry(profile).plan.memory) {
+            (Some(all), Some(own)) => Some(all.min(own)),
+            (all, own) => all.or(own),
+        }
+    }
+
+    /// Readies the cgroups that limit a slot's next process.
+    fn prepare_cage(&mut self, slot: u16, profile: u16, amounts: Amounts) -> io::Result<()> {
+        let memory = amounts.memory.and_then(|_| self.memory_of(profile));
+        let place = &mut self.places[usize::from(slot)];
+        if place.cage.is_none() {
+            place.cage = self
+                .cages
+                .as_ref()
+                .map(|cages| cages.cage(slot))
+                .transpose()?;
+        }
+        let amounts = Amounts { memory, ..amounts };
+        place
+            .cage
+            .as_ref()
+            .map_or(Ok(()), |cage| cage.begin(amounts))
     }
 
     /// Asks the zygote for as many waiting processes as it takes.
-    pub(super) fn ask_zygote(&mut self, now: Now) {
+    pub(super) fn ask_zygote(&mut self, profile: u16, now: Now) {
+        let plan = &self.menu.entry(profile).plan;
+        let has_cgroup = plan.setup.containment == Containment::Cgroup;
+        let is_limited = plan.amounts.is_some();
         while let Some(Spawn {
             seat,
             fork,
             home,
             theirs,
-        }) = self.nursery.next()
+        }) = self.nurseries[usize::from(profile)].next()
         {
             let fork = frame::Fork {
                 home: home.as_deref(),
                 // Known only since the zygote has said its tasks.
-                memory: self.memory,
+                memory: self.memory_of(profile),
                 ..fork
             };
             let place = &self.places[usize::from(seat.slot)];
-            let cgroup = place.leaf.as_ref().map(|leaf| leaf.as_fd());
-            let descriptors = theirs.in_order(cgroup);
-            let Some(zygote) = self.nursery.zygote() else {
+            let cgroup = place.leaf.as_ref().filter(|_| has_cgroup);
+            let cage = place.cage.iter().filter(|_| is_limited);
+            let limits = cage.flat_map(|cage| cage.descriptors());
+            let descriptors = theirs.in_order(cgroup.map(|leaf| leaf.as_fd()), limits);
+            let Some(zygote) = self.nurseries[usize::from(profile)].zygote() else {
                 return;
             };
             if let Err(error) = zygote.fork(fork, &descriptors) {
                 debug!(%error, slot = seat.slot, "the zygote could not be asked");
                 self.drop_unborn(seat, now);
             }
-            self.nursery.asked(now.mono);
+            self.nurseries[usize::from(profile)].asked(now.mono);
         }
     }
 
@@ -189,6 +244,7 @@ impl Reactor {
             answer: None,
             declined: None,
             failed_allocation: None,
+            forbidden: None,
             progress: None,
             asked: Asked::default(),
             is_noted: false,
@@ -234,8 +290,6 @@ impl Reactor {
     }
 
     fn signal(&mut self, seat: Seat, force: Force) {
-        let containment = self.plan.setup.containment;
-        let group = self.plan.pidfd_group && !containment.has_init();
         let Some(place) = self.places.get_mut(usize::from(seat.slot)) else {
             return;
         };
@@ -245,6 +299,9 @@ impl Reactor {
             .as_mut()
             .filter(|p| p.generation == seat.generation);
         let Some(process) = process else { return };
+        let containment = self.menu.containment(process.profile);
+        let can_signal_groups = self.menu.entry(process.profile).plan.pidfd_group;
+        let group = can_signal_groups && !containment.has_init();
         let Some(pidfd) = &process.pidfd else { return };
         let send = |signal| match group {
             true => pidfd.signal_group(signal).or_else(|_| pidfd.signal(signal)),
@@ -285,7 +342,14 @@ impl Reactor {
             mono: now.mono,
             wall: Now::read().wall,
         };
-        let process = self.places[usize::from(seat.slot)].process(seat.generation);
+        let place = &mut self.places[usize::from(seat.slot)];
+        let is_limited = self.menu.entry(job.profile).plan.amounts.is_some();
+        let cage = place
+            .cage
+            .as_ref()
+            .filter(|_| is_limited && end != End::Returned);
+        let bumps = cage.map(Cage::bumps).unwrap_or_default();
+        let process = place.process(seat.generation);
         let ended = match process {
             Some(process) => match take_running(process, ticket) {
                 Some(running) => {
@@ -295,8 +359,13 @@ impl Reactor {
                         let _ = self.services.send(Word::Over { seat, nonce });
                     }
                     let reported = running.answer.as_ref().map(|&(_, reported)| reported);
-                    let ended =
-                        verdict::compose(process, running, end, (&job.policy, job.left), now);
+                    let under = verdict::Under {
+                        policy: &job.policy,
+                        left: job.left,
+                        plan: &self.menu.entry(process.profile).plan,
+                        bumps,
+                    };
+                    let ended = verdict::compose(process, running, end, under, now);
                     if let Some(reported) = reported {
                         process.reported.cpu_user_us += reported.cpu_user_us;
                         process.reported.cpu_system_us += reported.cpu_system_us;

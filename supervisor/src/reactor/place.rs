@@ -11,6 +11,7 @@ use bulkhead_shared::time::Now;
 use crate::pool::TicketId;
 use crate::process::cgroup::Leaf;
 use crate::process::exit::Exit;
+use crate::process::limits::Cage;
 use crate::process::link::Link;
 use crate::services::Asked;
 
@@ -41,6 +42,8 @@ pub(crate) struct Running {
     pub declined: Option<Declined>,
     /// Bytes of the allocation that failed, right before the process ends.
     pub failed_allocation: Option<u64>,
+    /// The system call that its profile ends it for, right before it does.
+    pub forbidden: Option<i32>,
     pub progress: Option<Vec<u8>>,
     /// What it has asked for so far.
     pub asked: Asked,
@@ -57,6 +60,8 @@ pub(crate) struct Process {
     pub pidfd: Option<PidFd>,
     pub pid: i32,
     pub uid: Option<u32>,
+    /// The number of its profile.
+    pub profile: u16,
     /// One, or in a group several.
     pub running: Vec<Running>,
     pub is_group: bool,
@@ -79,6 +84,8 @@ pub(crate) struct Process {
 pub(crate) struct Place {
     pub process: Option<Process>,
     pub leaf: Option<Leaf>,
+    /// Made when a process first needs it.
+    pub cage: Option<Cage>,
 }
 
 impl Place {
@@ -91,15 +98,16 @@ impl Place {
 }
 
 impl Process {
-    pub(crate) fn new(generation: u64, link: Link, uid: Option<u32>, is_group: bool) -> Self {
+    pub(crate) fn new(generation: u64, link: Link, profile: u16) -> Self {
         Self {
             generation,
             link,
             pidfd: None,
             pid: 0,
-            uid,
+            uid: None,
+            profile,
             running: Vec::new(),
-            is_group,
+            is_group: false,
             served: 0,
             reported: Reported::default(),
             violation: None,

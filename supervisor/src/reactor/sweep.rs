@@ -8,6 +8,7 @@ use bulkhead_shared::time::Now;
 use nix::sys::epoll::EpollFlags;
 use tracing::{error, warn};
 
+use super::nursery::Nursery;
 use super::place::{Kind, Process, earlier, token};
 use super::{Reactor, SWEEP_AGAIN, watch};
 use crate::pool::{Input, Seat, Sweep};
@@ -29,7 +30,7 @@ impl Reactor {
         let Some(process) = place.process.as_ref().filter(|process| process.is_sweeping) else {
             return;
         };
-        let generation = process.generation;
+        let (generation, profile) = (process.generation, process.profile);
         if let Some(leaf) = &place.leaf {
             match leaf.is_populated() {
                 Ok(false) => {}
@@ -57,7 +58,7 @@ impl Reactor {
             self.sweep_due = earlier(self.sweep_due, Some(now.mono + SWEEP_AGAIN));
             return;
         }
-        match self.home(slot) {
+        match self.home(slot, profile) {
             Some(home) if !home::is_as_new(&home) => {
                 self.cleaner.remove(generation, home);
                 let seat = Seat { slot, generation };
@@ -74,13 +75,16 @@ impl Reactor {
         let init_was_killed = process
             .and_then(|process| process.exit)
             .is_some_and(|exit| exit.signal != 0);
-        let containment = self.plan.setup.containment;
+        let containment = process.map(|process| self.menu.containment(process.profile));
         // As PID 1 we adopt strangers as well, who must be left alone.
-        if !init_was_killed || containment != Containment::Subreaper || std::process::id() == 1 {
+        if !init_was_killed
+            || containment != Some(Containment::Subreaper)
+            || std::process::id() == 1
+        {
             return false;
         }
         // A process that was forked and not yet reported would be taken for an orphan.
-        if self.nursery.has_unanswered() {
+        if self.nurseries.iter().any(Nursery::has_unanswered) {
             return true;
         }
         self.reap_strangers();

@@ -1,5 +1,7 @@
 //! From what was seen of a process to the outcome of its job.
 
+mod limit;
+
 use std::time::Duration;
 
 use bulkhead_shared::frame::Declined;
@@ -11,16 +13,29 @@ use bulkhead_shared::units::{Size, show_duration};
 use super::place::{Answered, Process, Reported, Running};
 use crate::pool::End;
 use crate::process::exit::{Exit, signal_name};
+use crate::process::limits::Bumps;
+use crate::sandbox::plan::Plan;
 
 /// A process killed by somebody else with at least this part of its limit in use ran out of memory.
 const NEAR_LIMIT: f64 = 0.95;
+
+/// What an attempt ran under.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Under<'a> {
+    pub policy: &'a Policy,
+    /// How long this run could take.
+    pub left: Duration,
+    pub plan: &'a Plan,
+    /// What its cgroups counted.
+    pub bumps: Bumps,
+}
 
 /// Composes the end of the attempt that `running` was.
 pub(super) fn compose(
     process: &mut Process,
     running: Running,
     end: End,
-    (policy, left): (&Policy, Duration),
+    under: Under<'_>,
     now: Now,
 ) -> Ended {
     let usage = usage(process, &running, now);
@@ -32,8 +47,11 @@ pub(super) fn compose(
     let pid = u32::try_from(process.pid).ok();
     let declined = running.declined;
     let has_progressed = running.asked.recorded;
-    let end = overslept(&running, end, left, now);
-    let outcome = outcome(process, running, end, policy);
+    let end = overslept(&running, end, under.left, now);
+    let forbidden = running.forbidden;
+    let outcome = outcome(process, running, end, under.policy);
+    let outcome = by_limit(process, outcome, (end, forbidden), under);
+    let outcome = with_hint(outcome, under.plan);
     // A process that died after it had declined has not answered.
     let has_own_failure = matches!(
         outcome,
@@ -63,6 +81,55 @@ fn overslept(running: &Running, end: End, left: Duration, now: Now) -> End {
         End::Returned if sleeps && ran >= left => End::TimedOut,
         end => end,
     }
+}
+
+/// The same outcome, or the limit of its profile that explains it.
+fn by_limit(
+    process: &Process,
+    outcome: Outcome,
+    (end, forbidden): (End, Option<i32>),
+    under: Under<'_>,
+) -> Outcome {
+    let Outcome::Failed {
+        error,
+        is_final: false,
+        ..
+    } = &outcome
+    else {
+        return outcome;
+    };
+    // Whoever shared a process with others is not known to have done it.
+    if !matches!(end, End::Failed | End::Crashed | End::Returned) || process.is_group {
+        return outcome;
+    }
+    let exit = process.exit;
+    let evidence = limit::Evidence {
+        signal: end_of_task(process).map_or(0, |(signal, _)| signal),
+        is_killed: process.is_killed,
+        cpu: exit.map_or(Duration::ZERO, |exit| exit.cpu_user + exit.cpu_system),
+        text: (end == End::Failed).then_some(error.text.as_str()),
+        forbidden,
+        bumps: under.bumps,
+        memory: under.policy.memory,
+    };
+    match limit::explain(&evidence, under.plan) {
+        Some((cause, error)) => failed(cause, ended_by(process, error)),
+        None => outcome,
+    }
+}
+
+/// A refusal is the task's own failure; its profile may be the reason.
+fn with_hint(mut outcome: Outcome, plan: &Plan) -> Outcome {
+    if let Outcome::Failed {
+        cause: Cause::Error,
+        error,
+        ..
+    } = &mut outcome
+        && let Some(hint) = limit::hint(&error.text, plan)
+    {
+        error.text = format!("{} ({hint})", error.text);
+    }
+    outcome
 }
 
 fn outcome(process: &Process, running: Running, end: End, policy: &Policy) -> Outcome {

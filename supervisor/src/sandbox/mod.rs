@@ -1,4 +1,7 @@
-//! What a task is kept from, chosen at start from what this host can do.
+//! What a task is kept from: profiles as data, what this host can do, and what comes of both.
 
+pub(crate) mod menu;
 pub(crate) mod plan;
 pub(crate) mod probe;
+pub(crate) mod profile;
+pub(crate) mod seccomp;

@@ -1,94 +1,217 @@
-//! A profile resolved against the host: what zygotes are told, and what is missing.
+//! A profile resolved against the host: what zygotes are told, what is missing, and what the host
+//! cannot do.
 
-use bulkhead_shared::isolation::{Containment, Setup};
+mod walls;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bulkhead_shared::isolation::{Containment, Network, Setup};
 
 use super::probe::Host;
-use crate::config::{RunConfig, Sandbox, Spawn, TaskUser};
+use super::profile::{Landlock, LimitsOf, Profile, RootKind, Space, Syscalls};
+use crate::config::{RunConfig, Spawn, TaskUser};
+use crate::process::limits::{Amounts, Controller, Version};
+use crate::process::zygote::Recipe;
 use crate::services::May;
+use walls::walls;
 
-/// Processes and threads of one task: enough for any honest one, little enough that a fork bomb
-/// is nobody else's business.
-const PROCESSES: u64 = 512;
+/// Where a task with a private `/tmp` has its home.
+const INSIDE: &str = "/tmp";
 
-/// Open files of one process.
-const FILES: u64 = 4096;
+/// Address space that a process may reserve beyond its memory where no cgroup counts what is
+/// shared: libraries and stacks of a few dozen threads.
+const ADDRESSES: u64 = 1 << 30;
 
-/// How this run isolates its tasks.
+/// From SIGXCPU to SIGKILL, in seconds.
+const CPU_PATIENCE: u64 = 2;
+
+/// Something a profile asks for that the host does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lack {
+    /// What the profile asks for, as it is written.
+    pub asked: String,
+    /// What the host lacks.
+    pub lacks: &'static str,
+    pub way_out: &'static str,
+}
+
+/// How tasks of one profile are isolated.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
+    /// The profile's name.
+    pub profile: String,
     pub setup: Setup,
     /// Every process has a user of its own.
     pub own_users: bool,
     /// A user all tasks share.
     pub user: Option<String>,
-    /// Every process has a private directory.
+    /// Every process has a private directory of the host.
     pub homes: bool,
+    /// Where its home is in its own root.
+    pub home_inside: Option<&'static str>,
     /// Whether a group can be signalled through a pidfd.
     pub pidfd_group: bool,
+    /// The most memory a job may have by this profile.
+    pub memory: Option<u64>,
+    /// What cgroups limit; `None` if they limit nothing.
+    pub amounts: Option<Amounts>,
     /// What its tasks may ask for.
     pub may: May,
+    /// A process runs one job.
+    pub single_use: bool,
+    /// Limits of one process that a task may come up against.
+    pub cpu_time: Option<Duration>,
+    pub file_size: Option<u64>,
+    pub tmp: Option<u64>,
+    pub processes: Option<u64>,
+    pub open_files: Option<u64>,
+    /// Where zygotes start and what they find there.
+    pub environment: Vec<(OsString, OsString)>,
+    pub directory: Option<PathBuf>,
     /// For verdicts and people: `process: cgroup, own user, landlock scope`.
     pub description: String,
     /// Guarantees of the profile that this host cannot give, one sentence each.
     pub missing: Vec<String>,
+    /// What the profile asks for and the host does not have.
+    pub lacks: Vec<Lack>,
 }
 
 impl Plan {
     /// Chooses the first that works of each guarantee.
-    pub(crate) fn resolve(config: &RunConfig, host: &Host) -> Self {
-        let is_process = matches!(config.sandbox, Sandbox::Process);
-        let containment = containment(is_process, host);
-        let own_users = is_process && host.is_root && config.task_user == TaskUser::Auto;
+    pub(crate) fn resolve(profile: &Profile, config: &RunConfig, host: &Host) -> Self {
+        let is_confined = profile.confined;
+        let lacks = lacks(profile, host);
+        let spaces = Spaces::of(profile, host);
+        let containment = match spaces.pid {
+            true => Containment::PidNamespace { user: false },
+            false => containment(is_confined, host),
+        };
+        let own_users = is_confined && host.is_root && config.task_user == TaskUser::Auto;
         let user = match &config.task_user {
-            TaskUser::Name(name) if is_process => Some(name.clone()),
+            TaskUser::Name(name) if is_confined => Some(name.clone()),
             _ => None,
         };
-        let private = own_users || matches!(containment, Containment::PidNamespace { user: true });
+        let user_namespace = spaces.any() && !host.is_root;
+        let private = own_users
+            || user_namespace
+            || matches!(containment, Containment::PidNamespace { user: true });
+        let amounts = amounts(profile, config, host);
+        let counts_memory = amounts.is_some_and(|amounts| amounts.memory.is_some());
+        let is_for_task = profile.limits_of == LimitsOf::Task;
+        let walls = walls(profile, config, host, &spaces, counts_memory);
         let setup = Setup {
             containment,
             cgroup_kill: host.cgroup_kill,
-            landlock_scope: is_process && host.landlock_scope,
-            no_new_privileges: is_process,
-            rlimits: if is_process { limits() } else { Vec::new() },
-            processes: (is_process && private).then_some(PROCESSES),
+            landlock_scope: profile.landlock != Landlock::Off && host.landlock_scope,
+            no_new_privileges: is_confined,
+            rlimits: limits(profile),
+            processes: profile.processes.filter(|_| private),
             clone3: host.clone3,
             tid_address: host.tid_address,
             exec: matches!(config.spawn, Spawn::Exec | Spawn::Launch),
+            own_rlimits: own_limits(profile),
+            addresses: (is_for_task && !counts_memory).then_some(ADDRESSES),
+            walls: walls.map(Box::new),
         };
+        let mut environment = config.env.clone();
+        for (name, value) in &profile.env {
+            environment.retain(|(known, _)| known != name.as_str());
+            environment.push((name.into(), value.into()));
+        }
+        let has_tmp = setup
+            .walls
+            .as_deref()
+            .is_some_and(|walls| walls.tmp.is_some());
         let mut plan = Self {
+            profile: profile.name.clone(),
             setup,
             own_users,
             user,
-            homes: is_process,
-            may: May::default(),
+            homes: is_confined && !has_tmp,
+            home_inside: has_tmp.then_some(INSIDE),
             pidfd_group: host.pidfd_group,
+            memory: profile.memory,
+            amounts,
+            may: profile.may.clone(),
+            single_use: profile.single_use,
+            cpu_time: profile.cpu_time,
+            file_size: profile.file_size,
+            tmp: profile.tmp.filter(|_| has_tmp),
+            processes: profile.processes,
+            open_files: profile.open_files,
+            environment,
+            directory: match spaces.root {
+                true => None,
+                false => profile.cwd.clone().or_else(|| config.cwd.clone()),
+            },
             description: String::new(),
             missing: Vec::new(),
+            lacks,
         };
-        plan.describe(is_process);
-        if is_process {
-            plan.name_missing(host);
+        plan.describe(host);
+        if is_confined {
+            plan.name_missing(profile, host);
         }
         plan
     }
 
-    fn describe(&mut self, is_process: bool) {
+    /// How its zygote is started.
+    pub(crate) fn recipe(&self, config: &RunConfig) -> Recipe {
+        Recipe {
+            child: config.child.clone(),
+            launcher: config.launcher.clone(),
+            environment: self.environment.clone(),
+            directory: self.directory.clone(),
+            setup: self.setup.clone(),
+        }
+    }
+
+    fn describe(&mut self, host: &Host) {
         let mut parts = vec![self.setup.containment.to_string()];
+        let walls = self.setup.walls.as_deref();
+        if walls.is_some_and(|walls| walls.user_namespace) {
+            parts.push("user namespace".into());
+        }
+        if walls.is_some_and(|walls| walls.root.is_some()) {
+            parts.push("own root".into());
+        }
+        match walls.map(|walls| walls.network) {
+            Some(Network::None) => parts.push("no network".into()),
+            Some(Network::Loopback) => parts.push("loopback only".into()),
+            Some(Network::Host) | None => {}
+        }
         if self.own_users {
             parts.push("own user".into());
         }
         if let Some(user) = &self.user {
             parts.push(format!("user {user}"));
         }
-        if self.setup.landlock_scope {
+        if walls.is_some_and(|walls| walls.files.is_some()) {
+            parts.push("landlock files".into());
+        } else if self.setup.landlock_scope {
             parts.push("landlock scope".into());
         }
-        let profile = if is_process { "process" } else { "none" };
-        self.description = format!("{profile}: {}", parts.join(", "));
+        if walls.is_some_and(|walls| !walls.own_filters.is_empty()) {
+            parts.push("seccomp".into());
+        }
+        if self.amounts.is_some() {
+            let version = host.controllers.as_ref().map(|found| found.version);
+            parts.push(match version {
+                Some(Version::V1) => "limits by cgroup v1".into(),
+                _ => "limits by cgroup v2".into(),
+            });
+        }
+        if !self.lacks.is_empty() {
+            let asked: Vec<_> = self.lacks.iter().map(|lack| lack.asked.as_str()).collect();
+            parts.push(format!("WITHOUT {}", asked.join(", ")));
+        }
+        self.description = format!("{}: {}", self.profile, parts.join(", "));
     }
 
     /// The tasks' users could not be had: the plan without them.
-    pub(crate) fn without_own_users(&mut self, reason: &str) {
+    pub(crate) fn without_own_users(&mut self, host: &Host, reason: &str) {
         self.own_users = false;
         if !matches!(
             self.setup.containment,
@@ -98,16 +221,19 @@ impl Plan {
         }
         self.missing
             .push(format!("tasks run as this user: {reason}"));
-        self.describe(true);
+        self.describe(host);
     }
 
-    fn name_missing(&mut self, host: &Host) {
+    fn name_missing(&mut self, profile: &Profile, host: &Host) {
         let mut missing = Vec::new();
-        if !host.landlock_scope {
+        let walls = self.setup.walls.as_deref();
+        let has_root = walls.is_some_and(|walls| walls.root.is_some());
+        let has_pids = self.setup.containment == Containment::PidNamespace { user: false };
+        if profile.landlock != Landlock::Off && !host.landlock_scope && !has_pids {
             missing
                 .push("tasks can signal processes of their own user (Landlock ABI 6 is missing)");
         }
-        if !host.is_root {
+        if !host.is_root && !has_root {
             missing.push(
                 "tasks can open the files of this user, also the store's (a supervisor that is \
                  root gives each process a user of its own)",
@@ -122,19 +248,149 @@ impl Plan {
                  (neither cgroups nor namespaces can be made)",
             );
         }
-        if self.setup.processes.is_none() {
+        let counts = self
+            .amounts
+            .is_some_and(|amounts| amounts.processes.is_some());
+        if self.setup.processes.is_none() && !counts {
             missing.push("a fork bomb is stopped only by the limits of this user");
+        }
+        if self.setup.addresses.is_some() {
+            missing.push(
+                "memory is limited for each process and not for a task (no cgroup with the \
+                 controller `memory` can be made: run as root, or have it delegated)",
+            );
         }
         self.missing.extend(missing.into_iter().map(str::to_owned));
     }
 }
 
-fn containment(is_process: bool, host: &Host) -> Containment {
+/// Namespaces that a profile gets on a host.
+#[derive(Debug, Clone, Copy)]
+struct Spaces {
+    pid: bool,
+    ipc: bool,
+    uts: bool,
+    root: bool,
+    tmp: bool,
+    network: Network,
+}
+
+impl Spaces {
+    fn of(profile: &Profile, host: &Host) -> Self {
+        let asks = |space: Space| profile.namespaces.contains(&space);
+        let pid = asks(Space::Pid) && host.user_namespaces;
+        Self {
+            pid,
+            ipc: asks(Space::Ipc) && host.ipc_namespaces,
+            uts: asks(Space::Uts) && host.ipc_namespaces,
+            root: profile.root == RootKind::Minimal && host.mounts && pid,
+            tmp: profile.tmp.is_some() && host.mounts,
+            network: match host.network_namespaces {
+                true => profile.network,
+                false => Network::Host,
+            },
+        }
+    }
+
+    fn any(&self) -> bool {
+        self.pid || self.ipc || self.uts || self.root || self.tmp || self.network != Network::Host
+    }
+}
+
+fn lacks(profile: &Profile, host: &Host) -> Vec<Lack> {
+    let user = "run the supervisor as root, or let this user make user namespaces \
+                (kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)";
+    let asks = |space: Space| profile.namespaces.contains(&space);
+    let spaces = asks(Space::Ipc) || asks(Space::Uts);
+    let asked: [(bool, bool, String, &'static str, &'static str); 6] = [
+        (
+            asks(Space::Pid),
+            host.user_namespaces,
+            "namespaces = [\"pid\"]".into(),
+            "pid namespaces",
+            user,
+        ),
+        (
+            spaces,
+            host.ipc_namespaces,
+            "namespaces = [\"ipc\", \"uts\"]".into(),
+            "ipc and uts namespaces",
+            user,
+        ),
+        (
+            profile.root == RootKind::Minimal || profile.tmp.is_some(),
+            host.mounts,
+            "root = \"minimal\"".into(),
+            "mounts of a task's own, with a /proc",
+            "as above; it also takes Linux 5.12, and in a container a /proc that is not masked",
+        ),
+        (
+            profile.network != Network::Host,
+            host.network_namespaces,
+            format!("network = \"{}\"", network_name(profile.network)),
+            "network namespaces",
+            user,
+        ),
+        (
+            profile.landlock == Landlock::Files,
+            host.landlock_abi >= 1,
+            "landlock = \"files\"".into(),
+            "Landlock",
+            "run Linux 5.13 or later with `landlock` among the security modules (`lsm=` on the \
+             kernel's command line)",
+        ),
+        (
+            profile.syscalls != Syscalls::All || !profile.deny_syscalls.is_empty(),
+            host.seccomp,
+            "syscalls".into(),
+            "filters of system calls (seccomp)",
+            "run a kernel with CONFIG_SECCOMP_FILTER",
+        ),
+    ];
+    let lacking = asked.into_iter().filter(|(asks, has, ..)| *asks && !*has);
+    lacking
+        .map(|(_, _, asked, lacks, way_out)| Lack {
+            asked,
+            lacks,
+            way_out,
+        })
+        .collect()
+}
+
+pub(crate) const fn network_name(network: Network) -> &'static str {
+    match network {
+        Network::None => "none",
+        Network::Loopback => "loopback",
+        Network::Host => "host",
+    }
+}
+
+fn amounts(profile: &Profile, config: &RunConfig, host: &Host) -> Option<Amounts> {
+    if profile.limits_of != LimitsOf::Task {
+        return None;
+    }
+    let controllers = host.controllers.as_ref()?;
+    let memory = match (profile.memory, config.memory) {
+        (Some(own), Some(all)) => Some(own.min(all)),
+        (own, all) => own.or(all),
+    };
+    Some(Amounts {
+        memory: memory.filter(|_| controllers.has(Controller::Memory)),
+        processes: profile
+            .processes
+            .filter(|_| controllers.has(Controller::Processes)),
+        cpu_percent: profile
+            .cpu_percent
+            .filter(|_| controllers.has(Controller::Cpu)),
+    })
+}
+
+fn containment(is_confined: bool, host: &Host) -> Containment {
     if host.is_root && host.cgroup.is_some() {
         return Containment::Cgroup;
     }
     // Without a profile a task sees the host as it is, so it gets no namespace.
-    if is_process && host.user_namespaces {
+    if is_confined && host.user_namespaces {
         return Containment::PidNamespace {
             user: !host.is_root,
         };
@@ -142,12 +398,26 @@ fn containment(is_process: bool, host: &Host) -> Containment {
     Containment::Subreaper
 }
 
-fn limits() -> Vec<(u32, u64)> {
-    vec![
-        (libc::RLIMIT_CORE, 0),
-        (libc::RLIMIT_NOFILE, FILES),
+fn limits(profile: &Profile) -> Vec<(u32, u64)> {
+    if !profile.confined {
+        return Vec::new();
+    }
+    let mut limits = vec![(libc::RLIMIT_CORE, 0)];
+    limits.extend(profile.open_files.map(|most| (libc::RLIMIT_NOFILE, most)));
+    limits.extend([
         (libc::RLIMIT_MSGQUEUE, 0),
         (libc::RLIMIT_NICE, 0),
         (libc::RLIMIT_RTPRIO, 0),
-    ]
+    ]);
+    limits
+}
+
+/// Limits of what one process consumes: a zygote lives long, and must not have them.
+fn own_limits(profile: &Profile) -> Vec<(u32, u64, u64)> {
+    let seconds = profile.cpu_time.map(|time| time.as_secs());
+    let cpu = seconds.map(|seconds| (libc::RLIMIT_CPU, seconds, seconds + CPU_PATIENCE));
+    let size = profile
+        .file_size
+        .map(|size| (libc::RLIMIT_FSIZE, size, size));
+    cpu.into_iter().chain(size).collect()
 }

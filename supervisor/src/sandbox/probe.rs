@@ -6,13 +6,15 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
 
 use crate::process::cgroup;
+use crate::process::limits::Controllers;
 
 /// What can be denied.
-pub(crate) const FEATURES: [&str; 7] = [
+pub(crate) const FEATURES: [&str; 12] = [
     "landlock",
     "cgroup",
     "cgroup-kill",
@@ -20,6 +22,11 @@ pub(crate) const FEATURES: [&str; 7] = [
     "clone3",
     "userns",
     "tid-address",
+    "seccomp",
+    "mounts",
+    "network-namespace",
+    "ipc-namespace",
+    "limits",
 ];
 
 /// What this host can do, less what was denied.
@@ -37,6 +44,17 @@ pub(crate) struct Host {
     /// An ordinary user may make user and pid namespaces.
     pub user_namespaces: bool,
     pub tid_address: bool,
+    /// The version of Landlock; 0 if there is none.
+    pub landlock_abi: i64,
+    /// System calls can be filtered.
+    pub seccomp: bool,
+    /// A task can have mounts of its own, and a `/proc`.
+    pub mounts: bool,
+    pub network_namespaces: bool,
+    /// Also those of the host's name.
+    pub ipc_namespaces: bool,
+    /// Cgroups that limit memory, processes, CPU.
+    pub controllers: Option<Controllers>,
 }
 
 impl Host {
@@ -57,6 +75,26 @@ impl Host {
             clone3: has("clone3") && clone3_works(),
             user_namespaces: has("userns") && namespaces_work(is_root),
             tid_address: has("tid-address"),
+            landlock_abi: if has("landlock") {
+                landlock_abi().max(0)
+            } else {
+                0
+            },
+            seccomp: has("seccomp") && filters_work(),
+            mounts: has("mounts") && has("userns") && try_out(is_root, own_mounts),
+            network_namespaces: has("network-namespace")
+                && has("userns")
+                && try_out(is_root, || make(CloneFlags::CLONE_NEWNET)),
+            ipc_namespaces: has("ipc-namespace")
+                && has("userns")
+                && try_out(is_root, || {
+                    make(CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS)
+                }),
+            controllers: if has("limits") && is_root {
+                Controllers::find()
+            } else {
+                None
+            },
         }
     }
 }
@@ -101,31 +139,127 @@ fn clone3_works() -> bool {
     answer == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL)
 }
 
-/// Tries the namespaces a task would get, in a process of its own.
+/// Whether this kernel takes filters that return an error.
+fn filters_work() -> bool {
+    const SECCOMP_GET_ACTION_AVAIL: libc::c_uint = 2;
+    const SECCOMP_RET_ERRNO: u32 = 0x0005_0000;
+    let action = SECCOMP_RET_ERRNO;
+    // SAFETY: with this operation the call reads one number, which outlives it.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            SECCOMP_GET_ACTION_AVAIL,
+            0,
+            &raw const action,
+        )
+    };
+    answer == 0
+}
+
+/// Tries the namespaces a task would get.
 fn namespaces_work(is_root: bool) -> bool {
-    use nix::sched::{CloneFlags, unshare};
-    let mut flags = CloneFlags::CLONE_NEWPID;
-    if !is_root {
-        flags |= CloneFlags::CLONE_NEWUSER;
-    }
+    try_out(is_root, || make(CloneFlags::CLONE_NEWPID))
+}
+
+fn make(namespaces: CloneFlags) -> bool {
+    unshare(namespaces).is_ok()
+}
+
+/// A private mount, a mount as a descriptor, and a `/proc` of its own, as `strict` makes them.
+fn own_mounts() -> bool {
+    use nix::mount::{MsFlags, mount};
+    let none = None::<&str>;
+    let is_private = make(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
+        && mount(none, "/", none, MsFlags::MS_PRIVATE | MsFlags::MS_REC, none).is_ok();
+    // SAFETY: the caller is a process with one thread.
+    is_private
+        && match unsafe { fork() } {
+            Ok(ForkResult::Child) => {
+                let works = mount_points_move() && mounts_proc();
+                // SAFETY: _exit takes an integer and does not return.
+                unsafe { libc::_exit(i32::from(!works)) }
+            }
+            Ok(ForkResult::Parent { child }) => ended_well(child),
+            Err(_) => false,
+        }
+}
+
+fn mount_points_move() -> bool {
+    let tmpfs = nix::mount::mount(
+        Some("probe"),
+        "/tmp",
+        Some("tmpfs"),
+        nix::mount::MsFlags::empty(),
+        None::<&str>,
+    );
+    const OPEN_TREE_CLONE: u32 = 1;
+    // SAFETY: the call reads a text that outlives it.
+    let tree = unsafe {
+        libc::syscall(
+            libc::SYS_open_tree,
+            libc::AT_FDCWD,
+            c"/dev/null".as_ptr(),
+            OPEN_TREE_CLONE,
+        )
+    };
+    let attributes = [0_u64; 4];
+    // SAFETY: the path is empty, as the flag asks; the call reads so many bytes, which outlive it.
+    let confined = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree,
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            attributes.as_ptr(),
+            size_of_val(&attributes),
+        )
+    };
+    tmpfs.is_ok() && tree >= 0 && confined == 0
+}
+
+fn mounts_proc() -> bool {
+    const FSCONFIG_CMD_CREATE: u32 = 6;
+    // SAFETY: the call reads a text that outlives it.
+    let context = unsafe { libc::syscall(libc::SYS_fsopen, c"proc".as_ptr(), 0) };
+    let none = std::ptr::null::<libc::c_char>();
+    // SAFETY: the command takes neither key nor value.
+    let made = unsafe {
+        libc::syscall(
+            libc::SYS_fsconfig,
+            context,
+            FSCONFIG_CMD_CREATE,
+            none,
+            none,
+            0,
+        )
+    };
+    // SAFETY: the call takes numbers.
+    made == 0 && unsafe { libc::syscall(libc::SYS_fsmount, context, 0, 0) } >= 0
+}
+
+/// Tries something in a process of its own, inside a user namespace if it has no privileges.
+fn try_out(is_root: bool, what: impl FnOnce() -> bool) -> bool {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
     // SAFETY: the caller has one thread, so no lock is held by a thread that is not copied.
     match unsafe { fork() } {
         Ok(ForkResult::Child) => {
-            let mapped = || {
+            let inside = || {
                 is_root
-                    || (fs::write("/proc/self/setgroups", "deny").is_ok()
+                    || (make(CloneFlags::CLONE_NEWUSER)
+                        && fs::write("/proc/self/setgroups", "deny").is_ok()
                         && fs::write("/proc/self/uid_map", format!("{uid} {uid} 1")).is_ok()
                         && fs::write("/proc/self/gid_map", format!("{gid} {gid} 1")).is_ok())
             };
-            let works = unshare(flags).is_ok() && mapped();
+            let works = inside() && what();
             // SAFETY: _exit takes an integer and does not return.
             unsafe { libc::_exit(i32::from(!works)) }
         }
-        Ok(ForkResult::Parent { child }) => matches!(
-            waitpid(child, None),
-            Ok(nix::sys::wait::WaitStatus::Exited(_, 0))
-        ),
+        Ok(ForkResult::Parent { child }) => ended_well(child),
         Err(_) => false,
     }
+}
+
+fn ended_well(child: nix::unistd::Pid) -> bool {
+    use nix::sys::wait::WaitStatus::Exited;
+    matches!(waitpid(child, None), Ok(Exited(_, 0)))
 }

@@ -30,6 +30,55 @@ impl Default for May {
     }
 }
 
+impl May {
+    /// What a task that nobody trusts may ask for.
+    pub(crate) fn untrusted() -> Self {
+        Self {
+            locks: Vec::new(),
+            ..Self::default()
+        }
+    }
+
+    /// Reads the words of a profile's `may`.
+    ///
+    /// # Errors
+    /// The first word that says nothing.
+    pub(crate) fn parse(words: &[String]) -> Result<Self, String> {
+        let mut may = Self {
+            progress: false,
+            durable: false,
+            locks: Vec::new(),
+            ..Self::default()
+        };
+        for word in words {
+            let call = word.strip_suffix(')').and_then(|call| call.split_once('('));
+            match (word.as_str(), call) {
+                ("progress", _) => may.progress = true,
+                ("durable", _) => may.durable = true,
+                ("locks", _) => may.locks.push(String::new()),
+                (_, Some(("locks", prefix))) => may.locks.push(prefix.trim().into()),
+                _ => {
+                    return Err(format!(
+                        "`may` knows no `{word}` (use `progress`, `durable`, `locks` or `locks(PREFIX)`)"
+                    ));
+                }
+            }
+        }
+        Ok(may)
+    }
+
+    /// Whether it allows nothing that `other` does not.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        let mut locks = self.locks.iter();
+        let known = |lock: &String| other.locks.iter().any(|most| lock.starts_with(most));
+        self.progress <= other.progress
+            && self.durable <= other.durable
+            && locks.all(known)
+            && self.open <= other.open
+            && self.all <= other.all
+    }
+}
+
 /// What an attempt has asked for so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Asked {

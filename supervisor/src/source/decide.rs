@@ -19,7 +19,6 @@ use crate::pool::TicketId;
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub host: String,
-    pub isolation: String,
 }
 
 /// What is said about a settlement once it is written.
@@ -47,6 +46,7 @@ pub(crate) fn decide(
         task,
         history,
         policy,
+        isolation,
         thread,
         hooked,
         hook,
@@ -78,7 +78,7 @@ pub(crate) fn decide(
         policy: &policy,
         jitter,
         host: &place.host,
-        isolation: &place.isolation,
+        isolation: &isolation,
     };
     let (mut next, history) = retry::decide(history, ended, about);
     let attempt = history.attempt;

@@ -172,6 +172,7 @@ fn rules() -> Rules {
         },
         specs: Arc::new(HashMap::from([(add.clone(), TaskSpec::new(add))])),
         extras: Arc::default(),
+        menu: None,
         most_memory: None,
     }
 }
@@ -213,6 +214,7 @@ fn upkeep(
         unknown_after: None,
         burst: true,
         below: None,
+        controllers: None,
         queue: queue.clone(),
         notices: notices.clone(),
         words: inbox,
@@ -235,7 +237,6 @@ fn run_over(fault: Option<Fault>) -> Arc<Flaky> {
         lease: LEASE,
         place: Place {
             host: "here".into(),
-            isolation: "none".into(),
         },
         held: Arc::clone(&held),
         notices: notices.clone(),

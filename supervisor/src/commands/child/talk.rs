@@ -199,6 +199,7 @@ pub(super) const fn name(frame: &FromTask) -> &'static str {
         FromTask::SetupFailed { .. } => "SetupFailed",
         FromTask::Declined { .. } => "Declined",
         FromTask::Ask { .. } => "Ask",
+        FromTask::Forbidden { .. } => "Forbidden",
     }
 }
 

@@ -19,6 +19,7 @@ use crate::config::{Environment, RunConfig, run_args};
 use crate::exit::Exit;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::probe::Host;
+use crate::sandbox::profile::Profile;
 
 /// Examine the store, this host and the tasks' program, and explain what is found.
 ///
@@ -62,7 +63,10 @@ pub(super) fn run(
     let config = RunConfig::new(store, run, environment)?;
     // Probing forks, so it comes before the store's first thread.
     let host = Host::probe(&config.without);
-    let plan = Plan::resolve(&config, &host);
+    // The name was found when the configuration was read.
+    let profile = config.profiles.get(&config.sandbox).cloned();
+    let profile = profile.unwrap_or_else(Profile::process);
+    let plan = Plan::resolve(&profile, &config, &host);
     let depth = if args.thorough {
         Depth::Thorough
     } else {

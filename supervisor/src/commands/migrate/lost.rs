@@ -28,7 +28,6 @@ pub(super) fn settle(stores: &Stores) -> Result<(), CommandError> {
     let rules = rules(stores)?;
     let place = Place {
         host: String::new(),
-        isolation: "unknown".into(),
     };
     let random = RandomState::new();
     let broker = &stores.source.broker;
@@ -71,6 +70,8 @@ fn rules(stores: &Stores) -> Result<Rules, BrokerError> {
         },
         specs: Arc::new(specs.collect()),
         extras: Arc::default(),
+        // Nothing is run.
+        menu: None,
         most_memory: None,
     })
 }

@@ -284,10 +284,12 @@ pub(super) fn keep(text: &str) -> Result<Keep, String> {
 
 /// Reads the option `--profile`.
 pub(super) fn profile(text: &str) -> Result<String, String> {
-    match text {
-        "none" | "process" | "strict" => Ok(text.into()),
-        _ => Err(format!(
-            "`{text}` is no profile (use `process`, `none` or `strict`)"
+    // Which there are is known to those who run the job.
+    match crate::sandbox::profile::is_name(text) {
+        true => Ok(text.into()),
+        false => Err(format!(
+            "`{text}` is no profile's name (it is made of letters, digits, `-` and `_`; built in \
+             are `process`, `none` and `strict`)"
         )),
     }
 }
@@ -453,7 +455,10 @@ mod tests {
         says(r#"{"task":"a","ttl":"0"}"#, &["ttl is zero"]);
         says(r#"{"task":"a","memory":"1KiB"}"#, &["16MiB"]);
         says(r#"{"task":"a","memory":1.5}"#, &["`memory`", "512MiB"]);
-        says(r#"{"task":"a","profile":"open"}"#, &["`open`", "`process`"]);
+        says(
+            r#"{"task":"a","profile":"o pen"}"#,
+            &["`o pen`", "`process`"],
+        );
         says(
             r#"{"task":"a","backoff":{"algorithm":"linear","factor":"1s","ceiling":"1s"}}"#,
             &["swap"],

@@ -1,0 +1,446 @@
+//! Cgroups that limit what all processes of a task consume together: in the unified hierarchy
+//! where it has the controllers, else in those of version 1. One per slot and controller, made
+//! when the first process needs them, kept for the next.
+
+use std::cell::Cell;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use super::cgroup::{PREFIX, directory};
+
+/// What may be limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Controller {
+    Memory,
+    Processes,
+    Cpu,
+}
+
+const ALL: [Controller; 3] = [Controller::Memory, Controller::Processes, Controller::Cpu];
+
+impl Controller {
+    /// Its name to the kernel.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Processes => "pids",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+/// Which kind of hierarchy controllers are in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    V1,
+    V2,
+}
+
+/// Controllers of this host that may be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Controllers {
+    pub version: Version,
+    /// Each with the directory below which cgroups may be made.
+    places: Vec<(Controller, PathBuf)>,
+}
+
+impl Controllers {
+    /// What there is; `None` if it is nothing.
+    pub(crate) fn find() -> Option<Self> {
+        unified().or_else(version_1)
+    }
+
+    pub(crate) fn has(&self, controller: Controller) -> bool {
+        self.places.iter().any(|(known, _)| *known == controller)
+    }
+
+    /// Their directories, each once.
+    pub(crate) fn directories(&self) -> Vec<PathBuf> {
+        let mut found: Vec<_> = self.places.iter().map(|(_, path)| path.clone()).collect();
+        found.dedup();
+        found
+    }
+}
+
+fn unified() -> Option<Controllers> {
+    let own = super::cgroup::own_directory()?;
+    let delegated = |own: &Path| fs::read_to_string(own.join("cgroup.subtree_control"));
+    let names = ALL.map(|controller| format!("+{}", controller.name()));
+    // Refused where processes live beside the cgroups to be made, but at the very top.
+    let _ = fs::write(own.join("cgroup.subtree_control"), names.join(" "));
+    let given = delegated(&own).ok()?;
+    let is_given =
+        |controller: &Controller| given.split_whitespace().any(|n| n == controller.name());
+    let places: Vec<_> = ALL
+        .into_iter()
+        .filter(is_given)
+        .map(|controller| (controller, own.clone()))
+        .collect();
+    (!places.is_empty()).then_some(Controllers {
+        version: Version::V2,
+        places,
+    })
+}
+
+fn version_1() -> Option<Controllers> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let place = |controller: Controller| {
+        let place = place_of(controller.name(), &mounts, &groups)?;
+        may_make(&place).then_some((controller, place))
+    };
+    let places: Vec<_> = ALL.into_iter().filter_map(place).collect();
+    (!places.is_empty()).then_some(Controllers {
+        version: Version::V1,
+        places,
+    })
+}
+
+/// The directory of this process' own cgroup in the hierarchy of `name`.
+fn place_of(name: &str, mounts: &str, groups: &str) -> Option<PathBuf> {
+    let has = |list: &str| list.split(',').any(|word| word == name);
+    let (root, point) = mounts.lines().find_map(|line| {
+        let (places, kind) = line.split_once(" - ")?;
+        let mut kind = kind.split(' ');
+        let is_it = kind.next()? == "cgroup" && kind.nth(1).is_some_and(has);
+        let mut places = places.split(' ');
+        is_it.then(|| Some((places.nth(3)?, places.next()?)))?
+    })?;
+    let own = groups.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        has(parts.next()?).then(|| parts.next())?
+    })?;
+    // In a container the mount begins at its own cgroup.
+    let below = own.strip_prefix(root.trim_end_matches('/')).unwrap_or(own);
+    let place = Path::new(point).join(below.trim_start_matches('/'));
+    (!below.contains("..")).then_some(place)
+}
+
+fn may_make(place: &Path) -> bool {
+    let trial = place.join(format!("{PREFIX}probe-{}", std::process::id()));
+    let is_made = fs::create_dir(&trial).is_ok();
+    let _ = fs::remove_dir(&trial);
+    is_made
+}
+
+/// How much there may be of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Amounts {
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Hundredths of one CPU.
+    pub cpu_percent: Option<u32>,
+}
+
+/// The cgroups of one run.
+#[derive(Debug)]
+pub(crate) struct Cages {
+    controllers: Controllers,
+    name: String,
+}
+
+/// How a run's directory is called in each hierarchy.
+fn name_of(id: &str) -> String {
+    format!("{PREFIX}{id}.limits")
+}
+
+impl Cages {
+    pub(crate) fn new(controllers: Controllers, id: &str) -> io::Result<Self> {
+        let name = name_of(id);
+        for place in controllers.directories() {
+            let own = place.join(&name);
+            fs::create_dir(&own)?;
+            if controllers.version == Version::V2 {
+                let given = controllers.places.iter();
+                let names: Vec<_> = given.map(|(one, _)| format!("+{}", one.name())).collect();
+                fs::write(own.join("cgroup.subtree_control"), names.join(" "))?;
+            }
+        }
+        Ok(Self { controllers, name })
+    }
+
+    /// Makes the cgroups of a slot.
+    pub(crate) fn cage(&self, slot: u16) -> io::Result<Cage> {
+        let mut cells: Vec<Group> = Vec::new();
+        for (controller, place) in &self.controllers.places {
+            let path = place.join(&self.name).join(format!("slot-{slot}"));
+            match cells.iter_mut().find(|cell| cell.path == path) {
+                Some(cell) => cell.controllers.push(*controller),
+                None => {
+                    match fs::create_dir(&path) {
+                        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                            return Err(error);
+                        }
+                        _ => {}
+                    }
+                    cells.push(Group {
+                        directory: directory(&path)?,
+                        path,
+                        controllers: vec![*controller],
+                    });
+                }
+            }
+        }
+        let cage = Cage {
+            version: self.controllers.version,
+            cells,
+            amounts: Cell::default(),
+            killed: Cell::default(),
+            refused: Cell::default(),
+        };
+        cage.begin(Amounts::default())?;
+        Ok(cage)
+    }
+
+    /// Removes them; nothing lives in them any more.
+    pub(crate) fn remove(self) {
+        for place in self.controllers.directories() {
+            remove_all(&place.join(&self.name));
+        }
+    }
+}
+
+fn remove_all(path: &Path) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+    // Busy ones stay; the next start tries again.
+    let _ = fs::remove_dir(path);
+}
+
+/// Removes those of a run whose supervisor is dead, once its processes are gone.
+pub(crate) fn clear_after(controllers: Option<&Controllers>, id: &str) {
+    for place in controllers
+        .map(Controllers::directories)
+        .unwrap_or_default()
+    {
+        remove_all(&place.join(name_of(id)));
+    }
+}
+
+/// One cgroup of a slot.
+#[derive(Debug)]
+struct Group {
+    path: PathBuf,
+    directory: OwnedFd,
+    controllers: Vec<Controller>,
+}
+
+/// The cgroups of a slot, one for each hierarchy.
+#[derive(Debug)]
+pub(crate) struct Cage {
+    version: Version,
+    cells: Vec<Group>,
+    amounts: Cell<Amounts>,
+    /// Counted by the kernel before the present process: killed for want of memory.
+    killed: Cell<u64>,
+    /// Refused for want of processes.
+    refused: Cell<u64>,
+}
+
+/// What a task came up against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Bumps {
+    /// Processes that were killed for want of memory.
+    pub killed: u64,
+    /// The most memory that was in use, in bytes.
+    pub peak: Option<u64>,
+    /// Processes that could not be started.
+    pub refused: u64,
+}
+
+impl Cage {
+    /// The directories that a process enters.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.cells.iter().map(|cell| cell.directory.as_fd())
+    }
+
+    fn file(&self, controller: Controller, v1: &str, v2: &str) -> Option<PathBuf> {
+        let cell = self
+            .cells
+            .iter()
+            .find(|cell| cell.controllers.contains(&controller))?;
+        Some(cell.path.join(match self.version {
+            Version::V1 => v1,
+            Version::V2 => v2,
+        }))
+    }
+
+    /// Sets the amounts for the next process, and forgets what earlier ones did.
+    pub(crate) fn begin(&self, amounts: Amounts) -> io::Result<()> {
+        if amounts != self.amounts.get() {
+            self.set(amounts)?;
+            self.amounts.set(amounts);
+        }
+        if let Some(path) = self.file(
+            Controller::Memory,
+            "memory.max_usage_in_bytes",
+            "memory.peak",
+        ) {
+            // Version 2 resets it for the descriptor that writes only: the peak is of the slot then.
+            let _ = fs::write(path, "0");
+        }
+        self.killed.set(self.count_killed());
+        self.refused.set(self.count_refused());
+        Ok(())
+    }
+
+    fn set(&self, amounts: Amounts) -> io::Result<()> {
+        let word =
+            |value: Option<u64>, none: &str| value.map_or_else(|| none.into(), |v| v.to_string());
+        if let Some(path) = self.file(Controller::Memory, "memory.limit_in_bytes", "memory.max") {
+            let none = match self.version {
+                Version::V1 => "-1",
+                Version::V2 => "max",
+            };
+            fs::write(path, word(amounts.memory, none))?;
+            // What may be swapped out would be no limit.
+            if let (Some(path), Version::V2) = (
+                self.file(Controller::Memory, "memory.swappiness", "memory.swap.max"),
+                self.version,
+            ) && path.exists()
+            {
+                fs::write(path, "0")?;
+            }
+        }
+        if let Some(path) = self.file(Controller::Processes, "pids.max", "pids.max") {
+            fs::write(path, word(amounts.processes, "max"))?;
+        }
+        let percent = amounts.cpu_percent.map(u64::from);
+        match (
+            self.version,
+            self.file(Controller::Cpu, "cpu.cfs_quota_us", "cpu.max"),
+        ) {
+            (Version::V1, Some(path)) if path.exists() => {
+                let quota = percent.map(|percent| percent * 1000);
+                fs::write(path, word(quota, "-1"))?;
+            }
+            (Version::V2, Some(path)) => {
+                let quota = word(percent.map(|percent| percent * 1000), "max");
+                fs::write(path, format!("{quota} 100000"))?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What has happened since the present process began.
+    pub(crate) fn bumps(&self) -> Bumps {
+        let peak = self.file(
+            Controller::Memory,
+            "memory.max_usage_in_bytes",
+            "memory.peak",
+        );
+        let peak = peak.and_then(|path| fs::read_to_string(path).ok());
+        Bumps {
+            killed: self.count_killed().saturating_sub(self.killed.get()),
+            peak: peak.and_then(|text| text.trim().parse().ok()),
+            refused: self.count_refused().saturating_sub(self.refused.get()),
+        }
+    }
+
+    fn count_killed(&self) -> u64 {
+        let path = self.file(Controller::Memory, "memory.oom_control", "memory.events");
+        path.map_or(0, |path| counted(&path, "oom_kill"))
+    }
+
+    fn count_refused(&self) -> u64 {
+        let path = self.file(Controller::Processes, "pids.events", "pids.events");
+        path.map_or(0, |path| counted(&path, "max"))
+    }
+}
+
+/// The number behind `name` in a file of such lines.
+fn counted(path: &Path, name: &str) -> u64 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let found = text.lines().find_map(|line| {
+        let (word, number) = line.split_once(' ')?;
+        (word == name).then(|| number.parse().ok())?
+    });
+    found.unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_cgroup_of_a_hierarchy_is_found_also_in_a_container() {
+        let mounts = "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
+                      32 31 0:29 /docker/1 /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+                      41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let groups = "4:memory:/a/b\n2:cpu,cpuacct:/docker/1/x\n0::/\n";
+        let of = |name| place_of(name, mounts, groups);
+        assert_eq!(
+            of("memory").unwrap(),
+            Path::new("/sys/fs/cgroup/memory/a/b")
+        );
+        assert_eq!(
+            of("cpu").unwrap(),
+            Path::new("/sys/fs/cgroup/cpu,cpuacct/x")
+        );
+        assert_eq!(of("pids"), None);
+    }
+
+    fn cage(version: Version, below: &Path) -> Cage {
+        let places = ALL
+            .map(|controller| (controller, below.to_owned()))
+            .to_vec();
+        let controllers = Controllers { version, places };
+        Cages::new(controllers, "x").unwrap().cage(3).unwrap()
+    }
+
+    #[test]
+    fn amounts_are_written_as_each_version_wants_them() {
+        let amounts = Amounts {
+            memory: Some(1 << 20),
+            processes: Some(7),
+            cpu_percent: Some(150),
+        };
+        for (version, memory, cpu) in [
+            (Version::V1, "memory.limit_in_bytes", None),
+            (Version::V2, "memory.max", Some("150000 100000")),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let cage = cage(version, dir.path());
+            let slot = dir.path().join("bulkhead-x.limits/slot-3");
+            cage.begin(amounts).unwrap();
+            let read = |name: &str| fs::read_to_string(slot.join(name)).unwrap();
+            assert_eq!(
+                (read(memory), read("pids.max")),
+                ("1048576".into(), "7".into())
+            );
+            if let Some(cpu) = cpu {
+                assert_eq!(read("cpu.max"), cpu);
+            }
+            cage.begin(Amounts::default()).unwrap();
+            assert_eq!(read("pids.max"), "max");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_counts_is_told_from_the_process_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let cage = cage(Version::V2, dir.path());
+        let slot = dir.path().join("bulkhead-x.limits/slot-3");
+        let happen = |killed: u64, refused: u64| {
+            fs::write(
+                slot.join("memory.events"),
+                format!("oom 1\noom_kill {killed}\n"),
+            )
+            .unwrap();
+            fs::write(slot.join("pids.events"), format!("max {refused}\n")).unwrap();
+        };
+        happen(2, 5);
+        cage.begin(Amounts::default()).unwrap();
+        assert_eq!((cage.bumps().killed, cage.bumps().refused), (0, 0));
+        happen(3, 9);
+        assert_eq!((cage.bumps().killed, cage.bumps().refused), (1, 4));
+    }
+}

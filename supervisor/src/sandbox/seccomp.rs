@@ -1,0 +1,279 @@
+//! Filters of system calls: which there are under a profile, as the kernel's instructions.
+//!
+//! What is forbidden falls into two parts. One holds for the zygote already and is inherited, which
+//! costs a task nothing. The other is what setting up a task needs itself (mounts, namespaces), and
+//! is entered by each task at its last step: it is kept short.
+
+#![forbid(unsafe_code)]
+
+mod lists;
+
+use std::collections::BTreeMap;
+
+use bulkhead_shared::isolation::Network;
+use seccompiler::SeccompCmpArgLen::Dword;
+use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+use syscalls::Sysno;
+
+use super::profile::{OnForbidden, Profile, Syscalls};
+use lists::{DEPTHS, ORDINARY, SPACES};
+
+/// Requests of `ioctl` that put words into a terminal's mouth.
+const TERMINAL: [u64; 2] = [0x5412, 0x541C];
+
+/// Flags of `clone` that make namespaces.
+const NEW_SPACES: [i32; 8] = [
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWUTS,
+    0x80, // CLONE_NEWTIME
+];
+
+/// Why a filter cannot be made: a mistake of ours, or an architecture nobody has tried.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FilterError {
+    #[error("filters of system calls are not known for this processor: {0}")]
+    Compile(#[from] seccompiler::BackendError),
+}
+
+/// The filters of a profile.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Filters {
+    /// For zygotes, and so for all.
+    pub inherited: Vec<u64>,
+    /// For tasks, in this order.
+    pub own: Vec<Vec<u64>>,
+}
+
+/// The number of a system call of this processor.
+pub(crate) fn number(name: &str) -> Option<i64> {
+    let known: Sysno = name.parse().ok()?;
+    Some(known.id().into())
+}
+
+/// The name of a system call of this processor.
+pub(crate) fn name(number: i32) -> Option<&'static str> {
+    let number = usize::try_from(number).ok()?;
+    Sysno::new(number).map(|known| known.name())
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Composes the filters of a profile. `denied` are forbidden besides, by the host's needs.
+pub(crate) fn filters(profile: &Profile, denied: &[&str]) -> Result<Filters, FilterError> {
+    let action = match profile.on_forbidden {
+        OnForbidden::Error => SeccompAction::Errno(libc::EPERM.cast_unsigned()),
+        // The task's runtime says which one, and ends.
+        OnForbidden::Kill => SeccompAction::Trap,
+    };
+    let besides = profile
+        .deny_syscalls
+        .iter()
+        .map(String::as_str)
+        .chain(denied.iter().copied());
+    let is_allowed = |name: &&str| !profile.allow_syscalls.contains(*name);
+    match profile.syscalls {
+        Syscalls::All => {
+            let mut own = Rules::new();
+            always(&mut own, besides);
+            let own = compile_if_any(own, SeccompAction::Allow, action)?;
+            Ok(Filters {
+                inherited: Vec::new(),
+                own: own.into_iter().collect(),
+            })
+        }
+        Syscalls::Denylist => {
+            let mut inherited = Rules::new();
+            always(&mut inherited, DEPTHS.iter().copied().filter(is_allowed));
+            sockets(&mut inherited, profile.network, is_allowed)?;
+            terminals(&mut inherited)?;
+            let mut own = Rules::new();
+            always(&mut own, SPACES.iter().copied().filter(is_allowed));
+            always(&mut own, besides);
+            spaces(&mut own)?;
+            Ok(Filters {
+                inherited: compile(inherited, SeccompAction::Allow, action.clone())?,
+                own: vec![
+                    compile(own, SeccompAction::Allow, action)?,
+                    without_clone3()?,
+                ],
+            })
+        }
+        Syscalls::Allowlist => {
+            let mut allowed = Rules::new();
+            let more = profile.allow_syscalls.iter().map(String::as_str);
+            always(&mut allowed, ORDINARY.iter().copied().chain(more));
+            for name in ["socket", "clone", "clone3"] {
+                always(&mut allowed, [name]);
+            }
+            for name in besides {
+                number(name).map(|number| allowed.remove(&number));
+            }
+            // What is allowed only in part: a second filter says in which.
+            let mut parts = Rules::new();
+            sockets(&mut parts, profile.network, is_allowed)?;
+            terminals(&mut parts)?;
+            spaces(&mut parts)?;
+            Ok(Filters {
+                inherited: Vec::new(),
+                own: vec![
+                    compile(parts, SeccompAction::Allow, action.clone())?,
+                    without_clone3()?,
+                    compile(allowed, action, SeccompAction::Allow)?,
+                ],
+            })
+        }
+    }
+}
+
+/// A rule for each of these calls, whatever their arguments. Those that this processor does not
+/// have are nobody's concern.
+fn always<'a>(rules: &mut Rules, names: impl IntoIterator<Item = &'a str>) {
+    let numbers = names.into_iter().filter_map(number);
+    // No condition always holds.
+    rules.extend(numbers.map(|number| (number, Vec::new())));
+}
+
+fn add(
+    rules: &mut Rules,
+    name: &str,
+    conditions: Vec<SeccompCondition>,
+) -> Result<(), FilterError> {
+    if let Some(number) = number(name) {
+        let rule = SeccompRule::new(conditions)?;
+        let known = rules.entry(number).or_default();
+        known.push(rule);
+    }
+    Ok(())
+}
+
+/// Of all families of sockets tasks have three; the one that asks the kernel for addresses only
+/// where there is a network.
+fn sockets(
+    rules: &mut Rules,
+    network: Network,
+    is_allowed: impl Fn(&&str) -> bool,
+) -> Result<(), FilterError> {
+    if !is_allowed(&"socket") {
+        return Ok(());
+    }
+    let mut families = vec![libc::AF_UNIX, libc::AF_INET, libc::AF_INET6];
+    if network != Network::None {
+        families.push(libc::AF_NETLINK);
+    }
+    let other =
+        |family: &i32| SeccompCondition::new(0, Dword, Ne, u64::from(family.cast_unsigned()));
+    let conditions: Result<_, _> = families.iter().map(other).collect();
+    add(rules, "socket", conditions?)?;
+    let routes = SeccompCondition::new(2, Dword, Ne, 0)?;
+    let netlink = u64::from(libc::AF_NETLINK.cast_unsigned());
+    add(
+        rules,
+        "socket",
+        vec![SeccompCondition::new(0, Dword, Eq, netlink)?, routes],
+    )
+}
+
+fn terminals(rules: &mut Rules) -> Result<(), FilterError> {
+    for request in TERMINAL {
+        add(
+            rules,
+            "ioctl",
+            vec![SeccompCondition::new(1, Dword, Eq, request)?],
+        )?;
+    }
+    Ok(())
+}
+
+/// New namespaces by `clone`, and life after the supervisor's death.
+fn spaces(rules: &mut Rules) -> Result<(), FilterError> {
+    for flag in NEW_SPACES {
+        let flag = u64::from(flag.cast_unsigned());
+        // The kernel gives no flag of these above the lower half.
+        let is_set = SeccompCondition::new(0, Dword, MaskedEq(flag), flag)?;
+        add(rules, "clone", vec![is_set])?;
+    }
+    let death = u64::from(libc::PR_SET_PDEATHSIG.cast_unsigned());
+    add(
+        rules,
+        "prctl",
+        vec![SeccompCondition::new(0, Dword, Eq, death)?],
+    )
+}
+
+/// Its flags lie in memory, where no filter looks: libraries that hear that it is missing take
+/// `clone`.
+fn without_clone3() -> Result<Vec<u64>, FilterError> {
+    let mut rules = Rules::new();
+    always(&mut rules, ["clone3"]);
+    let missing = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+    compile(rules, SeccompAction::Allow, missing)
+}
+
+fn compile_if_any(
+    rules: Rules,
+    otherwise: SeccompAction,
+    action: SeccompAction,
+) -> Result<Option<Vec<u64>>, FilterError> {
+    match rules.is_empty() {
+        true => Ok(None),
+        false => compile(rules, otherwise, action).map(Some),
+    }
+}
+
+fn compile(
+    rules: Rules,
+    otherwise: SeccompAction,
+    action: SeccompAction,
+) -> Result<Vec<u64>, FilterError> {
+    let processor = TargetArch::try_from(std::env::consts::ARCH)?;
+    let filter = SeccompFilter::new(rules, otherwise, action, processor)?;
+    let program: BpfProgram = filter.try_into()?;
+    let packed = program.iter().map(|one| {
+        let jumps = u64::from(one.jt) << 40 | u64::from(one.jf) << 32;
+        u64::from(one.code) << 48 | jumps | u64::from(one.k)
+    });
+    Ok(packed.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_one_and_none_is_both_forbidden_and_ordinary() {
+        // Some are of other processors only; most must be known here.
+        let all = [DEPTHS, SPACES, ORDINARY];
+        for names in all {
+            let known = names.iter().filter(|name| number(name).is_some()).count();
+            assert!(known * 10 >= names.len() * 9, "{known} of {}", names.len());
+        }
+        for name in DEPTHS.iter().chain(SPACES) {
+            assert!(!ORDINARY.contains(name), "{name}");
+        }
+        assert_eq!(name(i32::try_from(libc::SYS_bpf).unwrap()), Some("bpf"));
+    }
+
+    #[test]
+    fn a_profile_that_allows_all_has_no_filter_and_others_stay_short() {
+        let none = filters(&Profile::process(), &[]).unwrap();
+        assert_eq!(none, Filters::default());
+        let strict = filters(&Profile::strict(), &[]).unwrap();
+        assert!(!strict.inherited.is_empty());
+        // Each task enters these: the kernel looks at every instruction for every system call.
+        let own: usize = strict.own.iter().map(Vec::len).sum();
+        assert!(own < 150, "{own} instructions");
+        let list = Profile {
+            syscalls: Syscalls::Allowlist,
+            ..Profile::strict()
+        };
+        assert!(filters(&list, &[]).unwrap().own.len() == 3);
+    }
+}
