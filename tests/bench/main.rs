@@ -13,6 +13,7 @@ mod limit;
 mod measure;
 mod memory;
 mod naps;
+mod profiles;
 mod redis;
 mod report;
 mod rounds;
@@ -74,6 +75,8 @@ pub(crate) enum Section {
     Fresh,
     /// Jobs in processes that are used again.
     Warm,
+    /// Jobs under each profile.
+    Profiles,
     /// Jobs on threads and as futures of one group.
     Groups,
     /// Submit to result.
@@ -148,6 +151,9 @@ fn figures(options: &Options) -> anyhow::Result<Vec<Figure>> {
     } else {
         rounds::measure(options, &fixed, &dynamic)?
     };
+    if options.wants(Section::Profiles) && !is_redis {
+        figures.extend(profiles::measure(options, &fixed)?);
+    }
     if options.wants(Section::Latency) {
         let count = if options.quick { 100 } else { 300 };
         say("latency")?;

@@ -9,7 +9,7 @@ use crate::{Options, Section, say, turns};
 
 /// How many of everything.
 pub(crate) struct Counts {
-    forks: usize,
+    pub forks: usize,
     turns: usize,
     pub fresh: usize,
     warm: usize,

@@ -54,6 +54,12 @@ fn note_term() -> anyhow::Result<i64> {
     Ok(TERM.load(Ordering::SeqCst) - start)
 }
 
+/// The monotonic clock at its first line, in nanoseconds.
+#[task]
+fn clock(_value: String) -> i64 {
+    monotonic_ns()
+}
+
 /// Its argument.
 #[task]
 fn echo(value: String) -> String {
@@ -101,6 +107,7 @@ fn replay(ctx: &Context, n: u32) -> anyhow::Result<i64> {
 
 fn main() -> ExitCode {
     bulkhead_child::run(tasks![
+        clock,
         echo,
         echo_thread,
         nap,
