@@ -99,8 +99,10 @@ const PROMISES: [Promise; 10] = [
         way_out: "do not ignore SIGTERM while you wait for a job",
         test: |program, _| {
             let mut talk = started(program, 1)?;
-            talk.term().map_err(|error| error.to_string())?;
-            ends(&mut talk, false)
+            match talk.end_by_term().map_err(|error| error.to_string())? {
+                Some(_) => Ok(()),
+                None => Err(format!("it had not ended after {PATIENCE:?}")),
+            }
         },
     },
     Promise {

@@ -152,19 +152,36 @@ impl Talk {
     }
 
     /// SIGTERM.
-    pub(super) fn term(&self) -> io::Result<()> {
+    fn term(&self) -> io::Result<()> {
         let pid = i32::try_from(self.child.id()).unwrap_or(i32::MAX);
         PidFd::open(pid)?.signal(libc::SIGTERM)
     }
 
     /// How it ended by itself; `None` if it did not.
     pub(super) fn end(&mut self) -> io::Result<Option<ExitStatus>> {
+        self.end_within(PATIENCE)
+    }
+
+    /// How it ended at SIGTERM. One that comes before it has begun to wait is repeated.
+    pub(super) fn end_by_term(&mut self) -> io::Result<Option<ExitStatus>> {
+        const TIMES: u32 = 20;
+        for _ in 0..TIMES {
+            self.term()?;
+            let status = self.end_within(PATIENCE / TIMES)?;
+            if status.is_some() {
+                return Ok(status);
+            }
+        }
+        Ok(None)
+    }
+
+    fn end_within(&mut self, length: Duration) -> io::Result<Option<ExitStatus>> {
         let pid = i32::try_from(self.child.id()).unwrap_or(i32::MAX);
         if let Some(status) = self.child.try_wait()? {
             return Ok(Some(status));
         }
         let pidfd = PidFd::open(pid)?;
-        let timeout = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::MAX);
+        let timeout = PollTimeout::try_from(length).unwrap_or(PollTimeout::MAX);
         poll(
             &mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)],
             timeout,
