@@ -30,6 +30,12 @@ pub(super) struct Evidence<'a> {
     pub memory: Option<u64>,
 }
 
+/// Whether a system call can have been forbidden. Without a filter the signal is any signal.
+fn filters(plan: &Plan) -> bool {
+    let walls = plan.setup.walls.as_deref();
+    walls.is_some_and(|walls| !walls.own_filters.is_empty() || !walls.inherited_filter.is_empty())
+}
+
 /// The limit that explains the end, if one does.
 pub(super) fn explain(evidence: &Evidence<'_>, plan: &Plan) -> Option<(Cause, ErrorDetails)> {
     let profile = plan.profile.as_str();
@@ -61,7 +67,7 @@ pub(super) fn explain(evidence: &Evidence<'_>, plan: &Plan) -> Option<(Cause, Er
             Size(limit)
         );
         details("file-size", text, Some(limit), None)
-    } else if is(libc::SIGSYS) {
+    } else if is(libc::SIGSYS) && filters(plan) {
         let name = evidence.forbidden.and_then(seccomp::name);
         let which = name.map_or_else(|| "a system call".into(), |name| format!("`{name}`"));
         let text = format!(
