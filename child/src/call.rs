@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bulkhead_shared::frame::{Answer, Declined, Failure, FromTask, ReportedUsage, Run};
 use bulkhead_shared::message::Header;
@@ -53,7 +54,7 @@ impl From<Reply> for Ended {
 #[derive(Debug)]
 pub(crate) struct Call {
     definition: &'static Definition,
-    context: Context,
+    context: Arc<Context>,
 }
 
 impl Call {
@@ -92,7 +93,7 @@ impl Function {
             #[cfg(feature = "async")]
             Self::Async(call) => {
                 let future = call(context.clone(), given)?;
-                runtime()?.block_on(durable::until_asleep(context.clone(), future))
+                runtime()?.block_on(durable::until_asleep(Arc::new(context.clone()), future))
             }
         }
     }
@@ -112,11 +113,11 @@ pub(crate) fn later(
         panics::catch(|| hooks::begin(call.definition, &call.context, &arguments))
     };
     let future = match future {
-        Ok(future) => durable::until_asleep(call.context.clone(), future),
+        Ok(future) => durable::until_asleep(Arc::clone(&call.context), future),
         // It may have been made to sleep before its first await.
         Err(failure) => {
             let ended = std::future::ready(Err(failure));
-            durable::until_asleep(call.context.clone(), Box::pin(ended))
+            durable::until_asleep(Arc::clone(&call.context), Box::pin(ended))
         }
     };
     Ok((Box::pin(future), call))
@@ -151,7 +152,7 @@ fn prepare<'a>(
     let context = Context::new(run, header.clone(), clock(), desk.clone(), stop);
     let call = Call {
         definition: task.definition(),
-        context: context.with_previous(previous),
+        context: Arc::new(context.with_previous(previous)),
     };
     Ok((call, arguments))
 }

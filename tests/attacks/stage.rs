@@ -224,15 +224,6 @@ impl Stage {
             "{}",
             supervisor.log()
         );
-        assert_eq!(runs_left(self.place), 0);
+        assert_eq!(self.place.runs_left(), 0);
     }
-}
-
-/// Directories of runs that are still there.
-fn runs_left(place: &Place) -> usize {
-    let bases = fs::read_dir(place.temporary()).unwrap();
-    bases
-        .flat_map(|base| fs::read_dir(base.unwrap().path()).unwrap())
-        .filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir())
-        .count()
 }

@@ -359,3 +359,12 @@ fn a_directory_that_others_can_write_to_or_that_was_replaced_is_refused() {
     let error = FileCheckpoints::open(&kept.join("../gone/mail.checkpoint/x"));
     assert!(error.is_err());
 }
+
+#[test]
+fn what_is_no_directory_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = FileCheckpoints::open(&pipe).unwrap_err().to_string();
+    assert!(error.contains("pipe"), "{error}");
+}

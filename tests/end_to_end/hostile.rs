@@ -200,7 +200,7 @@ fn a_tree_deeper_than_any_path_is_removed_before_the_verdict() {
     );
     assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
     supervisor.leaves_nothing();
-    assert_eq!(runs_left(&place), 0);
+    assert_eq!(place.runs_left(), 0);
 }
 
 #[test]
@@ -222,17 +222,8 @@ fn what_a_task_leaves_in_tmpdir_is_removed_and_no_link_is_followed() {
         );
         assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
         assert_eq!(fs::read_to_string(precious.join("file")).unwrap(), "kept");
-        assert_eq!(runs_left(&place), 0);
+        assert_eq!(place.runs_left(), 0);
     }
-}
-
-/// Directories of runs that are still there.
-fn runs_left(place: &Place) -> usize {
-    let bases = fs::read_dir(place.temporary()).unwrap();
-    bases
-        .flat_map(|base| fs::read_dir(base.unwrap().path()).unwrap())
-        .filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir())
-        .count()
 }
 
 #[test]

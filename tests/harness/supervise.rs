@@ -334,6 +334,19 @@ impl Place {
         path
     }
 
+    /// Directories of runs that are still in [`Place::temporary`].
+    ///
+    /// # Panics
+    /// If it cannot be read.
+    #[must_use]
+    pub fn runs_left(&self) -> usize {
+        let bases = fs::read_dir(self.temporary()).unwrap();
+        bases
+            .flat_map(|base| fs::read_dir(base.unwrap().path()).unwrap())
+            .filter(|entry| entry.as_ref().unwrap().file_type().unwrap().is_dir())
+            .count()
+    }
+
     /// All that `status` knows of a job.
     ///
     /// # Panics

@@ -35,6 +35,7 @@ mod step;
 mod suspend;
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bulkhead_shared::ask::{Ask, ENTRY_LIMIT, Reply};
@@ -66,8 +67,8 @@ thread_local! {
 }
 
 /// Says which task runs on this thread, until the answer is dropped.
-pub(crate) fn enter(context: &Context) -> Entered {
-    Durable::outermost(context).enter()
+pub(crate) fn enter(context: &Arc<Context>) -> Entered {
+    Durable::outermost(Arc::clone(context)).enter()
 }
 
 /// See [`enter`].
@@ -160,7 +161,7 @@ pub fn wait_for<T: DeserializeOwned>(
 /// The durable calls of one task; see the [module](self).
 #[derive(Debug, Clone)]
 pub struct Durable {
-    context: Context,
+    context: Arc<Context>,
     /// What places and names begin with.
     scope: String,
     /// The one name of the next call.
@@ -175,14 +176,14 @@ impl Context {
     pub fn durable(&self) -> Durable {
         let here = HERE.with_borrow(Clone::clone);
         here.filter(|here| here.context.is_same_call(self))
-            .unwrap_or_else(|| Durable::outermost(self))
+            .unwrap_or_else(|| Durable::outermost(Arc::new(self.clone())))
     }
 }
 
 impl Durable {
-    fn outermost(context: &Context) -> Self {
+    const fn outermost(context: Arc<Context>) -> Self {
         Self {
-            context: context.clone(),
+            context,
             scope: String::new(),
             name: None,
             snooze_after: SNOOZE_AFTER,

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::resume_unwind;
 use std::pin::pin;
+#[cfg(feature = "async")]
+use std::sync::Arc;
 use std::task::{Context as Wakes, Poll, Waker};
 use std::time::Duration;
 
@@ -120,7 +122,7 @@ impl Durable {
 
 /// A task's future, which ends also when the job is to sleep.
 #[cfg(feature = "async")]
-pub(crate) async fn until_asleep(context: Context, future: crate::registry::Future) -> Reply {
+pub(crate) async fn until_asleep(context: Arc<Context>, future: crate::registry::Future) -> Reply {
     let mut future = future;
     std::future::poll_fn(|wakes| {
         let _here = super::enter(&context);

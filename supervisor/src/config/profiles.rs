@@ -73,8 +73,14 @@ fn read(all: &Table) -> Result<OfFile, FileError> {
     }
     let profiles = Profiles::declare(&declared).map_err(|error| {
         let table = tables.iter().find(|(name, _)| *name == error.profile);
-        let (table, key) = table.map_or((all, PROFILE), |(_, table)| (*table, ""));
-        table.wrong(key, error.reason)
+        match table {
+            Some((_, table)) => table.wrong("", error.reason),
+            // Named by one that inherits, and declared nowhere.
+            None => all.wrong(
+                PROFILE,
+                format!("names `{}`: {}", error.profile, error.reason),
+            ),
+        }
     })?;
     let mut found = OfFile {
         profiles,

@@ -15,6 +15,9 @@ use super::groups::queue_of;
 use crate::job::Job;
 use crate::pool::TicketId;
 
+/// What is said of a job that sleeps: its attempt goes on.
+const SNOOZED: &str = "snoozed";
+
 /// Where attempts run: part of every verdict.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -71,7 +74,7 @@ pub(crate) fn decide(
         Outcome::Failed { cause, .. } => cause.as_str(),
         Outcome::Released => "released",
         Outcome::Displaced => "displaced",
-        Outcome::Snoozed { .. } => "snoozed",
+        Outcome::Snoozed { .. } => SNOOZED,
         Outcome::LeaseLost => "lost",
     };
     let about = Circumstances {
@@ -181,6 +184,9 @@ impl Story {
         } = self;
         let Told { uuid, next } = settlement;
         match settled {
+            Settled::Applied if *outcome == SNOOZED => {
+                info!(job = %uuid, task, elapsed_ms, "job sleeps");
+            }
             Settled::Applied => {
                 info!(job = %uuid, task, attempt, outcome, next, elapsed_ms, "attempt ended");
             }

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, Metadata, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
@@ -38,7 +38,10 @@ impl Directory {
         }
         let path = fs::canonicalize(path).map_err(|error| unusable(&error))?;
         check_directory(&path, false, "the checkpoints")?;
-        let dir = File::open(&path).map_err(|error| unusable(&error))?;
+        // Also what is no directory answers at once: a named pipe would wait for its other end.
+        let mut options = File::options();
+        options.read(true).custom_flags(libc::O_DIRECTORY);
+        let dir = options.open(&path).map_err(|error| unusable(&error))?;
         if made.is_ok()
             && let Some(parent) = path.parent()
         {
