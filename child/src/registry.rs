@@ -191,6 +191,7 @@ fn spec(definition: &Definition) -> Result<TaskSpec, RegistryError> {
         hooks: definition.hooks.kinds(),
         mechanism: definition.mechanism,
         run_in_main_thread: definition.run_in_main_thread,
+        processor: None,
     })
 }
 

@@ -7,6 +7,8 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use crate::stream::Event;
+
 /// Asks of one attempt that may wait for their answers at once, unless its profile says otherwise.
 pub const OPEN_MOST: u16 = 16;
 
@@ -86,6 +88,16 @@ pub enum Ask {
         /// The entry that takes it.
         by: String,
     },
+    /// To be given the next events of the partition that this call processes.
+    Events {
+        /// At most so many.
+        most: u32,
+        /// Wait for all of them, but from the first one on no longer than this; `None` is not to wait
+        /// once there is one.
+        within_ms: Option<u64>,
+        /// They are passed together or not at all.
+        as_one: bool,
+    },
 }
 
 /// An entry of a journal.
@@ -155,6 +167,8 @@ pub enum Reply {
         /// The store's time now.
         now_ms: u64,
     },
+    /// The next events, in order; none if there will be no more for this call, which is to return.
+    Events(Vec<Event>),
 }
 
 /// Why an ask is denied.

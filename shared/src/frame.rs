@@ -16,7 +16,7 @@ pub const MAGIC: [u8; 4] = *b"BLKH";
 pub const MAJOR: u16 = 1;
 
 /// The wire's minor version: for people to read.
-pub const MINOR: u16 = 3;
+pub const MINOR: u16 = 4;
 
 /// Length of the hello in bytes.
 pub const HELLO_LEN: usize = 8;
@@ -250,6 +250,13 @@ pub enum FromTask {
         nonce: u64,
         /// The system call's number on this processor.
         syscall: i32,
+    },
+    /// Call `nonce` has passed the events it was given, up to this one; its timeout begins anew.
+    Passed {
+        /// The call.
+        nonce: u64,
+        /// The position of the last one.
+        position: u64,
     },
 }
 

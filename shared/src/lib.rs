@@ -21,6 +21,7 @@ pub mod outcome;
 pub mod pidfd;
 pub mod policy;
 pub mod retry;
+pub mod stream;
 pub mod task;
 pub mod time;
 pub mod trigger;
@@ -72,7 +73,8 @@ mod wake;
 
 pub use message::{Message, MessageBuilder, MessageError};
 pub use name::{
-    CheckpointName, Key, LockName, LockOwner, Namespace, QueueName, ScheduleName, TaskName,
+    CheckpointName, Key, LockName, LockOwner, Namespace, QueueName, ScheduleName, StreamName,
+    TaskName,
 };
 pub use time::Timestamp;
 pub use uuid::Uuid;

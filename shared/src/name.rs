@@ -1,4 +1,4 @@
-//! Names that cannot be built wrong: tasks, queues, namespaces, locks, keys.
+//! Names that cannot be built wrong: tasks, queues, namespaces, locks, streams, keys.
 
 use std::fmt;
 use std::str::FromStr;
@@ -151,6 +151,10 @@ name!(
 name!(
     /// The name of a checkpoint: how far somebody has come.
     CheckpointName, "checkpoint"
+);
+name!(
+    /// The name of a stream: records in order, in partitions.
+    StreamName, "stream"
 );
 name!(
     /// What jobs have in common that are counted together, or of which one is enough.

@@ -9,6 +9,7 @@ use crate::backoff::Backoff;
 use crate::hook::HookKind;
 use crate::name::{QueueName, TaskName};
 use crate::policy::{Keep, Retries};
+use crate::stream::ProcessorSpec;
 use crate::trigger::TriggerSpec;
 
 /// What a task's function runs in.
@@ -110,6 +111,9 @@ pub struct TaskSpec {
     /// In a group it runs on the main thread, one job at a time; in a process it does so anyway.
     #[serde(default)]
     pub run_in_main_thread: bool,
+    /// It is a processor: given the events of a stream, and never a message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processor: Option<ProcessorSpec>,
 }
 
 const fn yes() -> bool {
@@ -137,6 +141,7 @@ impl TaskSpec {
             hooks: Vec::new(),
             mechanism: Mechanism::Process,
             run_in_main_thread: false,
+            processor: None,
         }
     }
 }

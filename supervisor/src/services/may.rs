@@ -154,6 +154,8 @@ impl May {
                 "the profile of the task does not allow it durable calls (see `may` of its profile)"
                     .into()
             }),
+            // Whose call it is decides.
+            Ask::Events { .. } => None,
         }
     }
 }

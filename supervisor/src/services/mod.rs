@@ -207,6 +207,10 @@ impl Clerk {
                 let taken = journal::take(&*self.backend.journals, &receipt, &name, &by);
                 self.answer(asker, taken.unwrap_or_else(|error| away(&error)));
             }
+            Ask::Events { .. } => {
+                let text = "only a processor is given events (declare it with `#[processor]`)";
+                self.answer(asker, Reply::denied(Denied::Invalid, text));
+            }
         }
     }
 

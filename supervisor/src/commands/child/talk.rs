@@ -217,6 +217,7 @@ pub(super) const fn name(frame: &FromTask) -> &'static str {
         FromTask::Declined { .. } => "Declined",
         FromTask::Ask { .. } => "Ask",
         FromTask::Forbidden { .. } => "Forbidden",
+        FromTask::Passed { .. } => "Passed",
     }
 }
 
