@@ -90,6 +90,10 @@ impl Function {
     pub(crate) fn now(self, context: &Context, given: Given<'_>) -> Reply {
         match self {
             Self::Sync(call) => call(context, given),
+            Self::Processor(_) => {
+                let text = "a processor takes events, not arguments".into();
+                Err(failure("arguments", text, true))
+            }
             #[cfg(feature = "async")]
             Self::Async(call) => {
                 let future = call(context.clone(), given)?;

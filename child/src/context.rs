@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bulkhead_shared::ask::{Ask, Reply};
 use bulkhead_shared::frame::Run;
 use bulkhead_shared::hook::HookKind;
 use bulkhead_shared::message::Header;
+use bulkhead_shared::time::millis;
 use bulkhead_shared::units::LONGEST;
 use bulkhead_shared::{Timestamp, Uuid};
 use nix::poll::{PollTimeout, poll};
@@ -81,7 +82,7 @@ pub struct Context {
     queue: String,
     attempt: u32,
     fence: u64,
-    deadline: Instant,
+    timeout: Timeout,
     header: Header,
     previous: Option<Vec<u8>>,
     desk: Desk,
@@ -104,10 +105,38 @@ impl Stop {
     }
 }
 
+/// When a call is to end. Clones move with it.
+#[derive(Debug, Clone)]
+struct Timeout {
+    length: Duration,
+    began: Instant,
+    /// How much later than that it began anew, in milliseconds.
+    moved_ms: Arc<AtomicU64>,
+}
+
+impl Timeout {
+    fn new(length_ms: u64, now: Instant) -> Self {
+        Self {
+            length: Duration::from_millis(length_ms).min(LONGEST),
+            began: now,
+            moved_ms: Arc::default(),
+        }
+    }
+
+    fn restart(&self, now: Instant) {
+        let moved = millis(now.saturating_duration_since(self.began));
+        self.moved_ms.store(moved, Ordering::Relaxed);
+    }
+
+    fn end(&self) -> Instant {
+        let moved = Duration::from_millis(self.moved_ms.load(Ordering::Relaxed));
+        self.began + moved + self.length
+    }
+}
+
 impl Context {
     /// For the job of `run`, which begins `now`.
     pub(crate) fn new(run: &Run, header: Header, now: Instant, desk: Desk, stop: Stop) -> Self {
-        let timeout = Duration::from_millis(run.timeout_ms).min(LONGEST);
         Self {
             nonce: run.nonce,
             uuid: Uuid::from_bytes(run.uuid),
@@ -115,7 +144,7 @@ impl Context {
             queue: run.queue.clone(),
             attempt: run.attempt,
             fence: run.fence,
-            deadline: now + timeout,
+            timeout: Timeout::new(run.timeout_ms, now),
             header,
             previous: None,
             desk,
@@ -243,16 +272,17 @@ impl Context {
         &self.state
     }
 
-    /// When SIGTERM comes; SIGKILL follows after the patience.
+    /// When SIGTERM comes; SIGKILL follows after the patience. Of a processor that is the deadline of
+    /// the event, or the batch, in hand.
     #[must_use]
-    pub const fn deadline(&self) -> Instant {
-        self.deadline
+    pub fn deadline(&self) -> Instant {
+        self.timeout.end()
     }
 
     /// Time left until the deadline; zero after it.
     #[must_use]
     pub fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(now())
+        self.deadline().saturating_duration_since(now())
     }
 
     /// Whether the task was asked to stop, by SIGTERM or, in a thread group, by a message to this
@@ -377,6 +407,25 @@ impl Context {
     pub(crate) fn ask(&self, ask: Ask, patience: Patience) -> Result<Reply, AskError> {
         let is_enough = || patience == Patience::UntilStopped && self.is_stopping();
         self.desk.ask(self.nonce, ask, is_enough)
+    }
+
+    /// Says that a processor has passed its events up to this position, if there is one.
+    pub(crate) fn pass(&self, position: Option<u64>) {
+        if let Some(position) = position {
+            // A broken pipe means that the supervisor is gone, and this process will be soon.
+            let _ = self.desk.pass(self.nonce, position);
+        }
+    }
+
+    /// [`Context::pass`], and asks for more.
+    pub(crate) fn ask_for_events(&self, passed: Option<u64>, ask: Ask) -> Result<Reply, AskError> {
+        let is_enough = || self.is_stopping();
+        self.desk.pass_and_ask(self.nonce, passed, ask, is_enough)
+    }
+
+    /// The timeout begins anew: with every event of a processor.
+    pub(crate) fn restart_timeout(&self) {
+        self.timeout.restart(now());
     }
 
     /// Asks the supervisor, and awaits its answer.

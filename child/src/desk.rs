@@ -135,13 +135,34 @@ impl Desk {
         }
     }
 
+    /// Call `nonce`, a processor, has passed its events up to this position.
+    pub(crate) fn pass(&self, nonce: u64, position: u64) -> io::Result<()> {
+        match self {
+            Self::Pipes { outbox, .. } => {
+                outbox.say(nonce, &[FromTask::Passed { nonce, position }])
+            }
+            Self::Nowhere { .. } => Ok(()),
+        }
+    }
+
     pub(crate) fn ask(
         &self,
         nonce: u64,
         ask: Ask,
         is_enough: impl Fn() -> bool,
     ) -> Result<Reply, AskError> {
-        let (inbox, id) = match self.send(nonce, ask)? {
+        self.pass_and_ask(nonce, None, ask, is_enough)
+    }
+
+    /// [`Desk::pass`] and [`Desk::ask`] in one breath.
+    pub(crate) fn pass_and_ask(
+        &self,
+        nonce: u64,
+        passed: Option<u64>,
+        ask: Ask,
+        is_enough: impl Fn() -> bool,
+    ) -> Result<Reply, AskError> {
+        let (inbox, id) = match self.send(nonce, passed, ask)? {
             Sent::Pipe(inbox, id) => (inbox, id),
             Sent::Answered(reply) => return Ok(reply),
         };
@@ -154,7 +175,7 @@ impl Desk {
 
     #[cfg(feature = "async")]
     pub(crate) async fn ask_async(&self, nonce: u64, ask: Ask) -> Result<Reply, AskError> {
-        let (inbox, id) = match self.send(nonce, ask)? {
+        let (inbox, id) = match self.send(nonce, None, ask)? {
             Sent::Pipe(inbox, id) => (inbox, id),
             Sent::Answered(reply) => return Ok(reply),
         };
@@ -162,7 +183,7 @@ impl Desk {
         answer.await.ok_or(AskError::Over)
     }
 
-    fn send(&self, nonce: u64, ask: Ask) -> Result<Sent<'_>, AskError> {
+    fn send(&self, nonce: u64, passed: Option<u64>, ask: Ask) -> Result<Sent<'_>, AskError> {
         let (outbox, inbox, asked) = match self {
             Self::Pipes {
                 outbox,
@@ -173,7 +194,10 @@ impl Desk {
         };
         let id = asked.fetch_add(1, Ordering::Relaxed);
         inbox.expect((nonce, id));
-        if outbox.ask(nonce, id, ask).is_err() {
+        let passed = passed.map(|position| FromTask::Passed { nonce, position });
+        let ask = FromTask::Ask { nonce, id, ask };
+        let words: Vec<_> = passed.into_iter().chain([ask]).collect();
+        if outbox.say(nonce, &words).is_err() {
             inbox.give_up((nonce, id));
             return Err(AskError::Over);
         }

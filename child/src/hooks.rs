@@ -12,9 +12,10 @@ use crate::answer::Reply;
 use crate::arguments::Given;
 use crate::context::Context;
 use crate::panics;
-use crate::registry::Definition;
+use crate::processor::Assignment;
 #[cfg(feature = "async")]
-use crate::registry::{Function, Future};
+use crate::registry::Future;
+use crate::registry::{Definition, Function};
 
 /// A hook's answer: nothing, or its failure.
 #[doc(hidden)]
@@ -83,6 +84,9 @@ pub(crate) fn call(definition: &'static Definition, context: &Context, payload: 
 }
 
 fn around(definition: &'static Definition, context: &Context, payload: &[u8]) -> Reply {
+    if let Function::Processor(function) = definition.call {
+        return function(context, &Assignment::read(definition.name, payload)?);
+    }
     let given = Given::bind(definition, payload)?;
     if let Some(pre_op) = definition.hooks.pre_op {
         pre_op(context)?;

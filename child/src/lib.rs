@@ -75,6 +75,7 @@ mod lock;
 mod outbox;
 mod panics;
 mod process;
+mod processor;
 mod program;
 mod registry;
 mod runtime;
@@ -85,9 +86,12 @@ mod zygote;
 
 pub use allocation::Recording;
 pub use anyhow;
-pub use bulkhead_child_macros::task;
+pub use bulkhead_child_macros::{processor, task};
 pub use bulkhead_shared::ask::IfMine;
 pub use bulkhead_shared::hook::Occasion;
+pub use bulkhead_shared::stream::{
+    Compression, Event, EventId, Full, RecordError, Serializer, Stream,
+};
 pub use bulkhead_shared::task::Mechanism;
 pub use bulkhead_shared::{Message, MessageBuilder, Timestamp, Uuid};
 pub use command::{launch, run};
@@ -95,6 +99,7 @@ pub use context::{Context, ProgressError, Stopped, UnknownSecret};
 pub use desk::AskError;
 pub use hooks::TaskError;
 pub use lock::{Lock, LockError, LockGuard};
+pub use processor::{Batches, Events, Middleware};
 pub use registry::Task;
 pub use state::State;
 
@@ -106,6 +111,8 @@ pub mod guide {
     pub mod hooks {}
     #[doc = include_str!("../docs/protocol.md")]
     pub mod protocol {}
+    #[doc = include_str!("../docs/streams.md")]
+    pub mod streams {}
     #[doc = include_str!("../docs/tasks.md")]
     pub mod tasks {}
 }
@@ -158,12 +165,16 @@ pub mod __private {
     pub use crate::answer::{Probe, Reply, ViaDisplay, ViaError, ViaSerialize};
     pub use crate::arguments::Given;
     pub use crate::hooks::{Done, Hooks};
+    pub use crate::processor::{Assignment, Processor, process};
     #[cfg(feature = "async")]
     pub use crate::registry::Future;
     pub use crate::registry::{Definition, Function};
     pub use bulkhead_shared::backoff::{Algorithm, Backoff};
     pub use bulkhead_shared::frame::Failure;
     pub use bulkhead_shared::policy::{Keep, Retries};
+    pub use bulkhead_shared::stream::{
+        ExceptionPolicy, LastResort, Stream, StreamError, StreamSpec,
+    };
     pub use bulkhead_shared::task::Mechanism;
     pub use serde_json::Value;
 }

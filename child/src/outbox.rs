@@ -10,7 +10,6 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bulkhead_shared::ask::Ask;
 use bulkhead_shared::codec;
 use bulkhead_shared::frame::FromTask;
 use serde_bytes::ByteBuf;
@@ -59,10 +58,10 @@ impl Outbox {
         });
     }
 
-    /// Asks, for call `nonce`.
-    pub(crate) fn ask(&self, nonce: u64, id: u32, ask: Ask) -> io::Result<()> {
+    /// Says this for call `nonce`, in one write.
+    pub(crate) fn say(&self, nonce: u64, words: &[FromTask]) -> io::Result<()> {
         self.with(|state| match state.calls.contains_key(&nonce) {
-            true => state.send(&FromTask::Ask { nonce, id, ask }),
+            true => state.send_all(words),
             false => Err(io::ErrorKind::NotConnected.into()),
         })
     }
@@ -103,8 +102,12 @@ impl Outbox {
 
 impl State {
     fn send(&mut self, message: &FromTask) -> io::Result<()> {
-        let frame = codec::encode(message).map_err(io::Error::other)?;
-        self.write(&frame)
+        self.send_all(std::slice::from_ref(message))
+    }
+
+    fn send_all(&mut self, messages: &[FromTask]) -> io::Result<()> {
+        let frames: Result<Vec<_>, _> = messages.iter().map(codec::encode).collect();
+        self.write(&frames.map_err(io::Error::other)?.concat())
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -144,11 +147,11 @@ mod tests {
         outbox.progress(2, b"1".to_vec(), start).unwrap();
         // Of a thread that the first call left behind.
         outbox.progress(1, b"2".to_vec(), start).unwrap();
-        let ask = Ask::Free {
-            lock: "a".into(),
-            fence: 1,
+        let passed = FromTask::Passed {
+            nonce: 1,
+            position: 1,
         };
-        assert!(outbox.ask(1, 0, ask).is_err());
+        assert!(outbox.say(1, &[passed]).is_err());
         drop(outbox);
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes).unwrap();

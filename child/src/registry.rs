@@ -1,13 +1,15 @@
 //! The tasks of one binary, checked once at its start.
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::fmt;
 
 use bulkhead_shared::backoff::Backoff;
 #[cfg(feature = "async")]
 use bulkhead_shared::frame::Failure;
-use bulkhead_shared::name::{NameError, QueueName, TaskName};
+use bulkhead_shared::name::{NameError, QueueName, StreamName, TaskName};
 use bulkhead_shared::policy::{Keep, Retries};
+use bulkhead_shared::stream::{ProcessorSpec, StreamError, StreamSpec};
 use bulkhead_shared::task::{Mechanism, TaskSpec};
 use bulkhead_shared::trigger::{TriggerError, TriggerSpec};
 
@@ -15,6 +17,7 @@ use crate::answer::Reply;
 use crate::arguments::Given;
 use crate::context::Context;
 use crate::hooks::Hooks;
+use crate::processor::{Assignment, Processor};
 
 /// What `#[task]` writes down about a function. `None` is the supervisor's default.
 #[doc(hidden)]
@@ -37,7 +40,35 @@ pub struct Definition {
     pub hooks: Hooks,
     pub mechanism: Mechanism,
     pub run_in_main_thread: bool,
+    pub processor: Option<&'static Processor>,
     pub call: Function,
+}
+
+impl Definition {
+    /// One with nothing but a function.
+    #[must_use]
+    pub const fn new(call: Function) -> Self {
+        Self {
+            name: "",
+            queue: None,
+            timeout_ms: None,
+            max_retries: None,
+            backoff: None,
+            patience_ms: None,
+            result_ttl: None,
+            memory: None,
+            profile: None,
+            trigger: None,
+            concurrency: None,
+            params: &[],
+            positional: true,
+            hooks: Hooks::NONE,
+            mechanism: Mechanism::Process,
+            run_in_main_thread: false,
+            processor: None,
+            call,
+        }
+    }
 }
 
 /// A task's function, as the runtime calls it.
@@ -45,6 +76,8 @@ pub struct Definition {
 #[derive(Clone, Copy, Debug)]
 pub enum Function {
     Sync(fn(&Context, Given<'_>) -> Reply),
+    /// Of a processor.
+    Processor(fn(&Context, &Assignment) -> Reply),
     /// Takes its arguments at once; what it gives borrows nothing.
     #[cfg(feature = "async")]
     Async(fn(Context, Given<'_>) -> Result<Future, Failure>),
@@ -110,6 +143,19 @@ pub(crate) enum RegistryError {
         "task `{name}` has a trigger that cannot be read: {reason} (build it with the macros of this release)"
     )]
     TriggerText { name: &'static str, reason: String },
+    #[error("processor `{name}`: {source}")]
+    Processor {
+        name: &'static str,
+        source: StreamError,
+    },
+    #[error(
+        "stream `{stream}` is not the same for processors `{name}` and `{other}` (declare it in one function, and name that in both)"
+    )]
+    Streams {
+        stream: StreamName,
+        name: String,
+        other: &'static str,
+    },
 }
 
 /// All tasks of this binary.
@@ -135,7 +181,10 @@ impl Registry {
             Some(pair) => Err(RegistryError::Twice {
                 name: pair[0].1.name(),
             }),
-            None => Ok(Self { tasks }),
+            None => match streams_differ(&tasks) {
+                Some(error) => Err(error),
+                None => Ok(Self { tasks }),
+            },
         }
     }
 
@@ -173,6 +222,32 @@ fn trigger(definition: &Definition) -> Result<Option<TriggerSpec>, RegistryError
     }
 }
 
+fn processor(definition: &Definition) -> Result<Option<ProcessorSpec>, RegistryError> {
+    let name = definition.name;
+    let spec = definition.processor.map(Processor::spec).transpose();
+    spec.map_err(|source| RegistryError::Processor { name, source })
+}
+
+/// Two processors whose streams have one name and are not the same.
+fn streams_differ(specs: &[(TaskSpec, Task)]) -> Option<RegistryError> {
+    let streams = specs.iter().filter_map(|(spec, task)| {
+        let processor = spec.processor.as_ref()?;
+        Some((task.name(), &processor.stream))
+    });
+    let mut seen: HashMap<_, (&str, &StreamSpec)> = HashMap::new();
+    for (other, stream) in streams {
+        let (name, first) = *seen.entry(&stream.name).or_insert((other, stream));
+        if first != stream {
+            return Some(RegistryError::Streams {
+                stream: stream.name.clone(),
+                name: name.into(),
+                other,
+            });
+        }
+    }
+    None
+}
+
 fn spec(definition: &Definition) -> Result<TaskSpec, RegistryError> {
     Ok(TaskSpec {
         name: TaskName::new(definition.name)?,
@@ -191,7 +266,7 @@ fn spec(definition: &Definition) -> Result<TaskSpec, RegistryError> {
         hooks: definition.hooks.kinds(),
         mechanism: definition.mechanism,
         run_in_main_thread: definition.run_in_main_thread,
-        processor: None,
+        processor: processor(definition)?,
     })
 }
 

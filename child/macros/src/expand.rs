@@ -20,7 +20,8 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> Result<TokenStream
     let needs = function
         .sig
         .asyncness
-        .map(|_| quote!(::bulkhead_child::__needs_async!();));
+        .map(|_| quote!(::bulkhead_child::__needs_async!();))
+        .unwrap_or_default();
     let ident = &function.sig.ident;
     let name = match &options.name {
         Some((name, _)) => name.clone(),
@@ -32,16 +33,28 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> Result<TokenStream
             format!("{text}; or set one: `#[task(name = \"...\")]`"),
         )
     })?;
+    let message = message(options, &params, function, &name);
+    let task = task(options, mechanism, &params, function, &name)?;
+    let doc = format!("The task `{name}`");
+    Ok(beside(function, &doc, &needs, &quote!(#message #task)))
+}
+
+/// The function, and the type beside it.
+pub(crate) fn beside(
+    function: &ItemFn,
+    doc: &str,
+    needs: &TokenStream,
+    methods: &TokenStream,
+) -> TokenStream {
+    let ident = &function.sig.ident;
     let vis = &function.vis;
     let cfg: Vec<_> = function
         .attrs
         .iter()
         .filter(|a| a.path().is_ident("cfg"))
         .collect();
-    let message = message(options, &params, function, &name);
-    let task = task(options, mechanism, &params, function, &name)?;
-    let type_doc = format!("The task `{name}`: see the function of the same name.");
-    Ok(quote! {
+    let doc = format!("{doc}: see the function of the same name.");
+    quote! {
         // Arguments come out of a message: the function cannot borrow them.
         #[allow(clippy::needless_pass_by_value)]
         #function
@@ -50,7 +63,7 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> Result<TokenStream
         const _: () = { #needs };
 
         #(#cfg)*
-        #[doc = #type_doc]
+        #[doc = #doc]
         #[allow(
             dead_code,
             missing_debug_implementations,
@@ -73,10 +86,9 @@ pub(crate) fn expand(options: &Options, function: &ItemFn) -> Result<TokenStream
             clippy::pedantic
         )]
         impl #ident {
-            #message
-            #task
+            #methods
         }
-    })
+    }
 }
 
 fn message(options: &Options, params: &Params<'_>, function: &ItemFn, name: &str) -> TokenStream {
@@ -155,6 +167,7 @@ fn task(
                     hooks: #hooks,
                     mechanism: ::bulkhead_child::__private::Mechanism::#mechanism,
                     run_in_main_thread: #run_in_main_thread,
+                    processor: ::core::option::Option::None,
                     call: ::bulkhead_child::__private::Function::#kind(__call),
                 };
             ::bulkhead_child::Task::new(&DEFINITION)
@@ -183,7 +196,7 @@ fn parts(params: &Params<'_>, function: &ItemFn) -> (Vec<TokenStream>, TokenStre
 }
 
 /// What makes a reply of `value`, the result of the function.
-fn reply(function: &ItemFn, value: &TokenStream) -> TokenStream {
+pub(crate) fn reply(function: &ItemFn, value: &TokenStream) -> TokenStream {
     match &function.sig.output {
         ReturnType::Type(_, ty) if matches!(**ty, Type::Never(_)) => value.clone(),
         output => {

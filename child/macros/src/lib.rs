@@ -1,9 +1,10 @@
-//! The `#[task]` attribute of Bulkhead. Use it through `bulkhead_child`.
+//! The attributes `#[task]` and `#[processor]` of Bulkhead. Use it through `bulkhead_child`.
 #![forbid(unsafe_code)]
 
 mod expand;
 mod hooks;
 mod options;
+mod processor;
 mod signature;
 mod trigger;
 mod units;
@@ -60,6 +61,45 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
     let function = parse_macro_input!(item as ItemFn);
     let expanded = options::parse(options.into())
         .and_then(|options| expand::expand(&options, &function))
+        .unwrap_or_else(|error| {
+            let error = error.into_compile_error();
+            quote::quote!(#function #error)
+        });
+    expanded.into()
+}
+
+/// Makes a function a processor: it is given the events of a stream, partition by partition.
+///
+/// The function stays a function. `tasks!` lists it beside tasks.
+///
+/// | option | value | meaning |
+/// | --- | --- | --- |
+/// | `stream` | `orders` | a function that declares it: `fn orders() -> Stream<Order>`; needed |
+/// | `name` | `"ledger"` | unique among the tasks and processors of a child; default: the function's name |
+/// | `exception_policy` | `halt`, `quarantine`, `ignore`, `retry`, `dead_letter` | what becomes of an event it fails at, by an error, a panic, a crash, a timeout, its memory; default: `halt` |
+/// | `max_retries`, `backoff` | as for tasks | of `retry`: how often and how late the event is given again |
+/// | `then` | `halt`, `quarantine`, `ignore`, `dead_letter` | of `retry`: what follows the last try; default: `quarantine` |
+/// | `timeout` | `"30s"` | longest work on one event, or one batch |
+/// | `patience` | `"1s"` | from SIGTERM to SIGKILL |
+/// | `memory` | `"512MiB"` | memory of the process |
+/// | `profile` | `"strict"` | its sandbox |
+/// | `prefetch_count` | `8` | how many events are read ahead for each partition |
+/// | `lock_expiry` | `"30s"` | how long a partition is held without a sign of life from its supervisor |
+/// | `grace_period` | `"10s"` | how long it may go on with what is in hand when its partition is to be given away |
+/// | `join_delay` | `"1s"` | how long a supervisor that has just come waits before it takes partitions |
+/// | `middleware` | `[Timing, Audit]` | values that implement `Middleware`; the first is the outermost |
+///
+/// What is left out is the supervisor's default. `halt` lets the partition rest until another supervisor
+/// holds it or somebody releases it, `quarantine` until somebody releases it; `ignore` goes on after the
+/// event, `dead_letter` puts it away first.
+///
+/// The function takes `Events<T>`, with `&Context` before it if it wants to, and returns nothing or a
+/// `Result` whose error is an error or a text.
+#[proc_macro_attribute]
+pub fn processor(options: TokenStream, item: TokenStream) -> TokenStream {
+    let function = parse_macro_input!(item as ItemFn);
+    let expanded = processor::parse(options.into())
+        .and_then(|options| processor::expand(&options, &function))
         .unwrap_or_else(|error| {
             let error = error.into_compile_error();
             quote::quote!(#function #error)

@@ -63,34 +63,40 @@ pub(crate) const HOOKS: [&str; 9] = [
 
 struct Pair {
     key: Ident,
-    value: Expr,
+    value: Option<Expr>,
 }
 
 impl Parse for Pair {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let key: Ident = input.parse()?;
-        if !input.peek(Token![=]) {
-            let text = format!("option `{key}` needs a value: `{key} = ...` (known: {KNOWN})");
-            return Err(Error::new(key.span(), text));
-        }
-        input.parse::<Token![=]>()?;
-        let value = input.parse()?;
+        let is_given = input.parse::<Option<Token![=]>>()?.is_some();
+        let value = is_given.then(|| input.parse()).transpose()?;
         Ok(Self { key, value })
     }
 }
 
-pub(crate) fn parse(tokens: TokenStream) -> Result<Options> {
+/// What was written, each option once.
+pub(crate) fn pairs(tokens: TokenStream, known: &str) -> Result<Vec<(Ident, Expr)>> {
     let pairs = Punctuated::<Pair, Token![,]>::parse_terminated.parse2(tokens)?;
-    let mut options = Options::default();
-    let mut seen = Vec::new();
-    for Pair { key, value } in &pairs {
-        let name = key.to_string();
-        if seen.contains(&name) {
-            let text = format!("option `{name}` is given twice");
+    let mut given: Vec<(Ident, Expr)> = Vec::new();
+    for Pair { key, value } in pairs {
+        let Some(value) = value else {
+            let text = format!("option `{key}` needs a value: `{key} = ...` (known: {known})");
+            return Err(Error::new(key.span(), text));
+        };
+        if given.iter().any(|(before, _)| *before == key) {
+            let text = format!("option `{key}` is given twice");
             return Err(Error::new(key.span(), text));
         }
-        options.set(&name, key, value)?;
-        seen.push(name);
+        given.push((key, value));
+    }
+    Ok(given)
+}
+
+pub(crate) fn parse(tokens: TokenStream) -> Result<Options> {
+    let mut options = Options::default();
+    for (key, value) in &pairs(tokens, KNOWN)? {
+        options.set(&key.to_string(), key, value)?;
     }
     Ok(options)
 }
@@ -98,7 +104,8 @@ pub(crate) fn parse(tokens: TokenStream) -> Result<Options> {
 impl Options {
     fn set(&mut self, name: &str, key: &Ident, value: &Expr) -> Result<()> {
         if let Some(hook) = HOOKS.into_iter().find(|hook| *hook == name) {
-            self.hooks.push((hook, function(name, value)?));
+            self.hooks
+                .push((hook, function(name, value, "the name of a function")?));
             return Ok(());
         }
         match name {
@@ -108,11 +115,7 @@ impl Options {
                 self.queue = Some(quote!(#queue));
             }
             "timeout" => {
-                let ms = duration(name, value)?;
-                if ms == 0 {
-                    let text = "`timeout` is zero (leave it out for the supervisor's default)";
-                    return Err(Error::new(value.span(), text));
-                }
+                let ms = timeout(value)?;
                 self.timeout_ms = Some(quote!(#ms));
             }
             "patience" => {
@@ -203,11 +206,12 @@ pub(crate) fn literal(value: &Expr) -> Option<&Lit> {
     }
 }
 
-fn function(option: &str, value: &Expr) -> Result<Path> {
+/// A path, such as that of a function.
+pub(crate) fn function(option: &str, value: &Expr, what: &str) -> Result<Path> {
     match value {
         Expr::Path(path) => Ok(path.path.clone()),
-        Expr::Group(group) => function(option, &group.expr),
-        _ => Err(expected(value, option, "the name of a function")),
+        Expr::Group(group) => function(option, &group.expr, what),
+        _ => Err(expected(value, option, what)),
     }
 }
 
@@ -236,7 +240,7 @@ pub(crate) fn string(option: &str, value: &Expr, what: &str) -> Result<String> {
     }
 }
 
-fn named(kind: &str, option: &str, value: &Expr) -> Result<String> {
+pub(crate) fn named(kind: &str, option: &str, value: &Expr) -> Result<String> {
     let name = string(option, value, "a text in quotes")?;
     check_name(kind, &name)
         .map_err(|text| Error::new(value.span(), format!("`{option}`: {text}")))?;
@@ -248,7 +252,17 @@ pub(crate) fn duration(option: &str, value: &Expr) -> Result<u64> {
     duration_ms(&text).map_err(|text| Error::new(value.span(), format!("`{option}`: {text}")))
 }
 
-fn retries(value: &Expr) -> Result<TokenStream> {
+pub(crate) fn timeout(value: &Expr) -> Result<u64> {
+    match duration("timeout", value)? {
+        0 => {
+            let text = "`timeout` is zero (leave it out for the supervisor's default)";
+            Err(Error::new(value.span(), text))
+        }
+        ms => Ok(ms),
+    }
+}
+
+pub(crate) fn retries(value: &Expr) -> Result<TokenStream> {
     if is_none(value) {
         return Ok(quote!(::bulkhead_child::__private::Retries::Unlimited));
     }
@@ -272,7 +286,7 @@ fn keep(value: &Expr) -> Result<TokenStream> {
     Ok(quote!(::bulkhead_child::__private::Keep::For { ms: #ms }))
 }
 
-fn memory(value: &Expr) -> Result<u64> {
+pub(crate) fn memory(value: &Expr) -> Result<u64> {
     let text = string("memory", value, "a size in quotes, such as `\"512MiB\"`")?;
     let wrong = |text: String| Error::new(value.span(), format!("`memory`: {text}"));
     let bytes = size_bytes(&text).map_err(wrong)?;
@@ -294,7 +308,7 @@ struct Curve {
 const CURVES: &str = "`exponential(base = 4, factor = \"10s\", floor = \"60s\", ceiling = \"1h\")`, \
                       `linear(\"30s\")` or `constant(\"5s\")`";
 
-fn backoff(value: &Expr) -> Result<TokenStream> {
+pub(crate) fn backoff(value: &Expr) -> Result<TokenStream> {
     let Expr::Call(call) = value else {
         return Err(expected(value, "backoff", CURVES));
     };

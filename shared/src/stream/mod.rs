@@ -9,11 +9,18 @@
 mod event;
 #[cfg(feature = "store")]
 pub mod keep;
+mod partition;
+mod primitive;
+mod record;
 mod spec;
+mod typed;
 
 pub use event::{Event, EventId, EventIdError, Place};
+pub use partition::{partition_of, sha256};
+pub use record::{Compression, EXPANDED_LIMIT, Fields, RecordError, Serializer, decode, encode};
 pub use spec::{
     DEFAULT_PARTITIONS, DEFAULT_PREFETCH, DEFAULT_SIZE, ExceptionPolicy, FIELDS_MOST, Full,
     LastResort, PARTITIONS_MOST, PREFETCH_MOST, ProcessorSpec, RECORD_LIMIT, SIZE_MOST, SpecError,
     StreamSpec,
 };
+pub use typed::{Stream, StreamError};

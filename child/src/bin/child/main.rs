@@ -2,6 +2,7 @@
 #![deny(unsafe_code)]
 
 mod lasting;
+mod orders;
 #[expect(
     unsafe_code,
     reason = "what no safe program does is the point of some demo tasks"
@@ -17,6 +18,7 @@ use bulkhead_child::tasks;
 #[cfg(feature = "async")]
 use lasting::long_nap_async;
 use lasting::{approval, nap, steps, thread_nap};
+use orders::ledger;
 #[cfg(feature = "async")]
 use trouble::block_async;
 use trouble::{
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         flaky,
         garbage,
         hang,
+        ledger,
         locked,
         main_thread,
         nap,

@@ -203,7 +203,8 @@ fn unknown(program: &Path, _: &[TaskSpec]) -> Result<(), Wrong> {
 }
 
 fn arguments(program: &Path, specs: &[TaskSpec]) -> Result<(), Wrong> {
-    let Some(spec) = specs.first() else {
+    // A processor takes no arguments.
+    let Some(spec) = specs.iter().find(|spec| spec.processor.is_none()) else {
         return Ok(());
     };
     for payload in [
