@@ -10,6 +10,7 @@ use crate::journal::Journals;
 use crate::lock::Locks;
 use crate::name::Namespace;
 use crate::schedule::Schedules;
+use crate::stream::keep::Streams;
 use crate::transit::Transit;
 
 /// The store used where none is named.
@@ -36,6 +37,8 @@ pub struct Backend {
     pub journals: Arc<dyn Journals>,
     /// Keeps checkpoints.
     pub checkpoints: Arc<dyn Checkpoints>,
+    /// Keeps streams.
+    pub streams: Arc<dyn Streams>,
 }
 
 /// Whether a store may be made where none is.

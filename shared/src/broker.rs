@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::flow::{Complete, Errand, Errands, Opening};
 use crate::message::Message;
 pub use crate::message::{Amended, Amendment};
-use crate::name::{LockName, QueueName, TaskName};
+use crate::name::{LockName, QueueName, StreamName, TaskName};
 use crate::retry::Move;
 use crate::task::TaskSpec;
 use crate::time::Timestamp;
@@ -323,6 +323,9 @@ pub enum Listen<'a> {
     Jobs(&'a [Uuid]),
     /// That a lock may be free.
     Lock(&'a LockName),
+    /// That there are events in these streams, that partitions of them may be taken, or that somebody
+    /// wishes something of their processors.
+    Streams(&'a [StreamName]),
 }
 
 /// What of it matters now.

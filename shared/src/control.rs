@@ -48,8 +48,8 @@ pub trait Control: Send + Sync + fmt::Debug {
 
     /// Forgets up to about `limit` jobs of the namespace, whatever they are and whoever runs them: a
     /// running one is lost to its supervisor, which stops it. Returns how many; with none left, all
-    /// else that the namespace holds is forgotten too: groups, schedules, registrations, gates of
-    /// queues. Locks and checkpoints stay.
+    /// else that the namespace holds is forgotten too: groups, schedules, streams, registrations,
+    /// gates of queues. Locks and checkpoints stay.
     ///
     /// # Errors
     /// [`BrokerError`].

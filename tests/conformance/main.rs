@@ -24,6 +24,7 @@ mod results;
 mod revoke;
 mod schedule;
 mod settle;
+mod stream;
 mod submit;
 mod transit;
 mod unique;

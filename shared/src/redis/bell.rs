@@ -1,7 +1,7 @@
 //! What supervisors and clients wait with.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -9,12 +9,12 @@ use uuid::Uuid;
 use super::address::Address;
 use super::call::Call;
 use super::door::Door;
-use super::ear::{Ear, Listener};
+use super::ear::{Ear, Listener, NAME};
 use super::lines::Lines;
 use super::record::name;
 use super::store::{Store, all_queues};
 use crate::broker::{Bell, BrokerError, Heed, Interrupt, Selection, SupervisorId, Wake};
-use crate::name::LockName;
+use crate::name::{LockName, StreamName};
 use crate::time::Now;
 use crate::wake::wait;
 
@@ -45,9 +45,9 @@ struct JobsBell {
     reminded: Instant,
 }
 
-/// Waits for a lock to be free.
+/// Waits for one of some names to be published: of locks, or of streams.
 #[derive(Debug)]
-struct LockBell {
+struct NameBell {
     bell: Arc<Interrupt>,
     listener: Arc<Listener>,
     /// Shared by all that wait in this store.
@@ -118,30 +118,58 @@ pub(super) fn for_jobs(store: &Store, uuids: &[Uuid]) -> Result<Box<dyn Bell>, B
     Ok(Box::new(bell))
 }
 
+/// What is published for a name: 32 digits, as listeners hear by.
+pub(super) fn rung(name: &str) -> String {
+    redis::Script::new(name).get_hash()[..NAME].into()
+}
+
 /// A bell for one who waits for a lock.
 pub(super) fn for_lock(store: &Store, lock: &LockName) -> Result<Box<dyn Bell>, BrokerError> {
+    for_names(
+        store,
+        &store.free,
+        "free",
+        &mut std::iter::once(lock.as_str()),
+    )
+}
+
+/// A bell for one who serves processors of these streams.
+pub(super) fn for_streams(
+    store: &Store,
+    streams: &[StreamName],
+) -> Result<Box<dyn Bell>, BrokerError> {
+    let mut names = streams.iter().map(StreamName::as_str);
+    for_names(store, &store.flowing, "streams", &mut names)
+}
+
+fn for_names(
+    store: &Store,
+    ear: &Mutex<Option<Arc<Ear>>>,
+    channel: &str,
+    names: &mut dyn Iterator<Item = &str>,
+) -> Result<Box<dyn Bell>, BrokerError> {
     let lines = &store.lines;
     let bell = Arc::new(Interrupt::new().map_err(away)?);
-    let wanted = HashSet::from([super::lock::rung(lock).into_bytes()]);
+    let wanted: HashSet<_> = names.map(|name| rung(name).into_bytes()).collect();
     let listener = Listener::new(Some(wanted), Arc::clone(&bell));
-    let mut ear = store.lock_ear();
+    let mut ear = ear.lock().unwrap_or_else(PoisonError::into_inner);
     let open = match &*ear {
         Some(open) => Arc::clone(open),
         None => {
-            let channel = format!("{}free", store.common_tag());
+            let channel = format!("{}{channel}", store.common_tag());
             Arc::new(Ear::open(&lines.address, &lines.place, channel)?)
         }
     };
     open.add(&listener);
     *ear = Some(Arc::clone(&open));
-    Ok(Box::new(LockBell {
+    Ok(Box::new(NameBell {
         bell,
         listener,
         _ear: open,
     }))
 }
 
-impl Bell for LockBell {
+impl Bell for NameBell {
     fn wait(
         &mut self,
         _: Heed,

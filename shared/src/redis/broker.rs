@@ -111,6 +111,7 @@ impl Broker for Store {
             Listen::Work { owner, selection } => bell::for_work(self, owner, selection),
             Listen::Jobs(uuids) => bell::for_jobs(self, uuids),
             Listen::Lock(lock) => bell::for_lock(self, lock),
+            Listen::Streams(streams) => bell::for_streams(self, streams),
         }
     }
 }

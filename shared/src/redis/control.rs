@@ -72,6 +72,7 @@ impl Control for Store {
             }
             self.on_one(call)?;
             *self.specs() = None;
+            self.clear_streams()?;
             self.clear_the_rest()
                 .map_err(|trouble| self.say(&trouble))?;
         }

@@ -17,7 +17,7 @@ use crate::reconnect::pause;
 const SILENT: Duration = Duration::from_secs(5);
 
 /// Bytes of a name in what is published.
-const NAME: usize = 32;
+pub(super) const NAME: usize = 32;
 
 /// Somebody who waits.
 #[derive(Debug)]

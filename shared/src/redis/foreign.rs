@@ -6,7 +6,7 @@ use super::call::Call;
 use super::line::Line;
 
 /// Keys of a queue, or of the namespace, and the type that each has if it is ours.
-const TYPES: [(&str, &str); 34] = [
+const TYPES: [(&str, &str); 38] = [
     ("seq", "string"),
     ("w", "string"),
     ("gate", "string"),
@@ -41,10 +41,14 @@ const TYPES: [(&str, &str); 34] = [
     ("tasks", "hash"),
     ("fleet", "zset"),
     ("b", "none"),
+    ("streams", "set"),
+    ("spec", "hash"),
+    ("at", "hash"),
+    ("by", "hash"),
 ];
 
 /// The same for what the keys of jobs, tasks and supervisors begin with.
-const FAMILIES: [(&str, &str); 12] = [
+const FAMILIES: [(&str, &str); 16] = [
     ("m:", "string"),
     ("s:", "string"),
     ("o:", "string"),
@@ -57,6 +61,10 @@ const FAMILIES: [(&str, &str); 12] = [
     ("park:", "zset"),
     ("j:", "hash"),
     ("k:", "hash"),
+    ("ev:", "stream"),
+    ("share:", "hash"),
+    ("member:", "hash"),
+    ("dead:", "zset"),
 ];
 
 /// What asks for the types of the keys below `tag`.

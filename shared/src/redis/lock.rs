@@ -6,6 +6,7 @@ use std::time::Duration;
 use redis::Value;
 
 use super::answer::{Items, bytes, count, number};
+use super::bell::rung;
 use super::call::Call;
 use super::script::LOCK;
 use super::store::Store;
@@ -21,11 +22,6 @@ const TAKEN_FROM: usize = 3;
 
 /// Locks without an end of their own that one look for those of ended jobs takes.
 const LOOKED_AT: usize = 200;
-
-/// What is published when a lock is free: 32 digits, as listeners hear by.
-pub(super) fn rung(lock: &LockName) -> String {
-    redis::Script::new(lock.as_str()).get_hash()[..32].into()
-}
 
 /// An answer of the script.
 struct Answer {
@@ -69,7 +65,7 @@ impl Store {
         fence: Option<u64>,
     ) -> Result<Answer, BrokerError> {
         let mut call = self.lock_call("f", name.as_str(), owner, None, fence);
-        call.arg(rung(name));
+        call.arg(rung(name.as_str()));
         self.ask_lock(call)
     }
 

@@ -36,6 +36,11 @@
 //! | `N born` | a name that the store got when it was new |
 //! | `N locks`, `N lends` | locks, and when they end; `N fence` is the last fence of any lock |
 //! | `N checkpoints` | checkpoints by name: version, body |
+//! | `N streams` | the streams' names; of each, with `S` = `{namespace|~stream}`, in a slot of its own: |
+//! | `S spec`, `S at`, `S by` | what it is, how far each partition is, its processors |
+//! | `S ev:partition` | its events, as a Redis stream |
+//! | `S member:P`, `S share:P` | who serves the processor P, and how far it has come in each partition |
+//! | `S dead:partition:P` | its dead letters, by position |
 //! | `N queues`, `N tasks`, `N fleet`, `N s:owner` | of the namespace, `N` = `{namespace|}` |
 
 mod address;
@@ -69,6 +74,7 @@ mod schedule;
 mod script;
 mod sentinel;
 mod store;
+mod stream;
 mod submit;
 mod transit;
 mod trouble;
@@ -113,6 +119,7 @@ fn backend(url: &str, options: &Options, time: Option<Time>) -> Result<Backend, 
         namespace: options.namespace.clone(),
         locks: Arc::clone(&store) as _,
         journals: Arc::clone(&store) as _,
-        checkpoints: store,
+        checkpoints: Arc::clone(&store) as _,
+        streams: store,
     })
 }

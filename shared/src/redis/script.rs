@@ -86,4 +86,14 @@ scripts! {
     LOCK = "lock";
     LIMIT = "cap" "limit";
     CHECKPOINT = "checkpoint";
+    STREAM_DECLARE = "stream" "stream_declare";
+    STREAM_SEND = "stream" "stream_send";
+    STREAM_ATTEND = "stream" "stream_attend";
+    STREAM_TAKE = "stream" "stream_take";
+    STREAM_YIELD = "stream" "stream_yield";
+    STREAM_STEP = "stream" "stream_step";
+    STREAM_READ = "stream_read";
+    STREAM_OPERATE = "stream" "stream_operate";
+    STREAM_VIEW = "stream" "stream_view";
+    STREAM_CLEAR = "stream" "stream_clear";
 }

@@ -22,7 +22,7 @@ use super::script::Script;
 use super::trouble::Trouble;
 use crate::backend::{Missing, Options};
 use crate::broker::BrokerError;
-use crate::name::{Namespace, QueueName};
+use crate::name::{Namespace, QueueName, StreamName};
 use crate::task::TaskSpec;
 use crate::time::{self, Timestamp, millis};
 
@@ -72,6 +72,8 @@ pub(super) struct Store {
     pub(super) jobs: Mutex<Option<Arc<Ear>>>,
     /// Hears of locks that are free; made for the first that waits for one.
     pub(super) free: Mutex<Option<Arc<Ear>>>,
+    /// Hears of streams in which there is something to do; made for the first that waits for one.
+    pub(super) flowing: Mutex<Option<Arc<Ear>>>,
     /// Registrations and when they were read: producers ask for them with every message.
     pub(super) specs: Mutex<Option<(Instant, Vec<TaskSpec>)>>,
     /// The locks of jobs that this process holds.
@@ -108,6 +110,7 @@ impl Store {
             namespace: options.namespace.clone(),
             jobs: Mutex::default(),
             free: Mutex::default(),
+            flowing: Mutex::default(),
             specs: Mutex::default(),
             linked: Mutex::default(),
             doubts: Doubts::new(),
@@ -211,6 +214,11 @@ impl Store {
         format!("{{{}|{queue}}}", self.namespace)
     }
 
+    /// What all keys of a stream begin with. No name begins with `~`.
+    pub(super) fn stream_tag(&self, stream: &StreamName) -> String {
+        format!("{{{}|~{stream}}}", self.namespace)
+    }
+
     /// What the keys begin with that belong to no queue.
     pub(super) fn common_tag(&self) -> String {
         format!("{{{}|}}", self.namespace)
@@ -294,10 +302,6 @@ impl Store {
 
     pub(super) fn say(&self, trouble: &Trouble) -> BrokerError {
         trouble.translate(&self.lines.place)
-    }
-
-    pub(super) fn lock_ear(&self) -> MutexGuard<'_, Option<Arc<Ear>>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn ear(&self) -> MutexGuard<'_, Option<Arc<Ear>>> {

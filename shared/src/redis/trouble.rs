@@ -64,6 +64,10 @@ impl Trouble {
         };
         let detail = error.detail().unwrap_or_default();
         match error.code() {
+            Some("DAMAGED") => BrokerError::Damaged {
+                reason,
+                way_out: "put back what was there; or clear the namespace, or use another".into(),
+            },
             Some("OOM") => BrokerError::Full { reason },
             Some("NOAUTH" | "WRONGPASS") => {
                 refused("put the user and the password into the URL: redis://user:password@host")

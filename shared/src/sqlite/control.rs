@@ -87,8 +87,13 @@ impl Control for Store {
     }
 
     fn clear(&self, limit: usize) -> Result<usize, BrokerError> {
-        self.writer
-            .write(Urgency::Usual, move |ledger| ledger.clear(limit))
+        let cleared = self
+            .writer
+            .write(Urgency::Usual, move |ledger| ledger.clear(limit))?;
+        if cleared == 0 {
+            self.clear_streams()?;
+        }
+        Ok(cleared)
     }
 
     /// Nothing: one row holds the job, its status and its place, and goes as a whole.

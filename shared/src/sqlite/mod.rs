@@ -27,6 +27,7 @@ mod schedule;
 mod schema;
 mod settle;
 mod store;
+mod stream;
 mod submit;
 mod transit;
 mod trouble;
@@ -88,7 +89,8 @@ pub fn open_with_clock(
         namespace: options.namespace.clone(),
         locks: Arc::clone(&store) as _,
         journals: Arc::clone(&store) as _,
-        checkpoints: store,
+        checkpoints: Arc::clone(&store) as _,
+        streams: store,
     })
 }
 

@@ -11,8 +11,9 @@ use crate::broker::BrokerError;
 const APPLICATION_ID: i64 = 0x424C_4B48;
 
 /// One step per version: `STEPS[n]` brings version n to n + 1.
-const STEPS: [&str; 8] = [
+const STEPS: [&str; 9] = [
     VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8,
+    VERSION_9,
 ];
 
 /// One row per job holds all there is about it, so that settling touches one page.
@@ -217,6 +218,77 @@ CREATE TABLE checkpoint(
     version INTEGER NOT NULL,
     body BLOB NOT NULL,
     PRIMARY KEY(namespace, name)) STRICT, WITHOUT ROWID;
+";
+
+/// Streams. A track is one partition: its last event, and the last that was removed. A share is a
+/// partition as a processor sees it; an attendant is a supervisor that serves a processor. All
+/// fences of a stream are above its own, which begins at the time of its making.
+const VERSION_9: &str = "
+CREATE TABLE stream(
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    namespace TEXT NOT NULL,
+    name TEXT NOT NULL,
+    partitions INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    on_full TEXT NOT NULL,
+    fence INTEGER NOT NULL,
+    UNIQUE(namespace, name)) STRICT;
+CREATE TABLE track(
+    stream INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    last INTEGER NOT NULL DEFAULT 0,
+    last_ms INTEGER NOT NULL DEFAULT 0,
+    last_seq INTEGER NOT NULL DEFAULT 0,
+    gone INTEGER NOT NULL DEFAULT 0,
+    gone_ms INTEGER NOT NULL DEFAULT 0,
+    gone_seq INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY(stream, part)) STRICT, WITHOUT ROWID;
+CREATE TABLE event(
+    stream INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    ms INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    fields BLOB NOT NULL,
+    PRIMARY KEY(stream, part, position)) STRICT, WITHOUT ROWID;
+CREATE TABLE processor(
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    paused TEXT,
+    UNIQUE(stream, name)) STRICT;
+CREATE TABLE share(
+    processor INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    fence INTEGER NOT NULL DEFAULT 0,
+    owner BLOB,
+    seat INTEGER NOT NULL DEFAULT 0,
+    until INTEGER NOT NULL DEFAULT 0,
+    boot BLOB,
+    passed INTEGER NOT NULL,
+    passed_ms INTEGER NOT NULL,
+    passed_seq INTEGER NOT NULL,
+    moved_to TEXT,
+    trouble TEXT,
+    dead INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY(processor, part)) STRICT, WITHOUT ROWID;
+CREATE TABLE attendant(
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    processor INTEGER NOT NULL,
+    uuid BLOB NOT NULL,
+    seat INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    boot BLOB NOT NULL,
+    UNIQUE(processor, uuid)) STRICT;
+CREATE TABLE dead_event(
+    processor INTEGER NOT NULL,
+    part INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    ms INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    trouble TEXT NOT NULL,
+    fields BLOB NOT NULL,
+    PRIMARY KEY(processor, part, position)) STRICT, WITHOUT ROWID;
 ";
 
 /// What a file says about itself.

@@ -2,8 +2,12 @@
 //! error.
 //!
 //! Who holds a partition for a processor is the store's to say: a lease with a fence, which goes up
-//! by one whenever the partition changes hands and never comes back. A partition is taken only while
-//! nobody's lease on it runs; whoever has lost it can pass nothing.
+//! by one whenever the partition changes hands and never comes back; the first one may be any. A
+//! partition is taken only while nobody's lease on it runs; whoever has lost it can pass nothing.
+//!
+//! Events go only when others come: where a partition has more than its size (a tenth more, by a
+//! thousand at most, so that it is not trimmed at each send), those go that all processors have passed.
+//! A processor that nobody serves any more counts as well, until it is forgotten.
 
 use std::fmt;
 use std::time::Duration;
@@ -30,9 +34,9 @@ pub const DEAD_MOST: u64 = 10_000;
 pub struct Record {
     /// Where it goes.
     pub partition: u16,
-    /// Its id, if the sender wants to say; else the store's time.
+    /// Its id, if the sender wants to say; else the store's time. Both its numbers are below 2^53.
     pub id: Option<EventId>,
-    /// Named fields.
+    /// Named fields; none is called `#`.
     pub fields: Vec<(String, ByteBuf)>,
 }
 
@@ -123,7 +127,7 @@ pub struct Share {
     pub moved_to: Option<Seek>,
     /// The last event that was stored.
     pub last: Place,
-    /// When the first event that was not passed was stored; `None` if there is none.
+    /// When the first event that was not passed was stored, by its id; `None` if there is none.
     pub waiting_since: Option<Timestamp>,
     /// What it failed at last, if it has not passed that.
     pub trouble: Option<Trouble>,
@@ -261,22 +265,23 @@ pub trait Streams: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`BrokerError::Refused`] if the stream or a partition is unknown, or a record too large; after
-    /// [`BrokerError::Away`] records may be stored, some or all.
+    /// [`BrokerError::Away`] records may be stored, some or all of them from the first on.
     fn send(&self, stream: &StreamName, records: &[Record]) -> Result<Vec<Sent>, BrokerError>;
 
     /// Says that a supervisor serves a processor, renews what it holds, and tells how things are. A new
-    /// member comes last. Members and leases whose time is over are no more. A processor that was
-    /// unknown begins before the first event that is kept.
+    /// member comes last. Members whose time is over are no more, and hold nothing; a lease that has run
+    /// out is renewed like others while nobody else has taken the partition. A processor that was unknown
+    /// begins before the first event that is kept.
     ///
     /// # Errors
-    /// [`BrokerError`].
+    /// [`BrokerError::Refused`] if the stream is unknown.
     fn attend(&self, attendance: Attendance<'_>) -> Result<View, BrokerError>;
 
-    /// Takes those of these partitions that nobody holds. Not for members that have not attended, or
-    /// are believed dead: they get nothing.
+    /// Takes those of these partitions that nobody holds, but no quarantined ones. Not for members that
+    /// have not attended, or are believed dead: they get nothing.
     ///
     /// # Errors
-    /// [`BrokerError`]; after [`BrokerError::Away`] they may be taken, and are given again when asked
+    /// [`BrokerError::Refused`] if stream or partition are unknown; after [`BrokerError::Away`] they may be taken, and are given again when asked
     /// for again by the same member, under a new fence.
     fn take(
         &self,
@@ -299,14 +304,16 @@ pub trait Streams: Send + Sync + fmt::Debug {
     fn depart(&self, duty: &Duty, member: SupervisorId) -> Result<(), BrokerError>;
 
     /// Makes steps, then reads. A step of a hold that is not the newest changes nothing; one whose
-    /// lease has run out counts while nobody else has taken the partition. Steps never go back.
+    /// lease has run out counts while nobody else has taken the partition. Steps never go back, nor
+    /// beyond the last event.
     ///
     /// # Errors
-    /// [`BrokerError`]; a step may be made again.
+    /// [`BrokerError::Refused`] if stream or partition are unknown; a step may be made again.
     fn step(&self, duty: &Duty, steps: &[Step], reads: &[Read]) -> Result<Turn, BrokerError>;
 
     /// Wishes that a processor goes on elsewhere: in these partitions, or in all if none are named. Also
-    /// ends their rest. Done when a partition is taken anew, which its owner sees to.
+    /// ends their rest. Done when a partition is taken anew, which its owner sees to; until then a later
+    /// wish takes the place of an earlier one.
     ///
     /// # Errors
     /// [`BrokerError::Refused`] if stream, processor or partition are unknown.
@@ -336,16 +343,17 @@ pub trait Streams: Send + Sync + fmt::Debug {
     /// [`BrokerError::Refused`] if it is served.
     fn forget(&self, duty: &Duty) -> Result<bool, BrokerError>;
 
-    /// Dead letters of one partition, oldest first, at most `most`.
+    /// Dead letters of one partition, oldest first, at most `most` and [`READ_MOST`], fewer where they
+    /// are large.
     ///
     /// # Errors
-    /// [`BrokerError`].
+    /// [`BrokerError::Refused`] if stream or partition are unknown.
     fn dead(&self, duty: &Duty, partition: u16, most: u32) -> Result<Vec<DeadEvent>, BrokerError>;
 
     /// Removes the dead letters of one partition up to this place. Returns how many.
     ///
     /// # Errors
-    /// [`BrokerError`].
+    /// [`BrokerError::Refused`] if stream or partition are unknown.
     fn drop_dead(&self, duty: &Duty, partition: u16, to: Place) -> Result<u64, BrokerError>;
 
     /// One stream, or all, by name.

@@ -9,9 +9,13 @@
 mod event;
 #[cfg(feature = "store")]
 pub mod keep;
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+pub(crate) mod pack;
 mod partition;
 mod primitive;
 mod record;
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+pub(crate) mod sending;
 mod spec;
 mod typed;
 

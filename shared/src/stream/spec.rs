@@ -42,6 +42,25 @@ pub enum Full {
     DropOldest,
 }
 
+impl Full {
+    /// The name it is written and stored under.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::Error => "error",
+            Self::DropOldest => "drop-oldest",
+        }
+    }
+
+    /// What is called so.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::Block, Self::Error, Self::DropOldest];
+        all.into_iter().find(|one| one.as_str() == name)
+    }
+}
+
 /// A stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamSpec {
@@ -226,6 +245,16 @@ mod tests {
         spec.stream.size = 0;
         let error = spec.check().unwrap_err().to_string();
         assert!(error.contains("stream `orders`: partition_size"), "{error}");
+    }
+
+    #[test]
+    fn what_happens_when_it_is_full_has_one_name() {
+        for full in [Full::Block, Full::Error, Full::DropOldest] {
+            assert_eq!(Full::from_name(full.as_str()), Some(full));
+            let json = serde_json::to_value(full).unwrap();
+            assert_eq!(json, full.as_str());
+        }
+        assert_eq!(Full::from_name("wait"), None);
     }
 
     #[test]

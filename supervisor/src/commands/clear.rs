@@ -10,8 +10,8 @@ use crate::exit::Exit;
 
 /// Forget every job of the namespace, whatever it is: waiting, running, ended.
 ///
-/// Asks first. A running job's supervisor finds its lease gone and kills it. Groups and schedules
-/// go with the jobs; queues that were paused or draining are open again. Locks and checkpoints stay.
+/// Asks first. A running job's supervisor finds its lease gone and kills it. Groups, schedules
+/// and streams go with the jobs; queues that were paused or draining are open again. Locks and checkpoints stay.
 #[derive(Debug, Args)]
 pub(crate) struct ClearArgs {
     /// Do not ask.

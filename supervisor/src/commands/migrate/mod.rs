@@ -29,7 +29,7 @@ use stores::Stores;
 /// Stop the supervisors and producers of the source first; the command refuses to work while a
 /// supervisor of the source lives. Jobs of dead ones are taken over. Chains move with their jobs;
 /// while a group is open, or a job that has not ended remembers durable calls or signals, the command
-/// refuses to work. Checkpoints stay in the source. The target is made if it is missing, and
+/// refuses to work. Checkpoints and streams stay in the source. The target is made if it is missing, and
 /// supervisors may serve it already.
 ///
 /// It may be interrupted at any moment, also by kill -9 or a power cut: repeat the same command,

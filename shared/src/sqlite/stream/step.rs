@@ -1,0 +1,134 @@
+//! How far holders have come, and what comes next.
+
+use rusqlite::Connection;
+
+use super::super::ledger::Ledger;
+use super::Done;
+use super::rows::{self, Found, Processor, ShareRow, bound, columns, json, must_find};
+use crate::name::{Namespace, StreamName};
+use crate::stream::Event;
+use crate::stream::keep::{DEAD_MOST, Duty, Pass, READ_BYTES, READ_MOST, Read, Step, Trouble};
+use crate::stream::pack::{pack, unpack};
+
+impl Ledger {
+    /// Makes steps; says of each whether it was made.
+    pub(super) fn make(&mut self, duty: &Duty, steps: &[Step]) -> Done<Vec<bool>> {
+        let found = must_find(&self.conn, &self.namespace, &duty.stream)?;
+        for step in steps {
+            found.check(step.hold.partition)?;
+        }
+        let Some(processor) = found.processor(&self.conn, &duty.processor)? else {
+            return Ok(vec![false; steps.len()]);
+        };
+        let made = steps
+            .iter()
+            .map(|step| self.one_step(&found, &processor, step));
+        Ok(made.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn one_step(
+        &self,
+        found: &Found,
+        processor: &Processor,
+        step: &Step,
+    ) -> rusqlite::Result<bool> {
+        let part = step.hold.partition;
+        let mut share = processor.share(&self.conn, part)?;
+        if share.fence != step.hold.fence || share.fence == 0 {
+            return Ok(false);
+        }
+        let track = found.track(&self.conn, part)?;
+        share.keep_up(track);
+        let is_changed = match &step.pass {
+            Pass::To(to) => share.pass(*to, track),
+            Pass::Buried {
+                to,
+                events,
+                trouble,
+            } => {
+                let is_later = share.pass(*to, track);
+                if is_later {
+                    self.bury(&mut share, events, trouble)?;
+                }
+                is_later
+            }
+            Pass::Failed(trouble) => {
+                share.trouble = Some(trouble.clone());
+                share.open_trouble().is_some()
+            }
+        };
+        if is_changed {
+            share.save(&self.conn)?;
+        }
+        Ok(true)
+    }
+
+    fn bury(
+        &self,
+        share: &mut ShareRow,
+        events: &[Event],
+        trouble: &Trouble,
+    ) -> rusqlite::Result<()> {
+        let trouble = json(trouble);
+        for event in events {
+            let (position, ms, seq) = columns(event.place);
+            let key = (share.processor, share.part, position);
+            let sql = "DELETE FROM dead_event WHERE processor = ?1 AND part = ?2 AND position = ?3";
+            let replaced = self.execute(sql, key)?;
+            let sql = "INSERT INTO dead_event(processor, part, position, ms, seq, trouble, fields)
+                VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+            let fields = pack(&event.fields);
+            self.execute(sql, (key.0, key.1, key.2, ms, seq, &trouble, fields))?;
+            share.dead += u64::from(replaced == 0);
+        }
+        if let Some(surplus) = share.dead.checked_sub(DEAD_MOST)
+            && surplus > 0
+        {
+            let sql = "DELETE FROM dead_event WHERE processor = ?1 AND part = ?2 AND position IN
+                (SELECT position FROM dead_event WHERE processor = ?1 AND part = ?2
+                    ORDER BY position LIMIT ?3)";
+            self.execute(sql, (share.processor, share.part, bound(surplus)))?;
+            share.dead = DEAD_MOST;
+        }
+        Ok(())
+    }
+}
+
+/// Fulfils wishes to read.
+pub(super) fn read_all(
+    conn: &Connection,
+    namespace: &Namespace,
+    stream: &StreamName,
+    reads: &[Read],
+) -> Done<Vec<Vec<Event>>> {
+    let found = must_find(conn, namespace, stream)?;
+    for read in reads {
+        found.check(read.partition)?;
+    }
+    let events = reads.iter().map(|wish| read(conn, &found, wish));
+    Ok(events.collect::<rusqlite::Result<_>>()?)
+}
+
+fn read(conn: &Connection, found: &Found, wish: &Read) -> rusqlite::Result<Vec<Event>> {
+    let sql = "SELECT position, ms, seq, fields FROM event
+        WHERE stream = ?1 AND part = ?2 AND position > ?3 ORDER BY position LIMIT ?4";
+    let mut statement = conn.prepare_cached(sql)?;
+    let most = wish.most.min(READ_MOST);
+    let key = (found.id, wish.partition, bound(wish.after.position), most);
+    let mut rows = statement.query(key)?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let packed = row.get_ref(3)?.as_blob()?;
+        bytes += packed.len();
+        if bytes > READ_BYTES && !events.is_empty() {
+            break;
+        }
+        let place = rows::place(row, 0)?;
+        let fields = unpack(packed).ok_or_else(|| {
+            let (at, part, stream) = (place.position, wish.partition, &found.spec.name);
+            rows::damaged(3, format!("event {at} of partition {part} of `{stream}`"))
+        })?;
+        events.push(Event { place, fields });
+    }
+    Ok(events)
+}

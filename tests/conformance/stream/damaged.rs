@@ -1,0 +1,154 @@
+//! What others have written where streams are kept.
+
+use bulkhead_shared::broker::BrokerError;
+use bulkhead_shared::stream::keep::Seek;
+use bulkhead_tests::{Kind, Scene, redis_server, supervisor};
+
+use super::*;
+
+fn scene(kind: Kind) -> (Scene, SupervisorId) {
+    let scene = Scene::new(kind);
+    declare(&scene, 1);
+    fill(&scene, 0, 3);
+    let member = supervisor();
+    attend(&scene, member, &[]);
+    take_one(&scene, member, 0);
+    (scene, member)
+}
+
+/// Everything one can do; what fails must say that something is damaged.
+fn damages(scene: &Scene, member: SupervisorId) -> Vec<String> {
+    let streams = &scene.store.streams;
+    let (duty, hold) = (
+        ledger(),
+        Hold {
+            partition: 0,
+            fence: 1,
+        },
+    );
+    let attendance = Attendance {
+        duty: &duty,
+        member,
+        lease: LEASE,
+        holds: &[hold],
+    };
+    let read = Read {
+        partition: 0,
+        after: Place::default(),
+        most: 9,
+    };
+    let failed = Step {
+        hold,
+        pass: Pass::Failed(trouble(Place::default(), 1, None)),
+    };
+    let all = [
+        streams.send(&orders(), &[record(0, "x")]).map(drop),
+        streams.attend(attendance).map(drop),
+        streams.take(&duty, member, &[0], LEASE).map(drop),
+        streams.give_back(&duty, &[hold]),
+        streams.step(&duty, &[failed], &[]).map(drop),
+        streams.step(&duty, &[], &[read]).map(drop),
+        streams.seek(&duty, &[], Seek::Start),
+        streams.release(&duty, &[]).map(drop),
+        streams.pause(&orders(), None, Some("x")),
+        streams.dead(&duty, 0, 9).map(drop),
+        streams.streams(None).map(drop),
+    ];
+    let mut said = Vec::new();
+    for done in all {
+        match done {
+            Ok(()) => {}
+            Err(damaged @ BrokerError::Damaged { .. }) => said.push(damaged.to_string()),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    said
+}
+
+#[test]
+fn a_damaged_row_is_named_and_jobs_go_on_beside_it() {
+    let rows = [
+        (
+            "UPDATE event SET fields = x'05000000'",
+            "event 1 of partition 0 of `orders`",
+        ),
+        (
+            "UPDATE share SET trouble = '{}'",
+            "the trouble of a processor in partition 0",
+        ),
+        (
+            "UPDATE share SET moved_to = 'x'",
+            "where a processor is to go on in partition 0",
+        ),
+        (
+            "UPDATE share SET owner = x'00'",
+            "the holder of partition 0",
+        ),
+        ("UPDATE share SET passed = -1", "-1"),
+        ("DELETE FROM share", "`ledger`"),
+        ("DELETE FROM track", "partition 0 of `orders`"),
+        (
+            "UPDATE stream SET on_full = 'x'",
+            "stream `orders`: when it is full, `x`",
+        ),
+        ("UPDATE stream SET partitions = -1", "-1"),
+    ];
+    for (sql, named) in rows {
+        let (scene, member) = scene(Kind::SqliteFile);
+        let conn = rusqlite::Connection::open(scene.path()).unwrap();
+        conn.execute_batch(sql).unwrap();
+        let said = damages(&scene, member);
+        let is_named = said.iter().any(|one| one.contains(named));
+        assert!(is_named, "{sql}: {said:?}");
+        assert_eq!(scene.store.control.clear(9).unwrap(), 0, "{sql}");
+        assert_eq!(scene.store.streams.streams(None).unwrap(), [], "{sql}");
+    }
+}
+
+#[test]
+fn a_damaged_record_is_named() {
+    let records: [(&str, &[&str], &str); 9] = [
+        ("at", &["HSET", "0", "1 2 3"], "partition 0 of {"),
+        (
+            "share:ledger",
+            &["HSET", "0", "x"],
+            "what ledger has passed in partition 0",
+        ),
+        (
+            "share:ledger",
+            &["HSET", "0", "1 0 0 0 - 0 up 0 0 0 0 - 0 "],
+            "where a processor is to go on",
+        ),
+        (
+            "share:ledger",
+            &["HSET", "0", "1 0 0 0 - 0 - 5 5 5 1 q 0 {"],
+            "the trouble of a processor",
+        ),
+        (
+            "share:ledger",
+            &["HSET", "0", "1 0 0 0 me 99999999999999 - 0 0 0 0 - 0 "],
+            "a member",
+        ),
+        ("member:ledger", &["HSET", "me", "1"], "member me of ledger"),
+        ("by", &["HSET", "ledger", "x"], "processor ledger of {"),
+        ("spec", &["HSET", "size", "x"], "the kind of {"),
+        (
+            "ev:0",
+            &["XADD", "9999999999999-0", "a", "b"],
+            "event 9999999999999-0",
+        ),
+    ];
+    for (key, words, named) in records {
+        let (scene, member) = scene(Kind::Redis);
+        let key = format!("{{{}|~orders}}{key}", scene.store.namespace);
+        let rest = words[1..].iter().map(|word| format!(" \"{word}\""));
+        let command = format!("{} \"{key}\"{}", words[0], rest.collect::<String>());
+        let answer = redis_server::shared().command(&command);
+        assert!(!answer.starts_with('-'), "{command}: {answer}");
+        let said = damages(&scene, member);
+        let is_named = said.iter().any(|one| one.contains(named));
+        assert!(is_named, "{words:?}: {said:?}");
+        scene.store.control.clear(9).unwrap();
+        assert_eq!(scene.store.streams.streams(None).unwrap(), [], "{words:?}");
+    }
+}
