@@ -7,3 +7,4 @@ mod growth;
 mod herd;
 mod mending;
 mod refusals;
+mod streams;

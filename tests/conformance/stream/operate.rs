@@ -1,5 +1,6 @@
 //! Pauses, processors that go, and what is left of all.
 
+use bulkhead_shared::finding::{Depth, Severity};
 use bulkhead_shared::stream::Full;
 use bulkhead_shared::stream::keep::{Pass, Seek};
 use bulkhead_tests::{for_each_backend, supervisor};
@@ -99,6 +100,13 @@ for_each_backend!(all_streams_are_seen_at_a_glance, |scene| {
         (3, Some(places[0]), places[2])
     );
     assert_eq!(scene.again().streams.streams(None).unwrap(), all);
+    // All that lies there is ours.
+    let found = scene.store.catalog.examine(Depth::Thorough).unwrap();
+    let strange = found.iter().find(|one| one.check == "keys");
+    assert!(
+        strange.is_none_or(|one| one.severity == Severity::Ok),
+        "{strange:?}"
+    );
 });
 
 for_each_backend!(a_namespace_that_is_cleared_has_no_streams, |scene| {

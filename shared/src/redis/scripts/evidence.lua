@@ -20,7 +20,7 @@ local function known(T, uuid)
   return old ~= '' and old or server.call('GETRANGE', T .. 'm:' .. uuid, 0, 165)
 end
 
-local redis = {call = function(command, ...)
+local redis = {pcall = server.pcall, call = function(command, ...)
   if command ~= 'SET' and command ~= 'DEL' then return server.call(command, ...) end
   local T, key, value = ARGV[1], ...
   local kind, uuid = string.sub(key, 1, #T + 2), string.sub(key, #T + 3)

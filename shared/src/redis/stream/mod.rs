@@ -30,8 +30,8 @@ use crate::stream::sending::{
 use crate::stream::{EventId, Place, StreamSpec};
 use crate::time::{Timestamp, millis};
 
-/// So many events are asked for as they are, whatever their size; more of them by a script that
-/// looks at their sizes.
+/// So many events are asked for as they are, and what is too much of them is left; more of them by a
+/// script that looks at their sizes, which takes the server longer.
 const ASKED_PLAINLY: u32 = 16;
 
 /// Dead letters in one answer of the server.

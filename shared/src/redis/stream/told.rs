@@ -11,7 +11,8 @@ use super::super::trouble;
 use crate::broker::SupervisorId;
 use crate::name::{StreamName, TaskName};
 use crate::stream::keep::{
-    DeadEvent, Hold, Kept, Overview, Pass, Rest, Seek, Sent, Share, Step, Taken, Trouble, View,
+    DeadEvent, Hold, Kept, Overview, Pass, READ_BYTES, Rest, Seek, Sent, Share, Step, Taken,
+    Trouble, View,
 };
 use crate::stream::pack::{pack, unpack};
 use crate::stream::sending::{NUMBER_MOST, POSITION};
@@ -74,10 +75,21 @@ pub(super) fn sent(all: Vec<Value>, records: usize) -> Told<Vec<Sent>> {
     all.chunks(3).map(one).collect()
 }
 
-/// Events as the server has them.
+/// Events as the server has them, not too much of them.
 pub(super) fn events(answer: Value, what: &dyn Fn() -> String) -> Told<Vec<Event>> {
-    let events = list(answer)?.into_iter();
-    events.map(|found| event(found, what)).collect()
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    for found in list(answer)? {
+        let event = event(found, what)?;
+        let sizes = event.fields.iter();
+        bytes += sizes
+            .map(|(name, value)| name.len() + value.len())
+            .sum::<usize>();
+        if bytes > READ_BYTES && !events.is_empty() {
+            break;
+        }
+        events.push(event);
+    }
+    Ok(events)
 }
 
 fn event(found: Value, what: &dyn Fn() -> String) -> Told<Event> {

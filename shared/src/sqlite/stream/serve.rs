@@ -218,9 +218,6 @@ impl Ledger {
         let next = match to {
             Seek::Start => return Ok(track.gone),
             Seek::End => return Ok(track.last),
-            Seek::Id(_) if track.last.position == track.gone.position => {
-                return Ok(track.last);
-            }
             Seek::Id(id) => found.search(&self.conn, part, track, id)?,
             Seek::Skip(count) => passed.position.saturating_add(count).saturating_add(1),
         };
