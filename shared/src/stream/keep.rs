@@ -269,8 +269,8 @@ pub trait Streams: Send + Sync + fmt::Debug {
     fn send(&self, stream: &StreamName, records: &[Record]) -> Result<Vec<Sent>, BrokerError>;
 
     /// Says that a supervisor serves a processor, renews what it holds, and tells how things are. A new
-    /// member comes last. Members whose time is over are no more, and hold nothing; a lease that has run
-    /// out is renewed like others while nobody else has taken the partition. A processor that was unknown
+    /// member comes last. Members and leases whose time is over are no more; a lease that has run out is
+    /// renewed like others while nobody else has taken the partition. A processor that was unknown
     /// begins before the first event that is kept.
     ///
     /// # Errors

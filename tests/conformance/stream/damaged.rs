@@ -152,3 +152,21 @@ fn a_damaged_record_is_named() {
         assert_eq!(scene.store.streams.streams(None).unwrap(), [], "{words:?}");
     }
 }
+
+#[test]
+fn of_a_call_that_meets_a_damaged_partition_nothing_is_stored() {
+    let scene = Scene::new(Kind::Redis);
+    declare(&scene, 2);
+    let key = format!("{{{}|~orders}}at", scene.store.namespace);
+    let server = redis_server::shared();
+    let good = server.text(&format!("HGET \"{key}\" 1"));
+    server.command(&format!("HSET \"{key}\" 1 x"));
+    let both = [record(0, "x"), record(1, "x")];
+    let error = scene.store.streams.send(&orders(), &both).unwrap_err();
+    assert!(error.to_string().contains("partition 1"), "{error}");
+    let good = good.lines().last().unwrap().trim();
+    server.command(&format!("HSET \"{key}\" 1 \"{good}\""));
+    for partition in [0, 1] {
+        assert_eq!(fill(&scene, partition, 1)[0].position, 1);
+    }
+}

@@ -7,10 +7,6 @@
 local spec = read_spec()
 if not spec then return {-1} end
 local rooms, all, i = {}, {}, 5
-while i <= #ARGV do
-  if tonumber(ARGV[i]) >= spec.n then return {-2, tonumber(ARGV[i])} end
-  i = i + 3 + tonumber(ARGV[i + 2])
-end
 local procs = call('HKEYS', T .. 'by')
 local drops = spec.full == 'drop-oldest'
 
@@ -23,7 +19,13 @@ local function open(part)
   end
   at.removable = math.max(passed or 0, at.gone)
   rooms[part] = at
-  return at
+end
+
+-- All that can be wrong is found before anything is written.
+while i <= #ARGV do
+  if tonumber(ARGV[i]) >= spec.n then return {-2, tonumber(ARGV[i])} end
+  if not rooms[ARGV[i]] then open(ARGV[i]) end
+  i = i + 3 + tonumber(ARGV[i + 2])
 end
 
 local function next_id(at, wished)
@@ -62,7 +64,7 @@ end
 i = 5
 while i <= #ARGV and not failed do
   local part, words = ARGV[i], tonumber(ARGV[i + 2])
-  local at = rooms[part] or open(part)
+  local at = rooms[part]
   if not drops and at.last - at.removable >= spec.size then at.is_full = true end
   local ms, seq = next_id(at, ARGV[i + 1])
   if at.is_full then
