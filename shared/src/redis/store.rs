@@ -74,6 +74,8 @@ pub(super) struct Store {
     pub(super) free: Mutex<Option<Arc<Ear>>>,
     /// Hears of streams in which there is something to do; made for the first that waits for one.
     pub(super) flowing: Mutex<Option<Arc<Ear>>>,
+    /// Bytes of the largest event in the last answer.
+    pub(super) event_size: AtomicUsize,
     /// Registrations and when they were read: producers ask for them with every message.
     pub(super) specs: Mutex<Option<(Instant, Vec<TaskSpec>)>>,
     /// The locks of jobs that this process holds.
@@ -111,6 +113,7 @@ impl Store {
             jobs: Mutex::default(),
             free: Mutex::default(),
             flowing: Mutex::default(),
+            event_size: AtomicUsize::new(usize::MAX),
             specs: Mutex::default(),
             linked: Mutex::default(),
             doubts: Doubts::new(),

@@ -4,6 +4,7 @@
 mod told;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::Value;
@@ -30,9 +31,12 @@ use crate::stream::sending::{
 use crate::stream::{EventId, Place, StreamSpec};
 use crate::time::{Timestamp, millis};
 
-/// So many events are asked for as they are, and what is too much of them is left; more of them by a
-/// script that looks at their sizes, which takes the server longer.
+/// So many events are asked for as they are, and what is too much of them is left; ...
 const ASKED_PLAINLY: u32 = 16;
+
+/// ... so many if those before were small. More of them are asked for by a script that looks at their
+/// sizes, which takes the server longer.
+const ASKED_IF_SMALL: u32 = 128;
 
 /// Dead letters in one answer of the server.
 const DEAD_AT_ONCE: u32 = 16;
@@ -188,7 +192,14 @@ impl Store {
 
     fn read(&self, stream: &StreamName, read: &Read) -> Call {
         let (most, after) = (read.most.min(READ_MOST), bounded(read.after.id));
-        if most == 0 || most > ASKED_PLAINLY {
+        let size = self.event_size.load(Ordering::Relaxed);
+        let are_small = size < READ_BYTES / ASKED_IF_SMALL as usize;
+        let plainly = if are_small {
+            ASKED_IF_SMALL
+        } else {
+            ASKED_PLAINLY
+        };
+        if most == 0 || most > plainly {
             let mut call = self.stream_call(&STREAM_READ, stream);
             call.number(read.partition.into())
                 .arg(after.to_string())
@@ -302,9 +313,15 @@ impl Streams for Store {
         if let Some(read) = reads.iter().find(|read| read.partition >= there) {
             return Err(no_partition(&duty.stream, read.partition, there));
         }
+        let mut largest = None;
         for (read, answer) in reads.iter().zip(answers) {
             let what = || format!("partition {} of `{}`", read.partition, duty.stream);
-            turn.events.push(self.told(told::events(answer, &what))?);
+            let (events, size) = self.told(told::events(answer, &what))?;
+            turn.events.push(events);
+            largest = largest.max(size);
+        }
+        if let Some(largest) = largest {
+            self.event_size.store(largest, Ordering::Relaxed);
         }
         Ok(turn)
     }

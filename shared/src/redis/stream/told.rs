@@ -75,21 +75,24 @@ pub(super) fn sent(all: Vec<Value>, records: usize) -> Told<Vec<Sent>> {
     all.chunks(3).map(one).collect()
 }
 
-/// Events as the server has them, not too much of them.
-pub(super) fn events(answer: Value, what: &dyn Fn() -> String) -> Told<Vec<Event>> {
-    let (mut events, mut bytes) = (Vec::new(), 0);
+/// Events as the server has them, not too much of them, and the size of the largest it has sent.
+pub(super) fn events(
+    answer: Value,
+    what: &dyn Fn() -> String,
+) -> Told<(Vec<Event>, Option<usize>)> {
+    let (mut events, mut bytes, mut largest) = (Vec::new(), 0, None);
     for found in list(answer)? {
         let event = event(found, what)?;
         let sizes = event.fields.iter();
-        bytes += sizes
-            .map(|(name, value)| name.len() + value.len())
-            .sum::<usize>();
+        let size = sizes.map(|(name, value)| name.len() + value.len()).sum();
+        largest = largest.max(Some(size));
+        bytes += size;
         if bytes > READ_BYTES && !events.is_empty() {
             break;
         }
         events.push(event);
     }
-    Ok(events)
+    Ok((events, largest))
 }
 
 fn event(found: Value, what: &dyn Fn() -> String) -> Told<Event> {
