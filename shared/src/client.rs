@@ -29,6 +29,7 @@ mod journal;
 mod lock;
 mod results;
 mod schedule;
+mod stream;
 mod updates;
 mod wait;
 
@@ -58,6 +59,7 @@ pub use flow::{FlowState, FlowStep, FlowView};
 pub use journal::{JournalEntry, JournalSignal, JournalView};
 pub use results::{JobResult, ResultPool};
 pub use schedule::{ScheduleError, Scheduled};
+pub use stream::{SendError, StoredAt, StreamSender, push};
 pub use updates::Updates;
 pub use wait::{Look, Wait};
 
