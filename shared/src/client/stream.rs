@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::Client;
 use crate::broker::BrokerError;
 use crate::name::StreamName;
 use crate::reconnect;
@@ -14,6 +15,41 @@ use crate::stream::keep::{Record, Sent, Streams};
 use crate::stream::{EventId, Full, Place, RecordError, Stream, StreamError, StreamSpec};
 use crate::time::Now;
 use crate::units::show_duration;
+
+impl Client {
+    /// A sender to this stream, which is made if it is not there.
+    ///
+    /// ```
+    /// # use bulkhead_shared::client::{Client, SendError};
+    /// use bulkhead_shared::stream::Stream;
+    /// use serde::Serialize;
+    ///
+    /// #[derive(Serialize)]
+    /// struct Order {
+    ///     order_id: u64,
+    ///     amount: i64,
+    /// }
+    ///
+    /// fn orders() -> Stream<Order> {
+    ///     Stream::new("orders").partition_by(|order: &Order| order.order_id)
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = Client::open("sqlite::memory:")?;
+    /// let sender = client.stream(orders())?;
+    /// sender.send(&Order { order_id: 7, amount: 30 })?;
+    /// let many = (0..1_000).map(|order_id| Order { order_id, amount: 1 });
+    /// assert_eq!(sender.send_many(many)?, 1_000);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`StreamSender::new`].
+    pub fn stream<T>(&self, stream: Stream<T>) -> Result<StreamSender<T>, SendError> {
+        StreamSender::new(Arc::clone(&self.backend.streams), stream)
+    }
+}
 
 /// Records in one move of the store, and bytes of them, about.
 const BATCH: usize = 500;
@@ -41,9 +77,10 @@ pub enum SendError {
     /// The record cannot be a record.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// There is no room: a processor has not passed the oldest events of the partition.
+    /// There is no room: the oldest events of the partition have not been passed by all processors, or
+    /// there is none.
     #[error(
-        "partition {partition} of stream `{stream}` is full{} (`supervisor stream lag {stream}` shows which processor is behind; a larger `partition_size` gives it time, `full = drop-oldest` drops what it has not seen)",
+        "partition {partition} of stream `{stream}` is full{} (its oldest events have not been passed by all processors: `supervisor stream lag {stream}` shows who is behind; a larger `partition_size` gives it time, `full = drop-oldest` drops what it has not seen)",
         after(*.waited)
     )]
     Full {

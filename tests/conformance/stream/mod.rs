@@ -8,6 +8,7 @@ mod pass;
 mod room;
 mod seek;
 mod send;
+mod typed;
 
 use bulkhead_shared::backend::Backend;
 use bulkhead_shared::broker::{BrokerError, SupervisorId};
