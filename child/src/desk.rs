@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use bulkhead_shared::Timestamp;
-use bulkhead_shared::ask::{Ask, Denied, Reply};
+use bulkhead_shared::ask::{Ask, Became, Denied, Reply, Standing};
+use bulkhead_shared::flow::Chain;
 use bulkhead_shared::frame::FromTask;
 
 use crate::inbox::Inbox;
@@ -233,5 +234,17 @@ fn alone(ask: &Ask, fences: &AtomicU64) -> Reply {
             now_ms: Timestamp::now().as_millis(),
         },
         Ask::Events { .. } => Reply::Events(Vec::new()),
+        Ask::Submit { flow } => match Chain::from_json(flow).and_then(Chain::build) {
+            Ok(flow) => Reply::Submitted {
+                uuid: flow.uuid().into_bytes(),
+                queue: String::new(),
+                became: Became::New,
+                messages: 1,
+            },
+            Err(error) => Reply::denied(Denied::Invalid, error.to_string()),
+        },
+        Ask::Result { .. } => Reply::Standing(Standing::Open {
+            status: "UNKNOWN".into(),
+        }),
     }
 }

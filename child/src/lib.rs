@@ -80,6 +80,7 @@ mod program;
 mod registry;
 mod runtime;
 mod state;
+mod submission;
 mod sys;
 mod usage;
 mod zygote;
@@ -88,6 +89,7 @@ pub use allocation::Recording;
 pub use anyhow;
 pub use bulkhead_child_macros::{processor, task};
 pub use bulkhead_shared::ask::IfMine;
+pub use bulkhead_shared::flow::{Chain, FlowError, Group, OnFailed};
 pub use bulkhead_shared::hook::Occasion;
 pub use bulkhead_shared::stream::{
     Compression, Event, EventId, Full, RecordError, Serializer, Stream,
@@ -102,6 +104,7 @@ pub use lock::{Lock, LockError, LockGuard};
 pub use processor::{Batches, Events, Middleware};
 pub use registry::Task;
 pub use state::State;
+pub use submission::{Awaited, ResultError, SubmitError};
 
 /// Pages about the use of this crate.
 pub mod guide {

@@ -98,6 +98,56 @@ pub enum Ask {
         /// They are passed together or not at all.
         as_one: bool,
     },
+    /// To have a flow submitted.
+    Submit {
+        /// Its steps as JSON, the form in which stores keep them: [`crate::flow::Step`].
+        flow: ByteBuf,
+    },
+    /// To be told how a job of the own flow has ended.
+    Result {
+        /// The job.
+        uuid: [u8; 16],
+        /// How long to wait for its end.
+        wait_ms: u64,
+    },
+}
+
+/// What became of a flow that a task has submitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Became {
+    /// It is stored.
+    New,
+    /// The queue knew the uuid, with the same task and arguments; nothing was changed.
+    Known,
+    /// The queue knows another job with the same unique key; nothing was changed.
+    NotUnique {
+        /// That job.
+        by: [u8; 16],
+    },
+    /// The queue is draining; nothing was stored.
+    Draining,
+}
+
+/// How a job stands that a task asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// It has not ended, and did not to the end of the wait.
+    Open {
+        /// Its status.
+        status: String,
+    },
+    /// It has ended well.
+    Succeeded {
+        /// What it returned, if that is kept.
+        result: Option<ByteBuf>,
+    },
+    /// It has ended badly.
+    Failed {
+        /// Its cause.
+        cause: String,
+        /// What is known of its error.
+        text: String,
+    },
 }
 
 /// An entry of a journal.
@@ -169,6 +219,19 @@ pub enum Reply {
     },
     /// The next events, in order; none if there will be no more for this call, which is to return.
     Events(Vec<Event>),
+    /// The flow was looked at.
+    Submitted {
+        /// Its first message, or the group that it begins with.
+        uuid: [u8; 16],
+        /// The queue of that.
+        queue: String,
+        /// What became of it.
+        became: Became,
+        /// Its messages: each counts as an ask of the attempt.
+        messages: u32,
+    },
+    /// How the job stands.
+    Standing(Standing),
 }
 
 /// Why an ask is denied.

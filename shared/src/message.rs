@@ -9,6 +9,7 @@ mod amend;
 mod builder;
 mod encoding;
 mod error;
+mod foreign;
 mod limits;
 mod parts;
 
@@ -93,6 +94,9 @@ pub struct Header {
     /// The message before this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_message_uuid: Option<Uuid>,
+    /// The job whose task submitted the flow that this one is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submitted_by: Option<Uuid>,
     /// Bytes at the end of the payload that are what the message before this one returned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous_bytes: Option<u64>,

@@ -193,6 +193,7 @@ fn run_on(
     let clerk = Clerk {
         backend: backend.clone(),
         notices: notices.clone(),
+        menu: menu.clone(),
         words: wishes,
     };
     let pid = std::process::id();

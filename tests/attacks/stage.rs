@@ -132,6 +132,7 @@ impl Stage {
         let running = place.status_when(&stage.neighbour, "there", |status| {
             status["progress"] == "lodged" && !status["pid"].is_null()
         });
+        victims["neighbour"] = json!(stage.neighbour);
         victims["supervisor"] = json!(1);
         victims["sibling"] = running["pid"].clone();
         victims["foreign"] = json!(foreign);

@@ -29,5 +29,6 @@ mod redis;
 mod reload;
 mod retries;
 mod signals;
+mod submissions;
 mod two_supervisors;
 mod users;

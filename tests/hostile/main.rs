@@ -8,6 +8,7 @@ mod crowd;
 mod hooked;
 mod lasting;
 mod order;
+mod submitting;
 #[expect(unsafe_code, reason = "an attack keeps to no rules")]
 mod sys;
 mod wait;
@@ -51,6 +52,14 @@ fn main() -> ExitCode {
         lasting::toil,
         lasting::wander,
         order::order,
+        submitting::adder,
+        submitting::apart,
+        submitting::apart_again,
+        submitting::apart_async,
+        submitting::apart_in_steps,
+        submitting::courier,
+        submitting::peek,
+        submitting::total,
         wait::burn,
         wait::environment,
         wait::flaky,

@@ -12,6 +12,7 @@ mod errand;
 pub mod follow;
 mod group;
 pub(crate) mod plan;
+mod sent;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -95,7 +96,7 @@ pub enum FlowError {
     },
     /// Steps are kept as JSON.
     #[error(
-        "task `{task}` follows another or is a member of a group, and its arguments must be JSON (leave the encoding out)"
+        "task `{task}` follows another, is a member of a group or is submitted by a task: its arguments must be JSON (leave the encoding out)"
     )]
     Packed {
         /// The task.
@@ -125,6 +126,11 @@ pub enum FlowError {
         /// Their length.
         len: usize,
     },
+    /// What a task has sent is no list of steps.
+    #[error(
+        "what the task submits is no flow: {0} (it is a JSON list of steps, see the guide to the protocol)"
+    )]
+    NoFlow(#[source] serde_json::Error),
     /// One of its messages is wrong.
     #[error(transparent)]
     Message(Box<MessageError>),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::ask::{Became, Standing};
 use crate::codec::{decode, encode};
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -159,6 +160,43 @@ fn asks_and_replies_v1_keep_their_bytes() {
         reply: Reply::Acquired { fence: 1 << 40 },
     };
     keeps(&reply, include_bytes!("../golden/reply.v1.bin"));
+}
+
+#[test]
+fn asks_about_other_jobs_v1_keep_their_bytes() {
+    let asked = |ask| FromTask::Ask {
+        nonce: 300,
+        id: 7,
+        ask,
+    };
+    let told = |reply| ToTask::Reply {
+        nonce: 300,
+        id: 7,
+        reply,
+    };
+    let flow = b"[]".to_vec().into();
+    let submit = asked(Ask::Submit { flow });
+    keeps(&submit, b"\x09\0\0\0\x06\xfb\x2c\x01\x07\x07\x02[]");
+    let uuid = *b"0123456789abcdef";
+    let result = asked(Ask::Result { uuid, wait_ms: 5 });
+    keeps(
+        &result,
+        b"\x17\0\0\0\x06\xfb\x2c\x01\x07\x080123456789abcdef\x05",
+    );
+    let submitted = told(Reply::Submitted {
+        uuid,
+        queue: "math".into(),
+        became: Became::Draining,
+        messages: 2,
+    });
+    let golden = b"\x1d\0\0\0\x03\xfb\x2c\x01\x07\x0a0123456789abcdef\x04math\x03\x02";
+    keeps(&submitted, golden);
+    let result = Some(b"5".to_vec().into());
+    let standing = told(Reply::Standing(Standing::Succeeded { result }));
+    keeps(
+        &standing,
+        b"\x0a\0\0\0\x03\xfb\x2c\x01\x07\x0b\x01\x01\x015",
+    );
 }
 
 #[test]

@@ -382,7 +382,7 @@ impl TryFrom<MessageBuilder> for Message {
     }
 }
 
-fn within(what: &'static str, len: usize, limit: usize) -> Result<(), MessageError> {
+pub(super) fn within(what: &'static str, len: usize, limit: usize) -> Result<(), MessageError> {
     if len > limit {
         Err(MessageError::TooLarge { what, len, limit })
     } else {

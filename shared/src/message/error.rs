@@ -91,6 +91,12 @@ pub enum MessageError {
         /// The lock.
         lock: LockName,
     },
+    /// A task says of a message what only the supervisor can know.
+    #[error("a message that a task submits cannot say `{field}` (leave it out)")]
+    NotYours {
+        /// The key of its header.
+        field: &'static str,
+    },
     /// A stored message is to be changed in what does not change any more.
     #[error(
         "only the priority, the metadata and the rules of attempts of a stored message can be changed (remove the job and submit another)"

@@ -90,6 +90,7 @@ impl Header {
             metadata: None,
             progenitor_uuid: None,
             previous_message_uuid: None,
+            submitted_by: None,
             previous_bytes: None,
             then: None,
             member: None,

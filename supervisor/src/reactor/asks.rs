@@ -1,6 +1,6 @@
 //! What tasks ask for, on its way to those who answer, and back.
 
-use bulkhead_shared::ask::{Ask, Reply};
+use bulkhead_shared::ask::{Ask, Denied, Reply, Standing};
 use bulkhead_shared::frame::ToTask;
 use bulkhead_shared::time::Now;
 use tracing::info;
@@ -19,7 +19,9 @@ impl Reactor {
         let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) else {
             return;
         };
-        let may = &self.menu.entry(process.profile).plan.may;
+        let profile = process.profile;
+        let entry = self.menu.entry(profile);
+        let (name, may) = (&entry.profile.name, &entry.plan.may);
         let running = match call(&mut process.running, nonce) {
             Ok(running) => running,
             Err(violation) => return self.violate(seat, violation.into(), now),
@@ -27,7 +29,7 @@ impl Reactor {
         let Some(job) = self.jobs.get(&running.ticket) else {
             return;
         };
-        match may.judge(&ask, &mut running.asked) {
+        match may.judge(name, &ask, &mut running.asked) {
             Verdict::Allowed => {
                 let asker = Asker { seat, nonce, id };
                 let receipt = job.receipt.clone();
@@ -35,13 +37,16 @@ impl Reactor {
                     asker,
                     receipt,
                     ask,
+                    profile,
+                    // This one is counted already.
+                    left: may.all.saturating_sub(running.asked.all).saturating_add(1),
                 };
                 // The thread lives as long as this loop.
                 let _ = self.services.send(Word::Wish(Box::new(wish)));
             }
             Verdict::Denied(reply) => {
                 if let Reply::Denied { why, text } = &reply {
-                    info!(job = %job.receipt.uuid, ?why, text, "an ask was denied");
+                    info!(job = %job.receipt.uuid, profile = name, ?why, text, "an ask was denied");
                 }
                 self.reply(seat, (nonce, id), reply, now);
             }
@@ -55,6 +60,10 @@ impl Reactor {
     /// Gives the answer to who asked, if the call still runs.
     pub(super) fn tell_asker(&mut self, asker: Asker, reply: Reply, now: Now) {
         let Asker { seat, nonce, id } = asker;
+        let Some(profile) = self.process(seat).map(|process| process.profile) else {
+            return;
+        };
+        let most = self.menu.entry(profile).plan.may.all;
         let Some(process) = self.process(seat) else {
             return;
         };
@@ -64,6 +73,21 @@ impl Reactor {
         };
         running.asked.open = running.asked.open.saturating_sub(1);
         running.asked.recorded |= matches!(reply, Reply::Written { .. });
+        if let Reply::Submitted { messages, .. } = reply {
+            let all = &mut running.asked.all;
+            *all = all
+                .saturating_add(messages.saturating_sub(1))
+                .min(most)
+                .max(*all);
+        }
+        let is_large = matches!(&reply, Reply::Standing(Standing::Succeeded { .. }));
+        let reply = match process.link.unsent() > UNREAD_MOST / 2 && is_large {
+            true => {
+                let text = "several large results at once (ask for one after the other)";
+                Reply::denied(Denied::TooMany, text)
+            }
+            false => reply,
+        };
         self.reply(seat, (nonce, id), reply, now);
     }
 

@@ -25,7 +25,7 @@ pub(super) fn misfit(key: &str, body: &[u8]) -> Option<Reply> {
     Some(Reply::denied(Denied::Invalid, text))
 }
 
-fn lost() -> Reply {
+pub(super) fn lost() -> Reply {
     let text = "the job is not this attempt's any more: it was revoked, or is somebody else's";
     Reply::denied(Denied::Lost, text)
 }

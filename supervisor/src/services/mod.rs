@@ -8,6 +8,8 @@ mod journal;
 mod late;
 mod may;
 mod parked;
+mod results;
+mod submit;
 
 use std::time::{Duration, Instant};
 
@@ -20,14 +22,17 @@ use bulkhead_shared::name::{LockName, LockOwner};
 use bulkhead_shared::time::{Now, millis};
 use bulkhead_shared::units::LONGEST;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
-use tracing::debug;
+use tracing::{debug, info};
 
 use late::Late;
 pub(crate) use may::{Asked, May, Verdict};
 use parked::Parked;
+use results::{Awaited, AwaitedResults};
+use submit::Grant;
 
 use crate::notice::{Notice, Notices};
 use crate::pool::Seat;
+use crate::sandbox::menu::Menu;
 
 /// What a task wants.
 #[derive(Debug)]
@@ -37,6 +42,10 @@ pub(crate) struct Wish {
     /// The job under the fence of its attempt.
     pub receipt: Receipt,
     pub ask: Ask,
+    /// The number of its profile.
+    pub profile: u16,
+    /// Asks that the attempt has left.
+    pub left: u32,
 }
 
 /// Whom an answer goes to.
@@ -64,6 +73,7 @@ pub(crate) type Services = Sender<Word>;
 pub(crate) struct Clerk {
     pub backend: Backend,
     pub notices: Notices,
+    pub menu: Menu,
     pub words: Receiver<Word>,
 }
 
@@ -94,8 +104,10 @@ impl Clerk {
     pub(crate) fn run(self) {
         let mut parked = Parked::default();
         let mut late = Late::default();
+        let mut awaited = AwaitedResults::default();
         loop {
-            let due = parked.look_at().into_iter().chain(late.look_at()).min();
+            let due = [parked.look_at(), late.look_at(), awaited.look_at()];
+            let due = due.into_iter().flatten().min();
             let word = match due {
                 Some(due) => self.words.recv_deadline(due),
                 None => (self.words.recv()).map_err(|_| RecvTimeoutError::Disconnected),
@@ -109,15 +121,25 @@ impl Clerk {
             let mut records = late.due(Now::read().mono);
             for word in words {
                 match word {
-                    Word::Wish(wish) => self.begin(*wish, &mut parked, &mut records),
+                    Word::Wish(wish) => match wish.ask {
+                        Ask::Result { uuid, wait_ms } => {
+                            let now = Now::read().mono;
+                            awaited.add(Awaited::new(&wish, uuid, now, now + length(wait_ms)));
+                        }
+                        _ => self.begin(*wish, &mut parked, &mut records),
+                    },
                     Word::Over { seat, nonce } => {
                         parked.forget(seat, nonce);
                         late.forget(seat, nonce);
+                        awaited.forget(seat, nonce);
                     }
                 }
             }
             self.record(records, &mut late);
             self.look_again(&mut parked);
+            for (asker, reply) in awaited.look(&*self.backend.catalog, Now::read().mono) {
+                self.answer(asker, reply);
+            }
         }
     }
 
@@ -158,6 +180,8 @@ impl Clerk {
             asker,
             receipt,
             ask,
+            profile,
+            left,
         } = wish;
         match ask {
             Ask::Acquire {
@@ -170,8 +194,7 @@ impl Clerk {
                     Err(denied) => return self.answer(asker, denied),
                 };
                 let now = Now::read().mono;
-                let wait = Duration::from_millis(wait_ms).min(LONGEST);
-                parked.add(asker, wanted, now, now + wait);
+                parked.add(asker, wanted, now, now + length(wait_ms));
             }
             Ask::Renew {
                 lock,
@@ -207,6 +230,20 @@ impl Clerk {
                 let taken = journal::take(&*self.backend.journals, &receipt, &name, &by);
                 self.answer(asker, taken.unwrap_or_else(|error| away(&error)));
             }
+            Ask::Submit { flow } => {
+                let entry = self.menu.entry(profile);
+                let grant = Grant {
+                    profile: &entry.profile.name,
+                    may: &entry.plan.may,
+                    left,
+                };
+                let reply = submit::submit(&self.backend, &receipt, &grant, &flow);
+                if let Reply::Denied { why, text } = &reply {
+                    info!(job = %receipt.uuid, profile = grant.profile, ?why, text, "an ask was denied");
+                }
+                self.answer(asker, reply);
+            }
+            Ask::Result { .. } => unreachable!("it is kept aside"),
             Ask::Events { .. } => {
                 let text = "only a processor is given events (declare it with `#[processor]`)";
                 self.answer(asker, Reply::denied(Denied::Invalid, text));

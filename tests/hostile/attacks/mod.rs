@@ -1,6 +1,7 @@
 //! Attacks by name, each on one thing. What came of it is `gained` or `refused`; whatever ends the
 //! task before it can say so has held it.
 
+mod asking;
 mod consume;
 mod enter;
 mod files;
@@ -52,7 +53,8 @@ impl Victims {
 
 type Attack = fn(&Context, &Victims) -> Came;
 
-const LISTS: [&[(&str, Attack)]; 6] = [
+const LISTS: [&[(&str, Attack)]; 7] = [
+    asking::ALL,
     others::ALL,
     network::ALL,
     files::ALL,

@@ -140,7 +140,10 @@ fn may(profile: &Profile) -> String {
     let locks = may.locks.iter().map(|prefix| format!("locks({prefix})"));
     let progress = may.progress.then(|| "progress".to_owned());
     let durable = may.durable.then(|| "durable".to_owned());
-    let words: Vec<_> = progress.into_iter().chain(durable).chain(locks).collect();
+    let submit = may.submit.iter().map(ToString::to_string);
+    let results = may.read_results.then(|| "read-results".to_owned());
+    let words = progress.into_iter().chain(durable).chain(locks);
+    let words: Vec<_> = words.chain(submit).chain(results).collect();
     match words.is_empty() {
         true => "nothing".into(),
         false => words.join(", "),

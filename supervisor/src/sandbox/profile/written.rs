@@ -63,7 +63,8 @@ pub(crate) struct Written {
     pub cwd: Option<PathBuf>,
     /// A process runs one job only, whatever the supervisor's options say.
     pub single_use: Option<bool>,
-    /// What tasks may ask their supervisor for: `progress`, `durable`, `locks(PREFIX)`.
+    /// What tasks may ask their supervisor for: `progress`, `durable`, `locks(PREFIX)`,
+    /// `submit(QUEUE, TASK)`, `read-results`.
     pub may: Option<Vec<String>>,
     /// Asks of an attempt that may wait for their answers at once.
     pub open_asks: Option<u16>,
