@@ -160,6 +160,18 @@ pub(crate) struct RunArgs {
         help_heading = "Processes"
     )]
     pub tasks_per_process: u32,
+    /// Process up to N partitions of streams at once, each in a process of its own, beside the jobs; 0 is
+    /// none.
+    ///
+    /// A process starts when its partition has events. Where more partitions have events than there are
+    /// processes, they take turns.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 16,
+        help_heading = "Processes"
+    )]
+    pub stream_processes: u16,
     /// Run tasks that are made for threads or are `async fn` in up to N group processes.
     ///
     /// A group starts when there is work for it and ends when it has had none for 10s.

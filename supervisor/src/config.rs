@@ -50,6 +50,8 @@ pub(crate) struct RunConfig {
     pub tasks: Option<Vec<TaskName>>,
     /// Jobs of one process; 0 is no limit.
     pub tasks_per_process: u32,
+    /// Partitions of streams at once.
+    pub stream_processes: u16,
     /// Group processes at once.
     pub groups: u16,
     /// Groups that are kept without work.
@@ -297,6 +299,8 @@ impl RunConfig {
             queues: run.queues.map(unique),
             tasks: run.tasks.map(unique),
             tasks_per_process: run.tasks_per_process,
+            // A burst ends when its queues are empty, and streams never are.
+            stream_processes: if run.burst { 0 } else { run.stream_processes },
             groups: run.groups.get(),
             group_floor: run.group_floor.min(run.groups.get()),
             threads: run.threads.get(),

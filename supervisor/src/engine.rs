@@ -23,7 +23,7 @@ use crate::config::{self, Again, Configured, RunConfig};
 use crate::exit::Exit;
 use crate::job::{DEFAULT_TIMEOUT, Rules};
 use crate::notice::Notices;
-use crate::pool::{Limits, Pool};
+use crate::pool::{Limits, Pools};
 use crate::process::dead;
 use crate::process::zygote::Recipe;
 use crate::reactor::{Finished, Parts, Reactor};
@@ -37,6 +37,7 @@ use crate::source::guard;
 use crate::source::queue::{self, Order, Setting};
 use crate::source::renew::Renewer;
 use crate::source::{Held, Place};
+use crate::streams;
 use crate::upkeep::Upkeep;
 use ground::Ground;
 
@@ -158,6 +159,17 @@ fn run_on(
         notices: notices.clone(),
     })
     .step("make a wake-up")?;
+    let stream_held = Arc::new(Held::new(config.lease));
+    let (streams, process) = streams::streams(streams::Setting {
+        store: Arc::clone(&backend.streams),
+        broker: Arc::clone(&backend.broker),
+        me: id,
+        lease: config.lease,
+        slots: config.stream_processes,
+        held: Arc::clone(&stream_held),
+        notices: notices.clone(),
+    })
+    .step("make a wake-up")?;
     let (notes, notes_inbox) = crossbeam::channel::bounded(NOTES);
     let renewer = Renewer {
         broker: Arc::clone(&backend.broker),
@@ -226,6 +238,7 @@ fn run_on(
         words: words_inbox,
     };
     let of_guard = notices.clone();
+    let of_stream_guard = notices.clone();
     let reloading = reload(notices.clone())?;
     let below = ground.below.clone();
     let controllers = ground.controllers.clone();
@@ -233,7 +246,11 @@ fn run_on(
     let signals = signals()?;
     let directory = Arc::clone(&ground.directory);
     let parts = Parts {
-        pool: Pool::new(limits(&config, &menu), menu.usual()),
+        pool: Pools::new(
+            limits(&config, &menu),
+            config.stream_processes,
+            menu.usual(),
+        ),
         slots: config.processes.get(),
         // One more group, for those who ride alone.
         groups: config.groups + 1,
@@ -259,8 +276,10 @@ fn run_on(
         wake,
         signals,
         is_draining,
-        registrar: Registrar::new(config, defaults, menu, words.clone()),
+        stream_slots: config.stream_processes,
+        registrar: Registrar::new(config, defaults, menu, words.clone(), streams.clone()),
         services,
+        streams: streams.clone(),
     };
     let threads = [
         spawn("queue", claim_and_settle)?,
@@ -271,6 +290,11 @@ fn run_on(
     let schedules = spawn("schedules", || scheduler.run())?;
     let guarded = Arc::clone(&held);
     let guard = spawn("guard", move || guard::guard(&guarded, &of_guard))?;
+    let processing = spawn("streams", process)?;
+    let guarded = Arc::clone(&stream_held);
+    let stream_guard = spawn("stream-guard", move || {
+        guard::guard(&guarded, &of_stream_guard);
+    })?;
     let finished = Reactor::new(parts).step("make the loop")?.run();
     if let Some(signals) = reloading {
         // Its thread ends; if it is in the middle of a file, with the process.
@@ -279,6 +303,10 @@ fn run_on(
     // In this order: what upkeep has taken over is settled too, and the store hears that this
     // supervisor is gone only when nothing of it is on the way. Before, others would take what is
     // not settled yet for lost, and run it again.
+    streams.send(streams::Word::Stop);
+    wait_for(processing);
+    stream_held.close();
+    wait_for(stream_guard);
     wait_for(clerk);
     let _ = of_schedules.send(schedule::Word::Stop);
     wait_for(schedules);

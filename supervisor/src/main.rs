@@ -18,6 +18,7 @@ mod sandbox;
 mod schedule;
 mod services;
 mod source;
+mod streams;
 mod upkeep;
 
 use std::process::ExitCode;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bulkhead_shared::ask::Reply;
 use bulkhead_shared::broker::Interrupt;
+use bulkhead_shared::stream::Event;
 use crossbeam::channel::{Receiver, Sender};
 
 use crate::config::RunConfig;
@@ -24,6 +25,11 @@ pub(crate) enum Notice {
     Lost(TicketId),
     /// The private directory of this generation is gone, or cannot be removed.
     Cleaned(u64, io::Result<()>),
+    /// Partitions are to be processed.
+    #[expect(clippy::vec_box, reason = "each job stays in its box to its end")]
+    Processing(Vec<Box<Job>>),
+    /// What a processor is given that has asked for events.
+    Events(Asker, Vec<Event>),
     /// What a task is told that has asked.
     Answer(Asker, Reply),
     /// Nothing is left to do.

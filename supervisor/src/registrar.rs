@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use crate::config::RunConfig;
 use crate::job::Rules;
 use crate::sandbox::menu::Menu;
+use crate::streams::{self, Streams};
 use crate::upkeep::Word;
 
 /// Turns registrations into what is claimed.
@@ -23,6 +24,7 @@ pub(crate) struct Registrar {
     defaults: Defaults,
     menu: Menu,
     words: Sender<Word>,
+    streams: Streams,
     /// What the child said last; `None` before it said anything.
     specs: Option<Vec<TaskSpec>>,
 }
@@ -33,12 +35,14 @@ impl Registrar {
         defaults: Defaults,
         menu: Menu,
         words: Sender<Word>,
+        streams: Streams,
     ) -> Self {
         Self {
             config,
             defaults,
             menu,
             words,
+            streams,
             specs: None,
         }
     }
@@ -76,12 +80,29 @@ impl Registrar {
             }
         }
         self.say_unfit(&specs);
-        let selection = self.select(&specs);
         let largest = specs.values().filter_map(|spec| spec.memory).max();
         let most_memory = self
             .config
             .memory
             .map(|usual| usual.max(largest.unwrap_or(0)));
+        let rules = Rules {
+            defaults: self.defaults.clone(),
+            specs: Arc::default(),
+            extras: Arc::new(self.config.extras.of.clone()),
+            menu: Some(self.menu.clone()),
+            most_memory,
+        };
+        let (processors, specs) = specs
+            .into_iter()
+            .partition::<HashMap<_, _>, _>(|(_, spec)| spec.processor.is_some());
+        let of_streams = Rules {
+            specs: Arc::new(processors.clone()),
+            ..rules.clone()
+        };
+        let processors = processors.into_values().collect();
+        self.streams
+            .send(streams::Word::Serve(processors, of_streams));
+        let selection = self.select(&specs);
         let queues = selection
             .queues
             .iter()
@@ -90,11 +111,8 @@ impl Registrar {
             .join(",");
         info!(tasks = specs.len(), queues, "serving");
         let rules = Rules {
-            defaults: self.defaults.clone(),
             specs: Arc::new(specs),
-            extras: Arc::new(self.config.extras.of.clone()),
-            menu: Some(self.menu.clone()),
-            most_memory,
+            ..rules
         };
         // Upkeep lives as long as the reactor.
         let _ = self.words.send(Word::Serve(selection, rules));

@@ -144,6 +144,9 @@ pub(crate) enum Input {
     Revoked(TicketId),
     /// The right to the job is gone.
     LeaseLost(TicketId),
+    /// A job that is given one thing after another has from now on so long for the next; `None` while
+    /// it waits to be given it.
+    Timed(TicketId, Option<Duration>),
     /// The supervisor is to end. A second one is stronger than the first.
     Stop(How),
     /// `wake_at` has come.

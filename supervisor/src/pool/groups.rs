@@ -189,7 +189,7 @@ impl Groups {
                 group.lose(id, turn)
             }),
             Input::Tick => self.each(Step { now, limits, out }, refill, Group::tick),
-            Input::Offered(_) | Input::Stop(_) => {}
+            Input::Offered(_) | Input::Stop(_) | Input::Timed(..) => {}
         }
         self.plan(Step { now, limits, out }, refill, generation);
     }

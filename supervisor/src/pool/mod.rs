@@ -15,6 +15,7 @@ mod group;
 mod groups;
 mod link;
 mod plan;
+mod pools;
 mod rest;
 mod room;
 mod slot;
@@ -34,6 +35,7 @@ pub(crate) use event::{
 };
 use groups::{Groups, Step};
 use plan::{Prospect, Waiting, Walk, prospect};
+pub(crate) use pools::Pools;
 use room::Recent;
 use slot::{Refill, Slot, Turn};
 use state::{State, later};
@@ -45,6 +47,10 @@ pub(crate) struct Pool {
     default_profile: u16,
     /// As many as the limits say, for ever.
     slots: Vec<Slot>,
+    /// The number of the first one.
+    first: u16,
+    /// When processes are started.
+    start: Start,
     /// Oldest first. As many as were offered: [`Pool::room`] keeps that bounded.
     waiting: VecDeque<Waiting>,
     recent: Recent,
@@ -55,6 +61,19 @@ pub(crate) struct Pool {
     /// When those who wait have to be looked at again.
     look_at: Option<Instant>,
 }
+
+/// When processes are started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Start {
+    /// Before there is a job, so that none waits for one.
+    Ahead,
+    /// When there is a job: a process that waits is memory that is not used.
+    OnDemand,
+}
+
+/// Processes that are started on demand count from here, so that no two pools have a process of the
+/// same generation.
+const ON_DEMAND: u64 = 1 << 43;
 
 /// How far the pool has stopped. It only goes forward.
 #[derive(Debug, Clone, Copy)]
@@ -74,12 +93,30 @@ impl Pool {
             limits,
             default_profile,
             slots: (0..limits.slots).map(Slot::new).collect(),
+            first: 0,
+            start: Start::Ahead,
             waiting: VecDeque::new(),
             recent: Recent::new(&limits),
             groups: Groups::new(&limits, default_profile),
             phase: Phase::Open,
             generation: 0,
             look_at: None,
+        }
+    }
+
+    /// A pool without groups whose slots are numbered from `first`, and whose processes are started
+    /// when there is a job for them.
+    pub(crate) fn on_demand(limits: Limits, default_profile: u16, first: u16) -> Self {
+        let limits = Limits {
+            groups: 0,
+            ..limits
+        };
+        Self {
+            slots: (first..first + limits.slots).map(Slot::new).collect(),
+            first,
+            start: Start::OnDemand,
+            generation: ON_DEMAND,
+            ..Self::new(limits, default_profile)
         }
     }
 
@@ -133,6 +170,9 @@ impl Pool {
                 Some(_) => out.push(Action::Forget(id)),
                 None => self.at_ticket(id, now, out, Slot::lease_lost),
             },
+            Input::Timed(id, left) => {
+                self.at_ticket(id, now, out, |slot, turn| slot.timed(left, turn));
+            }
             Input::Stop(how) => self.stop(how, now, out),
             Input::Tick => {
                 self.tick(now, out);
@@ -148,9 +188,10 @@ impl Pool {
             | Input::SpawnFailed(seat)
             | Input::Link(seat, _)
             | Input::Answered(seat, ..)
-            | Input::Swept(seat, _) => seat.slot >= self.limits.slots,
+            | Input::Swept(seat, _) => self.limits.groups > 0 && seat.slot >= self.limits.slots,
             Input::Revoked(id) | Input::LeaseLost(id) => self.groups.has(*id),
-            Input::Offered(_) | Input::Stop(_) | Input::Tick => false,
+            // What is given one thing after another has a process of its own.
+            Input::Timed(..) | Input::Offered(_) | Input::Stop(_) | Input::Tick => false,
         }
     }
 
@@ -262,7 +303,9 @@ impl Pool {
         out: &mut Actions,
         what: impl FnOnce(&mut Slot, &mut Turn<'_>),
     ) {
-        let index = usize::from(seat.slot);
+        let Some(index) = seat.slot.checked_sub(self.first).map(usize::from) else {
+            return;
+        };
         let (slots, mut turn) = self.turn(now, out);
         let Some(slot) = slots.get_mut(index).filter(|slot| slot.seat() == seat) else {
             return;
@@ -337,9 +380,11 @@ impl Pool {
     fn plan_at(&mut self, index: usize, now: Instant, out: &mut Actions) {
         if self.waiting.is_empty() {
             self.look_at = None;
-            self.walk(now, out, |walk, _, profile| {
-                walk.refill(index..index + 1, profile)
-            });
+            if self.start == Start::Ahead {
+                self.walk(now, out, |walk, _, profile| {
+                    walk.refill(index..index + 1, profile);
+                });
+            }
         } else {
             self.plan(now, out);
         }
@@ -353,12 +398,15 @@ impl Pool {
             ids.for_each(|id| out.push(Action::Release(id)));
             return;
         }
+        let start = self.start;
         self.look_at = self.walk(now, out, |walk, waiting, profile| {
             let look_at = match waiting.is_empty() {
                 true => None,
                 false => walk.plan(waiting),
             };
-            walk.refill(0..walk.slots.len(), profile);
+            if start == Start::Ahead {
+                walk.refill(0..walk.slots.len(), profile);
+            }
             look_at
         });
     }

@@ -45,6 +45,7 @@ enum Outside {
     /// The n-th youngest of all offered.
     Revoke(u64),
     LoseLease(u64),
+    Time(u64, Option<u64>),
     /// Anything, in the name of any seat.
     Noise(u16, u64, LinkEvent),
     Stop(How),
@@ -152,6 +153,7 @@ fn events() -> impl Strategy<Value = Vec<(u16, Outside)>> {
         24 => prop::collection::vec(orders(), 1..8).prop_map(Outside::Offer),
         6 => (1..12_u64).prop_map(Outside::Revoke),
         4 => (1..12_u64).prop_map(Outside::LoseLease),
+        4 => (1..12_u64, prop::option::of(0..500_u64)).prop_map(|(back, left)| Outside::Time(back, left)),
         4 => (0..6_u16, 0..60_u64, noise).prop_map(|(slot, at, what)| Outside::Noise(slot, at, what)),
         1 => prop_oneof![Just(How::Drain), Just(How::Now)].prop_map(Outside::Stop),
     ];
@@ -180,6 +182,10 @@ fn live(world: &mut World, events: Vec<(u16, Outside)>) {
             }
             Outside::LoseLease(back) => {
                 world.step(Input::LeaseLost(TicketId(id.saturating_sub(back))));
+            }
+            Outside::Time(back, left) => {
+                let left = left.map(Duration::from_millis);
+                world.step(Input::Timed(TicketId(id.saturating_sub(back)), left));
             }
             Outside::Noise(slot, generation, what) => {
                 world.noise(Seat { slot, generation }, what);

@@ -35,6 +35,14 @@ pub(super) enum Refill {
     No,
 }
 
+/// Which comes first: the end of the attempt's time, or of the job's life.
+fn limited(timeout: Instant, ticket: &Ticket) -> (Instant, Limit) {
+    match ticket.expires {
+        Some(expires) if expires < timeout => (expires, Limit::Life),
+        Some(_) | None => (timeout, Limit::Attempt),
+    }
+}
+
 /// A place for one process.
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -118,11 +126,7 @@ impl Slot {
 
     /// Begins an attempt in a process that waits, and has run `past`.
     pub(super) fn send(&mut self, past: Past, ticket: Ticket, turn: &mut Turn<'_>) {
-        let timeout = turn.after(ticket.timeout);
-        let (deadline, limit) = match ticket.expires {
-            Some(expires) if expires < timeout => (expires, Limit::Life),
-            Some(_) | None => (timeout, Limit::Attempt),
-        };
+        let (deadline, limit) = limited(turn.after(ticket.timeout), &ticket);
         let work = Work {
             ticket,
             since: turn.now,
@@ -217,6 +221,19 @@ impl Slot {
             | State::Quitting { .. }
             | State::Resting { .. }
             | State::Gone => {}
+        }
+    }
+
+    /// The job in this slot has so long from now on, whatever it had before; but no longer than it lives.
+    pub(super) fn timed(&mut self, left: Option<Duration>, turn: &Turn<'_>) {
+        if let State::Busy {
+            work,
+            deadline,
+            limit,
+        } = &mut self.state
+        {
+            let timeout = turn.after(left.unwrap_or(Duration::MAX));
+            (*deadline, *limit) = limited(timeout, &work.ticket);
         }
     }
 

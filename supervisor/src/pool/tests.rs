@@ -1,5 +1,6 @@
 //! Behaviours of the pool, one by one. Random worlds are in `simulation`.
 
+mod demand;
 mod endings;
 mod groups;
 mod starts;
@@ -65,7 +66,18 @@ impl Desk {
 
     /// One slot whose first process has been ordered, under other limits.
     fn with(change: impl FnOnce(Limits) -> Limits) -> Self {
-        let limits = change(Limits {
+        let limits = change(Self::limits());
+        let mut desk = Self {
+            pool: Pool::new(limits, 0),
+            now: Now::read().mono,
+            first: Vec::new(),
+        };
+        desk.first = desk.step(Input::Tick);
+        desk
+    }
+
+    fn limits() -> Limits {
+        Limits {
             slots: 1,
             tasks_per_process: 0,
             single_use: 0,
@@ -82,14 +94,7 @@ impl Desk {
             rest_longest: ms(10_000),
             prefetch_window: ms(50),
             prefetch_hold: ms(100),
-        });
-        let mut desk = Self {
-            pool: Pool::new(limits, 0),
-            now: Now::read().mono,
-            first: Vec::new(),
-        };
-        desk.first = desk.step(Input::Tick);
-        desk
+        }
     }
 
     /// Slots with an idle process each, of the generations 1, 2, ...

@@ -19,6 +19,9 @@ impl Reactor {
         let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) else {
             return;
         };
+        if matches!(ask, Ask::Events { .. }) {
+            return self.take_wish_for_events(seat, (nonce, id), &ask, now);
+        }
         let profile = process.profile;
         let entry = self.menu.entry(profile);
         let (name, may) = (&entry.profile.name, &entry.plan.may);
@@ -91,7 +94,7 @@ impl Reactor {
         self.reply(seat, (nonce, id), reply, now);
     }
 
-    fn reply(&mut self, seat: Seat, (nonce, id): (u64, u32), reply: Reply, now: Now) {
+    pub(super) fn reply(&mut self, seat: Seat, (nonce, id): (u64, u32), reply: Reply, now: Now) {
         let Some(process) = self.process(seat) else {
             return;
         };

@@ -174,7 +174,9 @@ impl Reactor {
                 running.forbidden = Some(syscall);
                 None
             }),
-            FromTask::Passed { .. } => Err("passed events that it was not given"),
+            FromTask::Passed { nonce, position } => {
+                return self.pass_events(seat, nonce, position, now);
+            }
             FromTask::SetupFailed { step, errno } => {
                 let error = std::io::Error::from_raw_os_error(errno);
                 error!(%error, step, slot = seat.slot, "a task's sandbox could not be set up");

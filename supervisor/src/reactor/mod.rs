@@ -3,6 +3,7 @@
 //! takes the death of the thread that started a zygote for the death of the supervisor.
 
 mod asks;
+mod events;
 mod hear;
 mod nursery;
 mod perform;
@@ -35,7 +36,7 @@ use crate::config::{RunConfig, TaskOutput};
 use crate::engine::exit_within;
 use crate::job::Job;
 use crate::notice::{Notice, Notices};
-use crate::pool::{Actions, How, Input, Lane, Pool, TicketId};
+use crate::pool::{Actions, How, Input, Lane, Pools, TicketId};
 use crate::process::cgroup::Cgroups;
 use crate::process::exit;
 use crate::process::home::{Cleaner, RunDirectory};
@@ -48,6 +49,7 @@ use crate::sandbox::menu::Menu;
 use crate::sandbox::profile::PROFILES;
 use crate::services::Services;
 use crate::source::queue::Queue;
+use crate::streams::{self, Streams};
 use nursery::Nursery;
 use place::{Place, earlier, untoken};
 
@@ -85,7 +87,7 @@ const REAP_EVERY: Duration = Duration::from_secs(1);
 /// What the reactor is made of.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    pub pool: Pool,
+    pub pool: Pools,
     pub menu: Menu,
     pub slots: u16,
     pub groups: u16,
@@ -111,6 +113,9 @@ pub(crate) struct Parts {
     pub is_draining: Arc<AtomicBool>,
     pub registrar: Registrar,
     pub services: Services,
+    /// Slots for partitions of streams, behind those of the groups.
+    pub stream_slots: u16,
+    pub streams: Streams,
 }
 
 /// Why the loop ended.
@@ -130,7 +135,7 @@ pub(crate) struct Reactor {
     epoll: Epoll,
     timer: TimerFd,
     armed: Option<Instant>,
-    pool: Pool,
+    pool: Pools,
     actions: Actions,
     places: Vec<Place>,
     jobs: HashMap<TicketId, Box<Job>>,
@@ -139,6 +144,8 @@ pub(crate) struct Reactor {
     nurseries: Vec<Nursery>,
     menu: Menu,
     slots: u16,
+    /// The slots from here on are for partitions of streams.
+    first_of_streams: u16,
     group: Group,
     tasks_per_process: u32,
     /// The most memory that any job may have: what processes are started with.
@@ -160,6 +167,7 @@ pub(crate) struct Reactor {
     is_draining: Arc<AtomicBool>,
     registrar: Registrar,
     services: Services,
+    streams: Streams,
     buffer: Vec<u8>,
     nonces: RandomState,
     sweeping: Vec<u16>,
@@ -182,7 +190,8 @@ impl Reactor {
         watch(&epoll, timer.as_fd(), EpollFlags::EPOLLIN, TIMER)?;
         watch(&epoll, parts.wake.as_fd(), EpollFlags::EPOLLIN, WAKE)?;
         watch(&epoll, parts.signals.as_fd(), EpollFlags::EPOLLIN, SIGNALS)?;
-        let mut places: Vec<Place> = (0..parts.slots + parts.groups)
+        let first_of_streams = parts.slots + parts.groups;
+        let mut places: Vec<Place> = (0..first_of_streams + parts.stream_slots)
             .map(|_| Place::default())
             .collect();
         if let Some(cgroups) = &parts.cgroups {
@@ -206,6 +215,7 @@ impl Reactor {
             nurseries: parts.recipes.into_iter().map(Nursery::new).collect(),
             menu: parts.menu,
             slots: parts.slots,
+            first_of_streams,
             group: parts.group,
             tasks_per_process: parts.tasks_per_process,
             memory: parts.memory,
@@ -226,6 +236,7 @@ impl Reactor {
             is_draining: parts.is_draining,
             registrar: parts.registrar,
             services: parts.services,
+            streams: parts.streams,
             buffer: vec![0; READ],
             nonces: RandomState::new(),
             sweeping: Vec::new(),
@@ -404,6 +415,7 @@ impl Reactor {
         self.is_stopping = true;
         self.is_draining.store(true, Ordering::Relaxed);
         self.publish_room(now.mono);
+        self.streams.send(streams::Word::Drain);
         self.tell(now, Input::Stop(how));
     }
 
@@ -418,6 +430,8 @@ impl Reactor {
                 Notice::Revoked(ticket) => self.tell(now, Input::Revoked(ticket)),
                 Notice::Lost(ticket) => self.tell(now, Input::LeaseLost(ticket)),
                 Notice::Cleaned(generation, removed) => self.cleaned(generation, removed, now),
+                Notice::Processing(jobs) => self.offer(jobs, now),
+                Notice::Events(asker, events) => self.give_events(asker, events, now),
                 Notice::Answer(asker, reply) => self.tell_asker(asker, reply, now),
                 Notice::AllDone if !self.is_stopping => {
                     info!("burst: nothing is left to do");

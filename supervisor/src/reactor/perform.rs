@@ -7,13 +7,14 @@ use std::time::Duration;
 use bulkhead_shared::broker::Note;
 use bulkhead_shared::frame::{self, ToTask};
 use bulkhead_shared::isolation::Containment;
-use bulkhead_shared::outcome::Outcome;
+use bulkhead_shared::outcome::{Ended, Outcome};
 use bulkhead_shared::retry::DISPLACED_MOST;
 use bulkhead_shared::time::{Now, millis};
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use serde_bytes::ByteBuf;
 use tracing::{debug, error, warn};
 
+use super::events::Progress;
 use super::nursery::Spawn;
 use super::place::{Kind, Process, Running, earlier, token};
 use super::{NOTE_AFTER, Reactor, verdict, watch};
@@ -24,6 +25,7 @@ use crate::process::link::{self, Link};
 use crate::process::{home, pipes};
 use crate::services::{Asked, Word};
 use crate::source::queue::{Order, ended_unrun};
+use crate::streams;
 
 impl Reactor {
     pub(super) fn perform(&mut self, action: Action, now: Now) {
@@ -112,7 +114,8 @@ impl Reactor {
             self.give_back_user(uid);
             return self.tell(now, Input::SpawnFailed(seat));
         }
-        let is_group = seat.slot >= self.slots;
+        let is_group = (self.slots..self.first_of_streams).contains(&seat.slot);
+        let is_of_stream = seat.slot >= self.first_of_streams;
         let fork = frame::Fork {
             generation: seat.generation,
             uid,
@@ -121,6 +124,7 @@ impl Reactor {
             jobs: match (is_group, single_use) {
                 (true, _) => 0,
                 (false, true) => 1,
+                (false, false) if is_of_stream => 1,
                 (false, false) => self.tasks_per_process,
             },
         };
@@ -247,9 +251,13 @@ impl Reactor {
             forbidden: None,
             progress: None,
             asked: Asked::default(),
-            is_noted: false,
+            events: Progress::default(),
+            // Only what was submitted has a status.
+            is_noted: ticket.is_of_stream(),
         });
-        self.notes_due = earlier(self.notes_due, Some(now.mono + NOTE_AFTER));
+        if !ticket.is_of_stream() {
+            self.notes_due = earlier(self.notes_due, Some(now.mono + NOTE_AFTER));
+        }
         for frame in extra.iter().flat_map(|extra| extra.frames(nonce)) {
             self.write(seat, &frame, now);
         }
@@ -335,7 +343,7 @@ impl Reactor {
         let Some(job) = self.jobs.remove(&ticket) else {
             return;
         };
-        if end == End::Released {
+        if end == End::Released && !ticket.is_of_stream() {
             self.has_released = true;
         }
         let now = Now {
@@ -379,22 +387,34 @@ impl Reactor {
         if end == End::Forgotten {
             self.forget(ticket);
         } else {
-            self.queue.send(Order::Settle(job, ended));
+            self.hand_back(job, ended);
+        }
+    }
+
+    /// An attempt has ended: whoever brought its job decides what follows.
+    fn hand_back(&self, job: Box<Job>, ended: Ended) {
+        match job.ticket.is_of_stream() {
+            true => self
+                .streams
+                .send(streams::Word::Ended(job.ticket, Box::new(ended))),
+            false => self.queue.send(Order::Settle(job, ended)),
         }
     }
 
     fn forget(&mut self, ticket: TicketId) {
         self.jobs.remove(&ticket);
-        self.queue.send(Order::Forget(ticket));
+        match ticket.is_of_stream() {
+            true => self.streams.send(streams::Word::Forgotten(ticket)),
+            false => self.queue.send(Order::Forget(ticket)),
+        }
     }
 
     fn release(&mut self, ticket: TicketId, now: Now) {
         let Some(job) = self.jobs.remove(&ticket) else {
             return;
         };
-        self.has_released |= self.is_stopping;
-        self.queue
-            .send(Order::Settle(job, ended_unrun(Outcome::Released, now.wall)));
+        self.has_released |= self.is_stopping && !ticket.is_of_stream();
+        self.hand_back(job, ended_unrun(Outcome::Released, now.wall));
     }
 
     /// Writes notes about jobs that have been running for a while, or have made progress.

@@ -8,6 +8,7 @@ use bulkhead_shared::name::Key;
 use bulkhead_shared::pidfd::PidFd;
 use bulkhead_shared::time::Now;
 
+use super::events::Progress;
 use crate::pool::TicketId;
 use crate::process::cgroup::Leaf;
 use crate::process::exit::Exit;
@@ -47,6 +48,8 @@ pub(crate) struct Running {
     pub progress: Option<Vec<u8>>,
     /// What it has asked for so far.
     pub asked: Asked,
+    /// How far it has come, if it is a processor's.
+    pub events: Progress,
     /// A note about it has been written, and nothing has changed since.
     pub is_noted: bool,
 }

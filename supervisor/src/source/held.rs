@@ -15,6 +15,8 @@ use crate::pool::TicketId;
 struct Hold {
     receipt: Receipt,
     sure_until: Instant,
+    /// See [`Held::sure_for`].
+    sure_for: Duration,
     /// The guard has given it up.
     is_unsure: bool,
 }
@@ -66,11 +68,27 @@ impl Held {
 
     /// One that was asked for at `asked`.
     pub(crate) fn add(&self, ticket: TicketId, receipt: Receipt, asked: Instant) {
-        let sure_until = asked + self.sure_for;
+        self.keep(ticket, receipt, asked, self.sure_for);
+    }
+
+    /// The same, of a lease that is as long as this.
+    pub(crate) fn add_for(
+        &self,
+        ticket: TicketId,
+        receipt: Receipt,
+        asked: Instant,
+        lease: Duration,
+    ) {
+        self.keep(ticket, receipt, asked, lease * 2 / 3);
+    }
+
+    fn keep(&self, ticket: TicketId, receipt: Receipt, asked: Instant, sure_for: Duration) {
+        let sure_until = asked + sure_for;
         let mut state = self.state();
         let hold = Hold {
             receipt,
             sure_until,
+            sure_for,
             is_unsure: false,
         };
         state.holds.insert(ticket, hold);
@@ -82,7 +100,7 @@ impl Held {
     /// The store has renewed one when it was asked at `asked`.
     pub(crate) fn renewed(&self, ticket: TicketId, asked: Instant) {
         if let Some(hold) = self.state().holds.get_mut(&ticket) {
-            hold.sure_until = asked + self.sure_for;
+            hold.sure_until = asked + hold.sure_for;
             hold.is_unsure = false;
         }
     }

@@ -8,6 +8,9 @@ use crate::pool::{
     Action, Answer, End, Force, Input, Limits, LinkEvent, Pool, Seat, Sweep, Ticket, TicketId,
 };
 
+/// Longer than any world lives.
+const LONG: Duration = Duration::from_hours(24);
+
 /// One process as it looks from outside.
 #[derive(Debug, Default)]
 struct Life {
@@ -116,8 +119,30 @@ impl Laws {
             Input::LeaseLost(id) => {
                 self.inside.entry(*id).and_modify(|fare| fare.lost = true);
             }
+            Input::Timed(id, left) => self.timed(*id, *left, now),
             Input::Stop(_) => self.has_stopped = true,
             Input::Tick => {}
+        }
+    }
+
+    /// A job that runs has another deadline, unless it is being stopped.
+    fn timed(&mut self, id: TicketId, left: Option<Duration>, now: Instant) {
+        let Some(expires) = self.inside.get(&id).map(|fare| fare.ticket.expires) else {
+            return;
+        };
+        let is_it = |life: &&mut Life| life.job.is_some_and(|job| job.id == id);
+        let life = self.lives.values_mut().find(is_it);
+        let Some(life) = life.filter(|life| {
+            let is_left_alone = !life.termed && life.killed.is_none();
+            is_left_alone && life.exited.is_none() && !life.has_hung_up
+        }) else {
+            return;
+        };
+        if let Some(job) = life.job.as_mut().filter(|job| job.answer.is_none()) {
+            let patience = job.last - job.deadline;
+            let deadline = now + left.unwrap_or(LONG);
+            job.deadline = expires.map_or(deadline, |expires| expires.min(deadline));
+            job.last = job.deadline + patience;
         }
     }
 

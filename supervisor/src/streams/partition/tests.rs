@@ -1,0 +1,416 @@
+use bulkhead_shared::Timestamp;
+use bulkhead_shared::stream::EventId;
+use proptest::prelude::*;
+
+use super::*;
+use crate::pool::Seat;
+
+const ALLOWED: Allowed = Allowed {
+    deliver: true,
+    offer: true,
+    crowded: false,
+};
+
+const MS: Duration = Duration::from_millis(1);
+
+fn place(position: u64) -> Place {
+    let id = EventId {
+        ms: position,
+        seq: 0,
+    };
+    Place { position, id }
+}
+
+fn event(position: u64) -> Event {
+    Event {
+        place: place(position),
+        fields: Vec::new(),
+    }
+}
+
+fn want(most: u32, within_ms: Option<u64>, as_one: bool) -> Want {
+    let seat = Seat {
+        slot: 1,
+        generation: 1,
+    };
+    let asker = Asker {
+        seat,
+        nonce: 1,
+        id: 1,
+    };
+    Want {
+        asker,
+        most,
+        within_ms,
+        as_one,
+    }
+}
+
+fn trouble(position: u64) -> Trouble {
+    Trouble {
+        place: place(position),
+        tries: 1,
+        at: Timestamp::from_millis(0),
+        cause: "crash".into(),
+        error: "{}".into(),
+        rest: None,
+    }
+}
+
+fn partition(now: Instant) -> Partition {
+    let hold = Hold {
+        partition: 3,
+        fence: 1,
+    };
+    let taken = Taken {
+        hold,
+        passed: Place::default(),
+        trouble: None,
+    };
+    Partition::new(taken, 8, now)
+}
+
+fn now() -> Instant {
+    bulkhead_shared::time::Now::read().mono
+}
+
+/// Reads the events of these positions.
+fn fill(partition: &mut Partition, positions: std::ops::RangeInclusive<u64>, now: Instant) {
+    let wish = partition.wish().expect("it wants to read");
+    let dropped = partition.read(wish, positions.map(event).collect(), now);
+    assert_eq!(dropped, 0);
+}
+
+#[track_caller]
+fn given(deed: Option<Deed>) -> Vec<u64> {
+    match deed {
+        Some(Deed::Give(_, events)) => events.iter().map(|event| event.place.position).collect(),
+        other => panic!("nothing was given: {other:?}"),
+    }
+}
+
+/// One whose call runs.
+fn going(now: Instant) -> Partition {
+    let mut partition = partition(now);
+    fill(&mut partition, 1..=5, now);
+    assert!(matches!(partition.advance(now, ALLOWED), Some(Deed::Offer)));
+    partition.began(TicketId::of_stream(7), now);
+    partition
+}
+
+#[test]
+fn a_process_is_wanted_when_there_is_something_for_it() {
+    let now = now();
+    let mut partition = partition(now);
+    assert!(partition.advance(now, ALLOWED).is_none());
+    fill(&mut partition, 1..=1, now);
+    let full = Allowed {
+        offer: false,
+        ..ALLOWED
+    };
+    assert!(partition.advance(now, full).is_none());
+    let paused = Allowed {
+        deliver: false,
+        ..ALLOWED
+    };
+    assert!(partition.advance(now, paused).is_none());
+    assert!(matches!(partition.advance(now, ALLOWED), Some(Deed::Offer)));
+}
+
+#[test]
+fn what_is_given_is_passed_one_by_one_and_said_together() {
+    let now = now();
+    let mut partition = going(now);
+    partition.wants(want(3, None, false), now);
+    assert_eq!(given(partition.advance(now, ALLOWED)), [1, 2, 3]);
+    assert!(partition.unsaid().is_empty());
+    partition.pass(1);
+    partition.pass(2);
+    assert_eq!(partition.unsaid(), [Pass::To(place(2))]);
+    partition.said(place(2));
+    assert!(partition.unsaid().is_empty());
+    // What it had not passed comes again, in order.
+    assert!(partition.over());
+    assert!(matches!(partition.advance(now, ALLOWED), Some(Deed::Offer)));
+    partition.began(TicketId::of_stream(8), now);
+    partition.wants(want(8, None, false), now);
+    assert_eq!(given(partition.advance(now, ALLOWED)), [3, 4, 5]);
+}
+
+#[test]
+fn a_batch_waits_until_it_is_full_or_its_time_is_over() {
+    let now = now();
+    let mut partition = going(now);
+    partition.wants(want(6, Some(50), true), now);
+    assert!(partition.advance(now + 49 * MS, ALLOWED).is_none());
+    assert_eq!(partition.due(), Some(now + 50 * MS));
+    assert_eq!(
+        given(partition.advance(now + 50 * MS, ALLOWED)),
+        [1, 2, 3, 4, 5]
+    );
+    assert_eq!(partition.in_hand().count(), 5);
+    partition.pass(5);
+    let later = now + Duration::from_secs(5);
+    partition.wants(want(2, Some(50), true), later);
+    partition.look_again();
+    fill(&mut partition, 6..=6, later + 30 * MS);
+    // Its time begins with the first event.
+    assert!(partition.advance(later + 79 * MS, ALLOWED).is_none());
+    partition.look_again();
+    fill(&mut partition, 7..=7, later + 79 * MS);
+    assert_eq!(given(partition.advance(later + 79 * MS, ALLOWED)), [6, 7]);
+}
+
+#[test]
+fn what_it_failed_at_is_what_it_had_in_hand() {
+    let now = now();
+    let fail = |then, as_one| {
+        let mut partition = going(now);
+        partition.wants(want(3, as_one, as_one.is_some()), now);
+        assert_eq!(given(partition.advance(now + MS, ALLOWED)).len(), 3);
+        partition.failed(trouble(1), then, now);
+        partition.over();
+        partition
+    };
+    let ignored = fail(Then::Pass, None);
+    assert_eq!(ignored.unsaid(), [Pass::To(place(1))]);
+    let ignored = fail(Then::Pass, Some(1));
+    assert_eq!(ignored.unsaid(), [Pass::To(place(3))]);
+    let buried = fail(Then::Bury, None);
+    let burial = Pass::Buried {
+        to: place(1),
+        events: vec![event(1)],
+        trouble: trouble(1),
+    };
+    assert_eq!(buried.unsaid(), [burial]);
+    // Nobody processes it before that is written.
+    assert!(!buried.is_hungry());
+    let mut again = fail(Then::Again(20 * MS), None);
+    assert_eq!(again.unsaid(), [Pass::Failed(trouble(1))]);
+    again.said(Place::default());
+    assert!(again.advance(now + 19 * MS, ALLOWED).is_none());
+    assert_eq!(again.due(), Some(now + 20 * MS));
+    assert!(matches!(
+        again.advance(now + 20 * MS, ALLOWED),
+        Some(Deed::Offer)
+    ));
+}
+
+#[test]
+fn a_halted_partition_goes_on_when_somebody_releases_it() {
+    let now = now();
+    let mut partition = going(now);
+    partition.wants(want(1, None, false), now);
+    assert_eq!(given(partition.advance(now, ALLOWED)), [1]);
+    let halted = Trouble {
+        rest: Some(Rest::Halted),
+        ..trouble(1)
+    };
+    partition.failed(halted.clone(), Then::Rest(Rest::Halted), now);
+    partition.over();
+    // What the store knew before it was told.
+    partition.told(None);
+    partition.said(Place::default());
+    assert!(partition.advance(now, ALLOWED).is_none());
+    partition.told(Some(&halted));
+    assert!(partition.advance(now, ALLOWED).is_none());
+    partition.told(None);
+    assert!(matches!(partition.advance(now, ALLOWED), Some(Deed::Offer)));
+    assert_eq!(partition.trouble(), None);
+}
+
+#[test]
+fn a_partition_that_is_to_go_ends_its_call_and_stops_it_at_the_end_of_its_grace() {
+    let now = now();
+    let mut polite = going(now);
+    polite.wants(want(8, None, false), now);
+    polite.leave(now + 10 * MS);
+    assert!(given(polite.advance(now, ALLOWED)).is_empty());
+    assert!(!polite.can_go());
+    assert!(polite.over(), "it was told to end");
+    assert!(polite.can_go());
+    let mut busy = going(now);
+    busy.wants(want(1, None, false), now);
+    assert_eq!(given(busy.advance(now, ALLOWED)), [1]);
+    busy.leave(now + 10 * MS);
+    assert!(busy.advance(now + 9 * MS, ALLOWED).is_none());
+    assert_eq!(busy.due(), Some(now + 10 * MS));
+    let late = now + 10 * MS;
+    assert!(matches!(busy.advance(late, ALLOWED), Some(Deed::Stop(_))));
+    assert!(busy.advance(late, ALLOWED).is_none(), "once is enough");
+    busy.pass(1);
+    busy.over();
+    assert!(!busy.can_go(), "what it passed is to be written first");
+    busy.said(place(1));
+    assert!(busy.can_go());
+}
+
+#[test]
+fn a_lost_partition_says_nothing_and_its_call_is_killed() {
+    let now = now();
+    let mut partition = going(now);
+    partition.wants(want(1, None, false), now);
+    assert_eq!(given(partition.advance(now, ALLOWED)), [1]);
+    partition.pass(1);
+    assert!(partition.lose().is_some());
+    assert!(partition.unsaid().is_empty() && partition.wish().is_none());
+    assert!(matches!(
+        partition.advance(now, ALLOWED),
+        Some(Deed::Kill(_))
+    ));
+    assert!(!partition.is_gone());
+    partition.over();
+    assert!(partition.is_gone() && !partition.can_go());
+}
+
+#[test]
+fn processes_take_turns_where_there_are_too_few_and_go_when_they_are_idle() {
+    let now = now();
+    let crowded = Allowed {
+        crowded: true,
+        offer: false,
+        ..ALLOWED
+    };
+    let mut busy = going(now);
+    busy.wants(want(1, None, false), now);
+    assert_eq!(given(busy.advance(now, crowded)), [1]);
+    busy.pass(1);
+    busy.wants(want(1, None, false), now);
+    assert_eq!(given(busy.advance(now + TURN - MS, crowded)), [2]);
+    busy.pass(2);
+    busy.wants(want(1, None, false), now);
+    assert!(given(busy.advance(now + TURN, crowded)).is_empty());
+    // One without events makes room at once, and after a while in any case.
+    for (at, allowed) in [(now, crowded), (now + IDLE, ALLOWED)] {
+        let mut idle = going(now);
+        idle.wants(want(9, None, false), now);
+        assert_eq!(given(idle.advance(now, ALLOWED)).len(), 5);
+        idle.pass(5);
+        idle.wants(want(9, None, false), now);
+        assert!(idle.advance(now, ALLOWED).is_none());
+        assert!(given(idle.advance(at, allowed)).is_empty());
+    }
+}
+
+#[test]
+fn a_call_that_passes_nothing_is_called_again_ever_more_slowly() {
+    let now = now();
+    let mut partition = going(now);
+    assert!(!partition.over());
+    assert_eq!(partition.rest(now), FRUITLESS);
+    assert_eq!(partition.rest(now), 2 * FRUITLESS);
+    for _ in 0..40 {
+        assert!(partition.rest(now) <= FRUITLESS_MOST);
+    }
+}
+
+/// What a call does next.
+#[derive(Debug, Clone)]
+enum Act {
+    Ask(u32, bool),
+    Pass(u8),
+    Return,
+    Fail(u8),
+    Say,
+    Wait(u16),
+}
+
+fn acts() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => (1..6_u32, any::<bool>()).prop_map(|(most, as_one)| Act::Ask(most, as_one)),
+        8 => (1..4_u8).prop_map(Act::Pass),
+        1 => Just(Act::Return),
+        2 => (0..4_u8).prop_map(Act::Fail),
+        4 => Just(Act::Say),
+        3 => (1..200_u16).prop_map(Act::Wait),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_event_is_given_in_order_until_it_is_passed_or_put_away(
+        acts in prop::collection::vec(acts(), 0..120),
+    ) {
+        let mut now = now();
+        let mut one = partition(now);
+        let (mut sent, mut stored, mut passed, mut given_to) = (0_u64, 0_u64, 0_u64, 0_u64);
+        let mut buried = Vec::new();
+        for act in acts {
+            sent += 1;
+            one.look_again();
+            while let Some(wish) = one.wish() {
+                let from = wish.after.position + 1;
+                let to = sent.min(wish.after.position + u64::from(wish.most));
+                one.read(wish, (from..=to).map(event).collect(), now);
+            }
+            match one.advance(now, ALLOWED) {
+                Some(Deed::Offer) => one.began(TicketId::of_stream(sent), now),
+                Some(Deed::Give(_, events)) if !events.is_empty() => {
+                    // Exactly what follows the last that was passed, or given in this call.
+                    for event in events {
+                        prop_assert_eq!(event.place.position, given_to + 1);
+                        given_to += 1;
+                    }
+                }
+                Some(Deed::Give(..)) | None => {}
+                Some(other) => prop_assert!(false, "{:?}", other),
+            }
+            let runs = one.ticket().is_some();
+            match act {
+                Act::Ask(most, as_one) if runs && one.want.is_none() && (!as_one || given_to == passed) => {
+                    one.wants(want(most, as_one.then_some(5), as_one), now);
+                }
+                Act::Pass(count) if runs => {
+                    let to = if one.as_one { given_to } else { given_to.min(passed + u64::from(count)) };
+                    if to > passed {
+                        one.pass(to);
+                        passed = to;
+                    }
+                }
+                Act::Return if runs => {
+                    if !one.over() {
+                        one.rest(now);
+                    }
+                    given_to = passed;
+                }
+                Act::Fail(how) if runs && given_to > passed => {
+                    let in_hand: Vec<_> = one.in_hand().map(|event| event.place.position).collect();
+                    prop_assert_eq!(in_hand[0], passed + 1);
+                    let then = match how {
+                        0 => Then::Pass,
+                        1 => Then::Bury,
+                        _ => Then::Again(50 * MS),
+                    };
+                    if how < 2 {
+                        passed = *in_hand.last().unwrap();
+                    }
+                    if how == 1 {
+                        buried.extend(in_hand);
+                    }
+                    one.failed(trouble(passed + 1), then, now);
+                    one.over();
+                    given_to = passed;
+                }
+                Act::Wait(ms) => now += u32::from(ms) * MS,
+                _ => {}
+            }
+            prop_assert_eq!(one.passed().position, passed);
+            if matches!(act, Act::Say) || one.say.is_some() {
+                for pass in one.unsaid() {
+                    match pass {
+                        Pass::To(place) => prop_assert!(place.position > stored),
+                        Pass::Buried { to, events, .. } => {
+                            prop_assert_eq!(events.last().unwrap().place, to);
+                            for event in &events {
+                                prop_assert!(buried.contains(&event.place.position));
+                            }
+                        }
+                        Pass::Failed(_) => {}
+                    }
+                }
+                one.said(one.passed());
+                stored = passed;
+            }
+        }
+    }
+}
