@@ -78,6 +78,8 @@ pub(crate) enum Command {
     #[command(after_help = crate::exit::HELP)]
     Fleet(commands::fleet::FleetArgs),
     #[command(subcommand, after_help = crate::exit::HELP)]
+    Stream(commands::stream::Stream),
+    #[command(subcommand, after_help = crate::exit::HELP)]
     Lock(commands::lock::Lock),
     #[command(subcommand, after_help = crate::exit::HELP)]
     Sandbox(commands::sandbox::Sandbox),

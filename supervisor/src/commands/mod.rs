@@ -18,6 +18,7 @@ pub(crate) mod sandbox;
 pub(crate) mod schedule;
 pub(crate) mod signal;
 pub(crate) mod status;
+pub(crate) mod stream;
 pub(crate) mod submit;
 pub(crate) mod tasks;
 
@@ -79,6 +80,13 @@ pub(crate) fn run(
             open(store, environment, missing)
         });
     }
+    if let Command::Stream(command) = &command {
+        let missing = match command.makes_store() {
+            true => Missing::Create,
+            false => Missing::Refuse,
+        };
+        return stream::run(command, &open(store, environment, missing)?);
+    }
     if let Command::Schedule(command) = command {
         return schedule::run(command, |missing| open(store, environment, missing));
     }
@@ -110,6 +118,7 @@ pub(crate) fn run(
         Command::Run(_)
         | Command::Submit(_)
         | Command::Schedule(_)
+        | Command::Stream(_)
         | Command::Doctor(_)
         | Command::Config(_)
         | Command::Child(_)
