@@ -1,9 +1,10 @@
 //! A child with a processor for each policy, all of the stream `orders` of the demo child. Each appends
 //! `key seq` and a line break, by one write, to a file of its own: that of the record with its own name
-//! behind a dot, such as `lines.ledger_halt`.
+//! behind a dot, such as `lines.ledger_halt`. The line goes on with the fence and the process id, and each
+//! call keeps a lock for its partition: where two would process it at once, `TWO` is written.
 
 use std::ffi::OsString;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use bulkhead_child::anyhow::{self, Context as _};
 use bulkhead_child::{Context, Events, Stream, processor, tasks};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::pause;
 use serde::{Deserialize, Serialize};
@@ -83,7 +85,9 @@ fn ledger_retry(ctx: &Context, events: Events<Order>) -> anyhow::Result<()> {
 /// A batch with a poison in it writes nothing: all of its lines go out by one write.
 #[processor(stream = orders, exception_policy = ignore, timeout = "3s", patience = "200ms")]
 fn ledger_batches(ctx: &Context, events: Events<Order>) -> anyhow::Result<()> {
+    let mut alone = Alone::new(ctx, &events);
     for batch in events.take(100, Duration::from_millis(50)) {
+        alone.check(&batch[0])?;
         batch.iter().try_for_each(swallow)?;
         let mut rest = &batch[..];
         // Records may name different files.
@@ -97,8 +101,43 @@ fn ledger_batches(ctx: &Context, events: Events<Order>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The only call for its partition, or so it should be.
+struct Alone {
+    name: String,
+    lock: Option<Flock<File>>,
+}
+
+impl Alone {
+    fn new(ctx: &Context, events: &Events<Order>) -> Self {
+        let name = format!(".{}.{}", ctx.task(), events.partition_number());
+        Self { name, lock: None }
+    }
+
+    /// Takes the lock with the first event, which says where it lies.
+    fn check(&mut self, order: &Order) -> anyhow::Result<()> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        let mut path: OsString = (&order.file).into();
+        path.push(&self.name);
+        let file = File::create(&path).context("a file for the lock")?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => self.lock = Some(lock),
+            Err(_) => {
+                let mut path: OsString = (&order.file).into();
+                path.push(".two");
+                let opened = OpenOptions::new().append(true).create(true).open(&path);
+                writeln!(opened?, "TWO {}", self.name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 fn one_by_one(ctx: &Context, events: Events<Order>) -> anyhow::Result<()> {
+    let mut alone = Alone::new(ctx, &events);
     for order in events {
+        alone.check(&order)?;
         swallow(&order)?;
         append(ctx, &[order])?;
     }
@@ -128,9 +167,10 @@ fn append(ctx: &Context, orders: &[Order]) -> anyhow::Result<()> {
     path.push(format!(".{}", ctx.task()));
     let opened = OpenOptions::new().append(true).create(true).open(&path);
     let mut opened = opened.with_context(|| format!("opening {}", path.display()))?;
+    let (fence, pid) = (ctx.fence(), std::process::id());
     let lines = orders
         .iter()
-        .map(|Order { key, seq, .. }| format!("{key} {seq}\n"));
+        .map(|Order { key, seq, .. }| format!("{key} {seq} {fence} {pid}\n"));
     let lines: String = lines.collect();
     let written = opened.write(lines.as_bytes())?;
     anyhow::ensure!(written == lines.len(), "wrote {written} bytes of lines");

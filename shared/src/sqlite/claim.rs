@@ -270,7 +270,14 @@ impl Ledger {
 
 /// Finds ready jobs of these lanes, first ones first.
 pub(super) fn find(lanes: &[i64]) -> String {
-    let lanes: Vec<_> = lanes.iter().map(ToString::to_string).collect();
+    // With an empty list the index is of no use to the planner, and it refuses.
+    let none = lanes.is_empty().then_some(-1);
+    let lanes: Vec<_> = lanes
+        .iter()
+        .copied()
+        .chain(none)
+        .map(|lane| lane.to_string())
+        .collect();
     format!(
         "SELECT id, lane, gate, gate_most FROM job INDEXED BY job_ready
         WHERE state = 0 AND lane IN ({})

@@ -55,7 +55,15 @@ pub(super) fn ls(args: &LsArgs, client: &Client) -> Result<Exit, CommandError> {
     let now = Timestamp::now();
     let rows: Vec<_> = found.iter().flat_map(|one| rows(one, now)).collect();
     let head = [
-        "STREAM", "PARTITIONS", "EVENTS", "FULL", "PROCESSOR", "MEMBERS", "STATE", "LAG", "BEHIND",
+        "STREAM",
+        "PARTITIONS",
+        "EVENTS",
+        "FULL",
+        "PROCESSOR",
+        "MEMBERS",
+        "STATE",
+        "LAG",
+        "BEHIND",
         "DEAD",
     ];
     output::table("streams", head, &rows)?;
@@ -82,12 +90,24 @@ pub(super) fn lag(args: &LagArgs, client: &Client) -> Result<Exit, CommandError>
     });
     let now = Timestamp::now();
     if args.json {
-        let all: Vec<_> = shares.map(|(name, share)| share_object(name, share, now)).collect();
+        let all: Vec<_> = shares
+            .map(|(name, share)| share_object(name, share, now))
+            .collect();
         output::json(&all)?;
     } else {
-        let rows: Vec<_> = shares.map(|(name, share)| share_row(name, share, now)).collect();
+        let rows: Vec<_> = shares
+            .map(|(name, share)| share_row(name, share, now))
+            .collect();
         let head = [
-            "PROCESSOR", "PARTITION", "OWNER", "PASSED", "LAST", "LAG", "BEHIND", "DEAD", "STATE",
+            "PROCESSOR",
+            "PARTITION",
+            "OWNER",
+            "PASSED",
+            "LAST",
+            "LAG",
+            "BEHIND",
+            "DEAD",
+            "STATE",
         ];
         output::table("processors", head, &rows)?;
     }

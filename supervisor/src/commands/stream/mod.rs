@@ -88,7 +88,11 @@ impl Which {
         let Some(found) = stream(client, &self.stream)? else {
             return Ok(Err(Exit::NotFound));
         };
-        let names: Vec<_> = found.processors.iter().map(|(name, _)| name.clone()).collect();
+        let names: Vec<_> = found
+            .processors
+            .iter()
+            .map(|(name, _)| name.clone())
+            .collect();
         let only = match &self.processor {
             None if names.len() == 1 => names.first(),
             None if names.is_empty() => {
@@ -108,7 +112,10 @@ impl Which {
             }
             named => named.as_ref(),
         };
-        let view = found.processors.into_iter().find(|(name, _)| Some(name) == only);
+        let view = found
+            .processors
+            .into_iter()
+            .find(|(name, _)| Some(name) == only);
         match view {
             Some((processor, view)) => {
                 let stream = self.stream.clone();

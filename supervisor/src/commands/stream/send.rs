@@ -9,8 +9,7 @@ use std::time::Duration;
 use bulkhead_shared::client::Client;
 use bulkhead_shared::stream::keep::{Record, Sent};
 use bulkhead_shared::stream::{
-    DEFAULT_PARTITIONS, DEFAULT_SIZE, EventId, Full, RECORD_LIMIT, StreamSpec, encode,
-    partition_of,
+    DEFAULT_PARTITIONS, DEFAULT_SIZE, EventId, Full, RECORD_LIMIT, StreamSpec, encode, partition_of,
 };
 use bulkhead_shared::time::Now;
 use bulkhead_shared::{StreamName, reconnect};
@@ -18,8 +17,8 @@ use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::Value;
 
 use super::{CommandError, output, stream};
-use crate::cli::duration;
 use crate::exit::Exit;
+use bulkhead_shared::units::duration;
 
 /// Records sent in one move.
 const BATCH: usize = 500;
@@ -126,11 +125,14 @@ pub(super) fn send(args: &SendArgs, client: &Client) -> Result<Exit, CommandErro
         return Ok(Exit::NotFound);
     };
     let value: Value = serde_json::from_str(&args.record).map_err(|error| {
-        CommandError::Input(format!("the record is no JSON: {error} (a text needs quotes of its own: '\"text\"')"))
+        CommandError::Input(format!(
+            "the record is no JSON: {error} (a text needs quotes of its own: '\"text\"')"
+        ))
     })?;
-    let key = args.key.as_ref().map(|key| {
-        serde_json::from_str(key).unwrap_or_else(|_| Value::String(key.clone()))
-    });
+    let key = args
+        .key
+        .as_ref()
+        .map(|key| serde_json::from_str(key).unwrap_or_else(|_| Value::String(key.clone())));
     let record = Record {
         id: args.id,
         ..record(&value, key.as_ref(), &args.to, found.spec.partitions)?
@@ -162,14 +164,15 @@ pub(super) fn send_many(args: &SendManyArgs, client: &Client) -> Result<Exit, Co
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < BATCH && bytes < RECORD_LIMIT {
-            let Some((number, line)) = lines.next().map_err(|error| with_count(error, count))? else {
+            let Some((number, line)) = lines.next().map_err(|error| with_count(error, count))?
+            else {
                 break;
             };
             bytes += line.len();
             let value = serde_json::from_slice(&line).map_err(|error| error.to_string());
-            let one = value.map_err(CommandError::Input).and_then(|value: Value| {
-                record(&value, None, &args.to, found.spec.partitions)
-            });
+            let one = value
+                .map_err(CommandError::Input)
+                .and_then(|value: Value| record(&value, None, &args.to, found.spec.partitions));
             batch.push(one.map_err(|error| {
                 let text = format!("line {number} of `{}`: {error}", args.from.display());
                 with_count(CommandError::Input(text), count)
@@ -191,7 +194,9 @@ pub(super) fn send_many(args: &SendManyArgs, client: &Client) -> Result<Exit, Co
 
 fn with_count(error: CommandError, count: usize) -> CommandError {
     match error {
-        CommandError::Input(text) => CommandError::Input(format!("{text} (sent before its batch: {count})")),
+        CommandError::Input(text) => {
+            CommandError::Input(format!("{text} (sent before its batch: {count})"))
+        }
         error => error,
     }
 }
@@ -209,14 +214,17 @@ fn record(
     to: &To,
     partitions: u16,
 ) -> Result<Record, CommandError> {
-    let wrong = |error: bulkhead_shared::stream::RecordError| CommandError::Input(error.to_string());
+    let wrong =
+        |error: bulkhead_shared::stream::RecordError| CommandError::Input(error.to_string());
     let fields = encode(value).map_err(wrong)?;
     let of_record = |field: &str| {
         let found = match field.starts_with('/') {
             true => value.pointer(field),
             false => value.get(field),
         };
-        found.ok_or_else(|| CommandError::Input(format!("the record has no field `{field}` (see --by)")))
+        found.ok_or_else(|| {
+            CommandError::Input(format!("the record has no field `{field}` (see --by)"))
+        })
     };
     let partition = match (key, &to.by, to.partition) {
         (Some(key), ..) => partition_of(key, partitions).map_err(wrong)?,

@@ -77,7 +77,7 @@ pub(crate) struct SeekArgs {
     #[arg(long, value_name = "ID")]
     id: Option<EventId>,
     /// At the first event of this time or later, RFC 3339.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
     time: Option<Timestamp>,
     /// At the first event that is kept.
     #[arg(long)]
@@ -105,7 +105,12 @@ pub(crate) struct ForgetArgs {
 }
 
 pub(super) fn pause(args: &PauseArgs, client: &Client) -> Result<Exit, CommandError> {
-    set_pause(&args.stream, args.processor.as_ref(), Some(&args.why), client)
+    set_pause(
+        &args.stream,
+        args.processor.as_ref(),
+        Some(&args.why),
+        client,
+    )
 }
 
 pub(super) fn resume(args: &ResumeArgs, client: &Client) -> Result<Exit, CommandError> {
@@ -167,13 +172,18 @@ pub(super) fn skip(args: &SkipArgs, client: &Client) -> Result<Exit, CommandErro
         false => args.partition.clone(),
     };
     if partitions.is_empty() {
-        output::say("error: no partition rests (name one with --partition; see `supervisor stream lag`)");
+        output::say(
+            "error: no partition rests (name one with --partition; see `supervisor stream lag`)",
+        );
         return Ok(Exit::NotFound);
     }
     let streams = &client.backend().streams;
     streams.seek(&duty, &partitions, Seek::Skip(args.count))?;
     for partition in partitions {
-        let share = view.shares.iter().find(|share| share.partition == partition);
+        let share = view
+            .shares
+            .iter()
+            .find(|share| share.partition == partition);
         let skipped = args.count.min(share.map_or(0, lag));
         output::line(&json!({"partition": partition, "skipped": skipped}).to_string())?;
     }
@@ -198,12 +208,7 @@ pub(super) fn reset(args: &ResetArgs, client: &Client) -> Result<Exit, CommandEr
     go(&args.which, &[], to, client)
 }
 
-fn go(
-    which: &Which,
-    partitions: &[u16],
-    to: Seek,
-    client: &Client,
-) -> Result<Exit, CommandError> {
+fn go(which: &Which, partitions: &[u16], to: Seek, client: &Client) -> Result<Exit, CommandError> {
     let (duty, view) = match which.find(client)? {
         Ok(found) => found,
         Err(exit) => return Ok(exit),
