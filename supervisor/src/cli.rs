@@ -165,8 +165,8 @@ pub(crate) struct RunArgs {
     /// Process up to N partitions of streams at once, each in a process of its own, beside the jobs; 0 is
     /// none.
     ///
-    /// A process starts when its partition has events. Where more partitions have events than there are
-    /// processes, they take turns.
+    /// A process starts when there is something in its partition. Where there is something in more
+    /// partitions than there are processes, they take turns.
     #[arg(
         long,
         value_name = "N",

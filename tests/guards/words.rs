@@ -45,7 +45,7 @@ const BANNED: [&str; 12] = [
     "events", "cancel", "canceled",
 ];
 
-const COMMANDS: [&[&str]; 44] = [
+const COMMANDS: [&[&str]; 59] = [
     &[],
     &["run"],
     &["submit"],
@@ -107,6 +107,9 @@ const COMMANDS: [&[&str]; 44] = [
     &["child", "check"],
 ];
 
+/// A job is no event; what lies in a stream is one.
+const OF_STREAMS: [&str; 2] = ["event", "events"];
+
 fn banned(help: &str) -> Vec<String> {
     let words = help.split(|c: char| !c.is_ascii_alphabetic());
     let words = words.map(str::to_ascii_lowercase);
@@ -123,7 +126,9 @@ fn the_command_line_keeps_to_its_words() {
         let arguments: Vec<_> = command.iter().copied().chain(["--help"]).collect();
         let help = place.run(&arguments).succeeds().stdout;
         assert!(help.contains("Usage:"), "{command:?}");
-        assert_eq!(banned(&help), [""; 0], "{command:?}");
+        let mut found = banned(&help);
+        found.retain(|word| command.first() != Some(&"stream") || !OF_STREAMS.contains(&&**word));
+        assert_eq!(found, [""; 0], "{command:?}");
     }
     // A command that is added here is added above.
     let help = place.run(&["--help"]).succeeds().stdout;

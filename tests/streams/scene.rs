@@ -189,9 +189,8 @@ impl Line {
 }
 
 /// What must hold of the lines of a processor that was to pass `sent`, but for those in `put_away`: per
-/// key they are in order, none is missing, and one comes again only in another call. Returns how many came
-/// again.
-pub(crate) fn judge(lines: &[Line], sent: &[Order], put_away: &BTreeSet<(String, u64)>) -> usize {
+/// key they are in order, none is missing, and one comes again only in another call.
+pub(crate) fn judge(lines: &[Line], sent: &[Order], put_away: &BTreeSet<(String, u64)>) {
     let mut wanted: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
     for order in sent {
         if !put_away.contains(&(order.key.clone(), order.seq)) {
@@ -202,7 +201,6 @@ pub(crate) fn judge(lines: &[Line], sent: &[Order], put_away: &BTreeSet<(String,
     for line in lines {
         seen.entry(&line.key).or_default().push(line);
     }
-    let mut again = 0;
     for (key, seqs) in &wanted {
         let lines = seen.remove(key).unwrap_or_default();
         let mut next = 0;
@@ -221,12 +219,10 @@ pub(crate) fn judge(lines: &[Line], sent: &[Order], put_away: &BTreeSet<(String,
                 "{key}: {line:?} came too early, before {}",
                 seqs[next]
             );
-            again += usize::from(at < next);
             next = next.max(at + 1);
             last = Some(line);
         }
         assert_eq!(next, seqs.len(), "{key}: not all was passed");
     }
     assert!(seen.is_empty(), "{:?}", seen.keys());
-    again
 }

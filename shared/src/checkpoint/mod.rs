@@ -16,6 +16,7 @@ mod offset;
 mod pulse;
 mod seal;
 mod store;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod vigil;
@@ -30,4 +31,5 @@ pub use seal::Broken;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 pub(crate) use store::check;
 pub use store::{BODY_LIMIT, Checkpoints, Keep, Kept, MOST};
+pub use streams::{Delivery, marker_of};
 pub use vigil::{Checkpoint, CheckpointBuilder, Dependent, PREFIX};

@@ -5,6 +5,7 @@
 mod asks;
 mod events;
 mod hear;
+mod notes;
 mod nursery;
 mod perform;
 mod place;

@@ -114,6 +114,7 @@ fn every_option_of_a_run_and_of_the_store_can_stand_in_the_file() {
         tasks = ["x"]
         burst = true
         tasks-per-process = 0
+        stream-processes = 4
         groups = 2
         group-floor = 1
         threads = 4
