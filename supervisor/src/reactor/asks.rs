@@ -29,6 +29,12 @@ impl Reactor {
             Ok(running) => running,
             Err(violation) => return self.violate(seat, violation.into(), now),
         };
+        if running.ticket.is_of_stream() {
+            // Journals and locks are those of jobs, and would not outlive this very ask.
+            let text = "a processor asks for nothing but events (locks, durable calls and jobs of one's own are for tasks)";
+            let denied = Reply::denied(Denied::Forbidden, text);
+            return self.reply(seat, (nonce, id), denied, now);
+        }
         let Some(job) = self.jobs.get(&running.ticket) else {
             return;
         };

@@ -14,7 +14,7 @@ use bulkhead_shared::time::Now;
 use tracing::{error, info, warn};
 
 use super::judge::{BACKOFF, Failure, Rules, Then, judge};
-use super::partition::{Allowed, Deed, Partition, Want};
+use super::partition::{Allowed, At, Deed, Partition, Want};
 use super::share;
 use crate::pool::TicketId;
 
@@ -23,6 +23,9 @@ const ATTEND_EVERY: Duration = Duration::from_secs(1);
 
 /// Between signs of life, at the least.
 const ATTEND_APART: Duration = Duration::from_millis(10);
+
+/// What the child calls the failure of a record that cannot be read: always the first not passed.
+const UNREADABLE: &str = "record";
 
 /// How long a call may go on with what it has in hand when its partition is to go to somebody else.
 const GRACE: Duration = Duration::from_secs(10);
@@ -333,7 +336,7 @@ impl Duty {
                 one.over();
             }
             Some((Outcome::Failed { cause, error, .. }, at)) => {
-                let place = one.in_hand().next().map(|event| event.place);
+                let place = one.in_hand().map(|event| event.place);
                 let Some(place) = place else {
                     one.over();
                     let rest = one.rest(now);
@@ -349,7 +352,11 @@ impl Duty {
                 let (trouble, then) = judge(&self.rules, one.trouble(), failure);
                 let id = place.id;
                 warn!(%stream, %processor, partition, event = %id, %cause, error = error.text, tries = trouble.tries, ?then, "the processor failed at an event");
-                one.failed(trouble, then, now);
+                let at_what = match error.name.as_str() {
+                    UNREADABLE => At::First,
+                    _ => At::All,
+                };
+                one.failed(trouble, then, at_what, now);
                 one.over();
                 if then == Then::Pass {
                     one.look_again();

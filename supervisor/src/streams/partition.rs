@@ -68,6 +68,15 @@ struct Leaving {
     is_told: bool,
 }
 
+/// What a call failed at, of what it had in hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum At {
+    /// All of it: a batch is passed as one.
+    All,
+    /// The first event, which cannot even be read.
+    First,
+}
+
 /// Something to be done.
 #[derive(Debug)]
 pub(super) enum Deed {
@@ -269,15 +278,18 @@ impl Partition {
         rest
     }
 
-    /// The events that a call that fails now has in hand.
-    pub(super) fn in_hand(&self) -> impl Iterator<Item = &Event> {
-        let count = if self.as_one { self.given.len() } else { 1 };
-        self.given.iter().take(count)
+    /// The event that a call that fails now has in hand, or the first of those.
+    pub(super) fn in_hand(&self) -> Option<&Event> {
+        self.given.front()
     }
 
-    /// The call failed at what it had in hand; to be called before [`Self::over`].
-    pub(super) fn failed(&mut self, trouble: Trouble, then: Then, now: Instant) {
-        let count = self.in_hand().count();
+    /// The call failed at what it had in hand, or at the first of that alone; to be called before
+    /// [`Self::over`].
+    pub(super) fn failed(&mut self, trouble: Trouble, then: Then, at: At, now: Instant) {
+        let count = match (self.as_one, at) {
+            (true, At::All) => self.given.len(),
+            (true, At::First) | (false, _) => self.given.len().min(1),
+        };
         self.trouble = Some(trouble.clone());
         match then {
             Then::Again(wait) => {

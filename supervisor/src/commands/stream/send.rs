@@ -3,16 +3,14 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
-use bulkhead_shared::client::Client;
+use bulkhead_shared::StreamName;
+use bulkhead_shared::client::{Client, push};
 use bulkhead_shared::stream::keep::{Record, Sent};
 use bulkhead_shared::stream::{
     DEFAULT_PARTITIONS, DEFAULT_SIZE, EventId, Full, RECORD_LIMIT, StreamSpec, encode, partition_of,
 };
-use bulkhead_shared::time::Now;
-use bulkhead_shared::{StreamName, reconnect};
 use clap::{ArgGroup, Args, ValueEnum};
 use serde_json::Value;
 
@@ -138,7 +136,12 @@ pub(super) fn send(args: &SendArgs, client: &Client) -> Result<Exit, CommandErro
         ..record(&value, key.as_ref(), &args.to, found.spec.partitions)?
     };
     let partition = record.partition;
-    let sent = push(client, &found.spec, vec![record], args.to.wait)?;
+    let sent = push(
+        &*client.backend().streams,
+        &found.spec,
+        &[record],
+        args.to.wait,
+    )?;
     match sent.last() {
         Some(Sent::Stored(place)) => {
             output::line(&format!("{partition} {}", place.id))?;
@@ -181,7 +184,12 @@ pub(super) fn send_many(args: &SendManyArgs, client: &Client) -> Result<Exit, Co
         if batch.is_empty() {
             break;
         }
-        let sent = push(client, &found.spec, batch, args.to.wait)?;
+        let sent = push(
+            &*client.backend().streams,
+            &found.spec,
+            &batch,
+            args.to.wait,
+        )?;
         let stored = sent.iter().filter(|one| matches!(one, Sent::Stored(_)));
         count += stored.count();
         if sent.iter().any(|one| !matches!(one, Sent::Stored(_))) {
@@ -242,36 +250,6 @@ fn record(
         id: None,
         fields,
     })
-}
-
-/// Sends records, in order; waits for room where the stream lets its senders wait.
-fn push(
-    client: &Client,
-    spec: &StreamSpec,
-    records: Vec<Record>,
-    wait: Duration,
-) -> Result<Vec<Sent>, CommandError> {
-    let until = Now::read().mono + wait;
-    let mut all = vec![Sent::Full; records.len()];
-    let mut left: Vec<(usize, Record)> = records.into_iter().enumerate().collect();
-    let mut tries = 0;
-    loop {
-        let batch: Vec<_> = left.iter().map(|(_, record)| record.clone()).collect();
-        let sent = client.backend().streams.send(&spec.name, &batch)?;
-        let mut again = Vec::new();
-        for ((index, record), sent) in left.into_iter().zip(sent) {
-            all[index] = sent;
-            if sent == Sent::Full {
-                again.push((index, record));
-            }
-        }
-        left = again;
-        if left.is_empty() || spec.full != Full::Block || Now::read().mono >= until {
-            return Ok(all);
-        }
-        thread::park_timeout(reconnect::pause(tries).min(wait));
-        tries += 1;
-    }
 }
 
 /// The lines of a file or of standard input.
