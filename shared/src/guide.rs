@@ -21,6 +21,12 @@ pub mod checkpoints {}
 #[doc = include_str!("../docs/coming_from_slipstream.md")]
 pub mod coming_from_slipstream {}
 
+#[doc = include_str!("../docs/streams.md")]
+pub mod streams {}
+
+#[doc = include_str!("../docs/coming_from_runnel.md")]
+pub mod coming_from_runnel {}
+
 #[doc = include_str!("../docs/configuration.md")]
 pub mod configuration {}
 
