@@ -18,6 +18,7 @@ mod redis;
 mod report;
 mod rounds;
 mod stage;
+mod streams;
 mod triggers;
 mod turns;
 mod zygote;
@@ -85,6 +86,8 @@ pub(crate) enum Section {
     Triggers,
     /// Durable calls.
     Durable,
+    /// Events of streams.
+    Streams,
     /// Deadline to SIGTERM.
     Deadline,
     /// Memory.
@@ -102,7 +105,7 @@ pub(crate) enum Section {
 pub(crate) enum Store {
     /// A SQLite file.
     Sqlite,
-    /// A Redis server that is started for it: moves, wake, fresh, latency, triggers and claims.
+    /// A Redis server that is started for it: moves, wake, fresh, latency, triggers, streams and claims.
     Redis,
 }
 
@@ -168,6 +171,11 @@ fn figures(options: &Options) -> anyhow::Result<Vec<Figure>> {
         let count = if options.quick { 100 } else { 500 };
         say("durable calls")?;
         figures.extend(durable::measure(store, &fixed, count, rounds)?);
+    }
+    if options.wants(Section::Streams) {
+        let count = if options.quick { 50_000 } else { 200_000 };
+        say("streams")?;
+        figures.extend(streams::measure(store, &fixed, count, rounds)?);
     }
     if options.wants(Section::Deadline) && !is_redis {
         let count = if options.quick { 50 } else { 200 };

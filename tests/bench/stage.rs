@@ -34,7 +34,7 @@ impl Programs {
     pub(crate) fn copy(built: &Path) -> anyhow::Result<Self> {
         let dir = tempfile::Builder::new().prefix("bench-").tempdir()?;
         fs::set_permissions(dir.path(), Permissions::from_mode(0o755))?;
-        for name in ["supervisor", "child", "bench-tasks"] {
+        for name in ["supervisor", "child", "bench-tasks", "bench-streams"] {
             let (from, to) = (built.join(name), dir.path().join(name));
             fs::copy(&from, &to).with_context(|| format!("copying {}", from.display()))?;
             fs::set_permissions(to, Permissions::from_mode(0o755))?;
