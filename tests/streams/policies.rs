@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use bulkhead_shared::stream::partition_of;
 use bulkhead_tests::cli::Place;
 use bulkhead_tests::redis_server::RedisServer;
 use bulkhead_tests::supervise::PATIENCE;
 use bulkhead_tests::until;
 use serde_json::Value;
 
-use crate::scene::{Order, Scene, judge, orders, poison};
+use crate::scene::{Order, PARTITIONS, Scene, judge, orders, poison};
 
 /// One key with a poison in the middle, and others without.
 fn sent(kind: &'static str) -> Vec<Order> {
@@ -196,8 +197,37 @@ fn policies_hold_on_redis() {
 }
 
 #[test]
-fn a_processor_that_forges_what_it_has_passed_is_ended() {
-    // The wire's own attacks lie in the attack suite; here one record cannot be read.
+fn a_partition_that_is_damaged_in_the_store_stops_nobody_else() {
+    let server = RedisServer::start(&[]);
+    let place = Place::with_store(&server.url());
+    let scene = Scene::new(&place);
+    let sick = partition_of(&"sick", PARTITIONS).unwrap();
+    let others: Vec<_> = ["well", "fine", "good"]
+        .into_iter()
+        .filter(|key| partition_of(key, PARTITIONS).unwrap() != sick)
+        .collect();
+    assert!(!others.is_empty());
+    // Somebody else writes into our keys.
+    let _ = server.text(&format!(
+        "XADD {{bulkhead|~orders}}ev:{sick} * foreign word"
+    ));
+    let sent: Vec<_> = others.iter().flat_map(|key| orders(key, 0..10)).collect();
+    scene.send(&sent);
+    let mut supervisor = scene.supervisor("ledger_ignore", &[]);
+    until("the others to be passed", PATIENCE, || {
+        (scene.lines("ledger_ignore").len() == sent.len()).then_some(())
+    });
+    judge(&scene.lines("ledger_ignore"), &sent, &BTreeSet::new());
+    assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+    assert!(
+        supervisor.log().contains("cannot be processed"),
+        "{}",
+        supervisor.log()
+    );
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_a_failure_of_its_event() {
     let place = Place::new();
     let scene = Scene::new(&place);
     let record = bulkhead_shared::stream::keep::Record {

@@ -55,6 +55,11 @@ impl Reactor {
         if running.events.is_waiting {
             return self.violate(seat, "asks for events while it waits for some".into(), now);
         }
+        if running.events.passed < running.events.given {
+            // What it has in hand is kept here until it is passed.
+            let how = "asks for events before it has passed those it was given";
+            return self.violate(seat, how.into(), now);
+        }
         running.events.is_waiting = true;
         self.tell(now, Input::Timed(ticket, None));
         self.streams.send(Word::Wants(

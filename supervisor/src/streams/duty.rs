@@ -24,6 +24,10 @@ const ATTEND_EVERY: Duration = Duration::from_secs(1);
 /// Between signs of life, at the least.
 const ATTEND_APART: Duration = Duration::from_millis(10);
 
+/// A processor that the store refuses, since its stream is another than it takes it for or is damaged, is
+/// left alone for so long.
+const REFUSED: Duration = Duration::from_secs(5);
+
 /// What the child calls the failure of a record that cannot be read: always the first not passed.
 const UNREADABLE: &str = "record";
 
@@ -49,6 +53,8 @@ pub(super) struct Duty {
     paused: Option<String>,
     /// It is not served any more.
     pub is_ending: bool,
+    /// The store refuses it until then, and nobody else has to wait for that.
+    refused_until: Option<Instant>,
 }
 
 impl Duty {
@@ -82,6 +88,34 @@ impl Duty {
             lacks: false,
             paused: None,
             is_ending: false,
+            refused_until: None,
+        }
+    }
+
+    /// Tells and asks the store whatever is due. Returns whether the leases were renewed, and whether
+    /// there was anything.
+    ///
+    /// # Errors
+    /// When the store is away. What it refuses is said, and asked again later.
+    pub(super) fn ask(
+        &mut self,
+        streams: &dyn Streams,
+        me: SupervisorId,
+        now: Instant,
+    ) -> Result<(bool, bool), BrokerError> {
+        if self.refused_until.is_some_and(|until| until > now) {
+            return Ok((false, false));
+        }
+        let asked = self
+            .attend(streams, me, now)
+            .and_then(|is_renewed| Ok((is_renewed, self.step(streams, now)? || is_renewed)));
+        match asked {
+            Err(error) if !error.is_transient() => {
+                error!(stream = %self.name.stream, processor = %self.task, %error, "the processor cannot be served; trying again");
+                self.refused_until = Some(now + REFUSED);
+                Ok((false, false))
+            }
+            other => other,
         }
     }
 
@@ -115,9 +149,9 @@ impl Duty {
         self.paused.is_none() && is_sure
     }
 
-    /// Says that it is served, if that is due; takes and gives back partitions. Returns what runs and is
-    /// to be killed, and whether the store was asked.
-    pub(super) fn attend(
+    /// Says that it is served, if that is due; takes and gives back partitions. Returns whether it was, so
+    /// that the leases are renewed.
+    fn attend(
         &mut self,
         streams: &dyn Streams,
         me: SupervisorId,
@@ -220,10 +254,46 @@ impl Duty {
         streams: &dyn Streams,
         now: Instant,
     ) -> Result<bool, BrokerError> {
+        let error = match self.step_of(streams, None, now) {
+            Err(error) if !error.is_transient() => error,
+            done => return done,
+        };
+        // It is the fault of one of them, and the others go on.
+        let (mut was_busy, mut blamed) = (false, 0);
+        let partitions: Vec<_> = self.partitions.keys().copied().collect();
+        for partition in partitions {
+            match self.step_of(streams, Some(partition), now) {
+                Ok(was) => was_busy |= was,
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => {
+                    blamed += 1;
+                    error!(stream = %self.name.stream, processor = %self.task, partition, %error, "a partition cannot be processed; trying again");
+                    if let Some(one) = self.partitions.get_mut(&partition) {
+                        one.is_damaged(now);
+                    }
+                }
+            }
+        }
+        match blamed {
+            0 => Err(error),
+            _ => Ok(was_busy),
+        }
+    }
+
+    /// The same for one partition, or for all.
+    fn step_of(
+        &mut self,
+        streams: &dyn Streams,
+        only: Option<u16>,
+        now: Instant,
+    ) -> Result<bool, BrokerError> {
         let mut steps = Vec::new();
         let mut said = Vec::new();
         let mut reads = Vec::new();
         for (&partition, one) in &self.partitions {
+            if only.is_some_and(|only| only != partition) || !one.is_asked_about(now) {
+                continue;
+            }
             let unsaid = one.unsaid();
             if !unsaid.is_empty() {
                 said.push((partition, one.passed(), unsaid.len()));
@@ -391,7 +461,8 @@ impl Duty {
     /// When to look again, if nothing happens.
     pub(super) fn due(&self) -> Instant {
         let ours = self.partitions.values().filter_map(Partition::due);
-        ours.fold(self.attend_at, Instant::min)
+        let due = ours.fold(self.attend_at, Instant::min);
+        self.refused_until.map_or(due, |until| due.max(until))
     }
 
     /// Everything is given back, and the store knows that it is not served any more.

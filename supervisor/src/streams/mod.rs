@@ -264,13 +264,13 @@ impl Thread {
         let (store, me) = (&*self.setting.store, self.setting.me);
         let mut was_busy = false;
         for duty in &mut self.duties {
-            if duty.attend(store, me, now)? {
-                was_busy = true;
+            let (is_renewed, was) = duty.ask(store, me, now)?;
+            was_busy |= was;
+            if is_renewed {
                 for ticket in duty.tickets() {
                     self.setting.held.renewed(ticket, now);
                 }
             }
-            was_busy |= duty.step(store, now)?;
         }
         let is_over = |duty: &Duty| duty.is_ending && duty.partitions.is_empty();
         while let Some(index) = self.duties.iter().position(is_over) {

@@ -25,6 +25,12 @@ const FRUITLESS: Duration = Duration::from_millis(100);
 /// The longest such rest.
 const FRUITLESS_MOST: Duration = Duration::from_secs(10);
 
+/// Bytes of events that are read ahead, about: large events are not read ahead as far as small ones.
+const AHEAD_BYTES: usize = 4 << 20;
+
+/// A partition whose records in the store are damaged is left alone for so long.
+const DAMAGED: Duration = Duration::from_secs(10);
+
 /// What a call of a processor wants.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Want {
@@ -101,6 +107,10 @@ pub(super) struct Allowed {
     pub crowded: bool,
 }
 
+fn size(event: &Event) -> usize {
+    event.fields.iter().map(|(_, value)| value.len()).sum()
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Partition {
@@ -131,6 +141,7 @@ pub(super) struct Partition {
     fruitless: u32,
     leaving: Option<Leaving>,
     is_lost: bool,
+    damaged_until: Option<Instant>,
 }
 
 impl Partition {
@@ -154,6 +165,7 @@ impl Partition {
             fruitless: 0,
             leaving: None,
             is_lost: false,
+            damaged_until: None,
         }
     }
 
@@ -268,6 +280,17 @@ impl Partition {
         has_reason
     }
 
+    /// What the store has of it cannot be read.
+    pub(super) fn is_damaged(&mut self, now: Instant) {
+        self.is_dry = true;
+        self.damaged_until = Some(now + DAMAGED);
+    }
+
+    /// Whether the store is asked about it.
+    pub(super) fn is_asked_about(&self, now: Instant) -> bool {
+        self.damaged_until.is_none_or(|until| until <= now)
+    }
+
     /// It ended without having passed anything, and without being told to. Returns how long it rests.
     pub(super) fn rest(&mut self, now: Instant) -> Duration {
         let rest = FRUITLESS
@@ -352,7 +375,8 @@ impl Partition {
         let target = self.prefetch.max(wanted).min(READ_MOST);
         let len = u32::try_from(self.ahead.len()).unwrap_or(u32::MAX);
         let is_stopped = self.is_leaving() || self.pause == Some(Pause::Halted);
-        (!is_stopped && !self.is_dry && len < target).then(|| Read {
+        let wants = !is_stopped && !self.is_dry && len < target;
+        (wants && self.ahead.iter().map(size).sum::<usize>() < AHEAD_BYTES).then(|| Read {
             partition: self.hold.partition,
             after: self.read_to,
             most: target - len,
@@ -362,16 +386,9 @@ impl Partition {
     /// What was read of what was wished for. Returns how many events were dropped before anybody had
     /// read them.
     pub(super) fn read(&mut self, wish: Read, events: Vec<Event>, now: Instant) -> u64 {
-        let len = |event: &Event| {
-            event
-                .fields
-                .iter()
-                .map(|(_, value)| value.len())
-                .sum::<usize>()
-        };
         let is_short = events.len() < usize::try_from(wish.most).unwrap_or(usize::MAX);
         // Few can come also because they are large.
-        self.is_dry = is_short && events.iter().map(len).sum::<usize>() < READ_BYTES / 2;
+        self.is_dry = is_short && events.iter().map(size).sum::<usize>() < READ_BYTES / 2;
         let first = events.first().map_or(0, |event| event.place.position);
         let dropped = first.saturating_sub(self.read_to.position + 1);
         if let Some(last) = events.last() {
