@@ -1,12 +1,12 @@
 //! One partition that this supervisor holds for a processor: what was read, given and passed, and who
 //! processes it. Pure: no clock, no store; [`super::duty`] does what this says.
 
+mod reading;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bulkhead_shared::stream::keep::{
-    Hold, Pass, READ_BYTES, READ_MOST, Read, Rest, Taken, Trouble,
-};
+use bulkhead_shared::stream::keep::{Hold, Pass, Rest, Taken, Trouble};
 use bulkhead_shared::stream::{Event, Place};
 
 use super::judge::Then;
@@ -24,9 +24,6 @@ const FRUITLESS: Duration = Duration::from_millis(100);
 
 /// The longest such rest.
 const FRUITLESS_MOST: Duration = Duration::from_secs(10);
-
-/// Bytes of events that are read ahead, about: large events are not read ahead as far as small ones.
-const AHEAD_BYTES: usize = 4 << 20;
 
 /// A partition whose records in the store are damaged is left alone for so long.
 const DAMAGED: Duration = Duration::from_secs(10);
@@ -105,10 +102,6 @@ pub(super) struct Allowed {
     pub offer: bool,
     /// Somebody else waits for a process.
     pub crowded: bool,
-}
-
-fn size(event: &Event) -> usize {
-    event.fields.iter().map(|(_, value)| value.len()).sum()
 }
 
 /// See the module.
@@ -367,38 +360,6 @@ impl Partition {
 
     pub(super) const fn passed(&self) -> Place {
         self.passed
-    }
-
-    /// What is to be read.
-    pub(super) fn wish(&self) -> Option<Read> {
-        let wanted = self.want.map_or(0, |(want, _)| want.most);
-        let target = self.prefetch.max(wanted).min(READ_MOST);
-        let len = u32::try_from(self.ahead.len()).unwrap_or(u32::MAX);
-        let is_stopped = self.is_leaving() || self.pause == Some(Pause::Halted);
-        let wants = !is_stopped && !self.is_dry && len < target;
-        (wants && self.ahead.iter().map(size).sum::<usize>() < AHEAD_BYTES).then(|| Read {
-            partition: self.hold.partition,
-            after: self.read_to,
-            most: target - len,
-        })
-    }
-
-    /// What was read of what was wished for. Returns how many events were dropped before anybody had
-    /// read them.
-    pub(super) fn read(&mut self, wish: Read, events: Vec<Event>, now: Instant) -> u64 {
-        let is_short = events.len() < usize::try_from(wish.most).unwrap_or(usize::MAX);
-        // Few can come also because they are large.
-        self.is_dry = is_short && events.iter().map(size).sum::<usize>() < READ_BYTES / 2;
-        let first = events.first().map_or(0, |event| event.place.position);
-        let dropped = first.saturating_sub(self.read_to.position + 1);
-        if let Some(last) = events.last() {
-            self.read_to = last.place;
-        }
-        if self.ahead.is_empty() {
-            self.ahead_since = now;
-        }
-        self.ahead.extend(events);
-        dropped
     }
 
     /// What is to be done now.
