@@ -2,7 +2,6 @@
 
 use redis::Value;
 
-use super::address::Address;
 use super::answer::{Items, bytes, count, list, number};
 use super::call::Call;
 use super::line::Line;
@@ -136,18 +135,10 @@ impl Store {
         Ok(mended)
     }
 
-    /// The servers that the URL names.
-    pub(super) fn nodes(&self) -> Vec<Address> {
-        match &self.lines.address {
-            Address::Cluster(nodes) => nodes.iter().cloned().map(Address::Server).collect(),
-            one => vec![one.clone()],
-        }
-    }
-
     /// What no index of the jobs names.
     fn clear_the_rest(&self) -> Result<(), Trouble> {
         let pattern = format!("{{{}|*", self.namespace);
-        for node in self.nodes() {
+        for node in self.masters()? {
             let mut line = Line::open(&node)?;
             let mut cursor = b"0".to_vec();
             loop {
@@ -173,7 +164,7 @@ impl Store {
     fn put_back(&self, queue: &QueueName, limit: usize) -> Result<usize, Trouble> {
         let pattern = format!("{}m:*", self.tag(queue));
         let mut mended = 0;
-        for node in self.nodes() {
+        for node in self.masters()? {
             let mut line = Line::open(&node)?;
             let mut cursor = b"0".to_vec();
             while mended < limit {

@@ -164,7 +164,7 @@ impl Store {
         let pattern = format!("{{{}|*", self.namespace);
         // By the beginning of its keys and its name: one with entries and signals counts once.
         let mut jobs = BTreeSet::new();
-        for node in self.nodes() {
+        for node in self.masters()? {
             let mut line = Line::open(&node)?;
             let mut cursor = b"0".to_vec();
             loop {

@@ -66,6 +66,7 @@ mod line;
 mod lines;
 mod linked;
 mod lock;
+mod masters;
 mod overdue;
 mod presence;
 mod read;
