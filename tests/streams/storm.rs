@@ -90,6 +90,8 @@ fn storm(place: &Place) {
     let mut fleet: Vec<_> = (0..4).map(|_| start()).collect();
     let parts = sent.chunks(sent.len().div_ceil(kills + 1));
     for (n, part) in parts.enumerate() {
+        // Counted before they are sent: they may all have passed when the victim is gone.
+        let seen = scene.lines("ledger_ignore").len();
         scene.send(part);
         let victim = (n * 3 + 1) % fleet.len();
         // Some are killed, some are told to go; each is followed by another.
@@ -99,7 +101,6 @@ fn storm(place: &Place) {
         }
         fleet[victim] = start();
         // The next comes only when these are on their way.
-        let seen = scene.lines("ledger_ignore").len();
         until("events to be passed", wait, || {
             for processor in ALL.split(',') {
                 let _ = tend(&scene, processor);
