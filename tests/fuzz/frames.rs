@@ -3,63 +3,12 @@
 use std::fmt::Debug;
 
 use bulkhead_shared::codec::{self, Assembler};
-use bulkhead_shared::frame::{
-    Answer, Failure, FromTask, FromZygote, Group, InitReport, ReportedUsage, Run, ToTask,
-};
+use bulkhead_shared::frame::{FromTask, FromZygote, InitReport, ToTask, ToZygote};
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_bytes::ByteBuf;
 
-fn frames() -> Vec<Vec<u8>> {
-    let usage = ReportedUsage {
-        cpu_user_us: 70_000,
-        cpu_system_us: 3,
-        max_rss_kb: Some(1 << 20),
-    };
-    let failure = Failure {
-        name: "error".into(),
-        text: "it failed".into(),
-        traceback: Some("there".into()),
-        is_final: true,
-    };
-    let answers = [
-        Answer::Returned(ByteBuf::from("5")),
-        Answer::Failed(failure),
-    ];
-    let from_task = answers.map(|answer| FromTask::Done {
-        nonce: 300,
-        answer,
-        usage,
-    });
-    let run = ToTask::Run(Run {
-        nonce: 1 << 40,
-        uuid: [3; 16],
-        task: "add".into(),
-        queue: "default".into(),
-        attempt: 1,
-        fence: 9,
-        timeout_ms: 30_000,
-        memory: Some(1 << 30),
-        header: ByteBuf::from("{}"),
-        payload: ByteBuf::from("{}"),
-    });
-    let group = ToTask::Group(Group {
-        threads: 3,
-        stack: 1 << 20,
-        idle_ms: 1,
-    });
-    let mut all: Vec<_> = from_task
-        .iter()
-        .map(|one| codec::encode(one).unwrap())
-        .collect();
-    all.push(codec::encode(&FromTask::Ready).unwrap());
-    all.push(codec::encode(&run).unwrap());
-    all.push(codec::encode(&group).unwrap());
-    let task = FromZygote::Task(ByteBuf::from(r#"{"name":"add"}"#));
-    all.push(codec::encode(&task).unwrap());
-    all
-}
+use crate::examples::{frames, said_by_tasks};
 
 /// What is understood is written and understood again.
 fn is_stable<T: DeserializeOwned + Serialize + PartialEq + Debug>(
@@ -96,11 +45,15 @@ proptest! {
         is_stable::<ToTask>(body)?;
         is_stable::<FromZygote>(body)?;
         is_stable::<InitReport>(body)?;
+        if let Ok(message) = codec::decode_borrowed::<ToZygote<'_>>(body) {
+            let again = codec::body(&message).unwrap();
+            prop_assert_eq!(codec::decode_borrowed::<ToZygote<'_>>(&again).unwrap(), message);
+        }
     }
 
     #[test]
     fn a_stream_means_the_same_however_it_is_cut(
-        stream in crate::hostile(vec![frames().concat()]),
+        stream in crate::hostile(vec![said_by_tasks().concat()]),
         piece in 1..40_usize,
     ) {
         let (whole, is_good) = taken(&stream, usize::MAX);

@@ -9,6 +9,7 @@
 
 mod commands;
 mod envelopes;
+mod examples;
 mod frames;
 
 use proptest::prelude::*;
