@@ -6,10 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod give;
+mod memory;
 mod wait;
 
 use std::fs;
-use std::io::{self, Read, Seek};
+use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
@@ -37,11 +38,16 @@ pub(crate) fn call(run: &Run, extras: &Extras) -> Reply {
     let (payload, _) = header.split(&run.payload);
     let payload = header.encoding.unwrap_or_default().to_json(payload);
     let payload = payload.map_err(|error| failure("arguments", error.to_string(), true))?;
-    let arguments = bind(&run.task, &spec, &payload)?;
-    let secrets = Secrets::open(&spec, extras)?;
+    let arguments = match header.hook {
+        None => bind(&spec, &payload)?,
+        // What it is told of the end, by name.
+        Some(kind) => serde_json::from_slice(&payload)
+            .map_err(|error| failure("hook", format!("what `{kind}` is told: {error}"), true))?,
+    };
+    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let secrets = Secrets::open(&spec, extras, home.as_deref())?;
     let words = spec.fill(&arguments, |name| secrets.path(name));
     let words = words.map_err(|error| failure("arguments", error.to_string(), true))?;
-    let home = std::env::var_os("HOME").map(PathBuf::from);
     let needs_home = !spec.files.is_empty() || out_file(&spec).is_some();
     if needs_home && home.is_none() {
         let text = "a command with files needs a private directory (any profile but `none`)";
@@ -62,7 +68,7 @@ pub(crate) fn call(run: &Run, extras: &Extras) -> Reply {
     }
     command.stdin(match &spec.stdin {
         None => Stdio::null(),
-        Some(source) => give::stream(source, &arguments)?.into(),
+        Some(source) => give::stream(source, &arguments, &home)?.into(),
     });
     let pipes = spec.output.as_ref().filter(|output| output.file.is_none());
     if pipes.is_some() {
@@ -93,37 +99,22 @@ fn out_file(spec: &CommandSpec) -> Option<&str> {
 }
 
 /// The arguments by name, with the defaults of those that are absent.
-fn bind(task: &str, spec: &CommandSpec, payload: &[u8]) -> Result<Map<String, Value>, Failure> {
+fn bind(spec: &CommandSpec, payload: &[u8]) -> Result<Map<String, Value>, Failure> {
     let wrong = |text: String| failure("arguments", text, true);
-    let params = spec.params();
-    let known = params.join("`, `");
-    let payload = Payload::read(payload)?;
-    if payload.args.len() > params.len() {
-        let (given, takes) = (payload.args.len(), params.len());
-        return Err(wrong(format!(
-            "{given} arguments are given by position, `{task}` takes {takes} (known: `{known}`)"
-        )));
-    }
-    let named = payload.kwargs.into_iter();
-    let positioned = params.iter().cloned().zip(payload.args);
-    let mut arguments = Map::new();
-    for (name, raw) in positioned.chain(named) {
-        if !spec.takes_any() && !params.contains(&name) {
-            return Err(wrong(format!(
-                "parameter `{name}` is unknown to `{task}` (known: `{known}`)"
-            )));
-        }
-        if arguments.contains_key(&name) {
-            return Err(wrong(format!("parameter `{name}` is given twice")));
-        }
-        let value = serde_json::from_str(raw.get())
-            .map_err(|error| wrong(format!("parameter `{name}`: {error}")))?;
-        arguments.insert(name, value);
-    }
-    for (name, value) in &spec.defaults {
-        arguments.entry(name).or_insert_with(|| value.clone());
-    }
-    Ok(arguments)
+    let Payload { args, kwargs } = Payload::read(payload)?;
+    let read = |name: &str, raw: &RawValue| {
+        let value: Result<Value, _> = serde_json::from_str(raw.get());
+        value.map_err(|error| wrong(format!("parameter `{name}`: {error}")))
+    };
+    let args = args.into_iter().enumerate();
+    let args = args.map(|(at, raw)| read(&format!("number {}", at + 1), raw));
+    let kwargs = kwargs.into_iter().map(|(name, raw)| {
+        let value = read(&name, raw)?;
+        Ok((name, value))
+    });
+    let kwargs = kwargs.collect::<Result<Vec<_>, Failure>>()?;
+    let bound = spec.bind(args.collect::<Result<_, _>>()?, kwargs);
+    bound.map_err(|error| wrong(error.to_string()))
 }
 
 fn not_started(spec: &CommandSpec, error: &io::Error) -> Failure {
@@ -214,18 +205,4 @@ fn result(output: &Output, bytes: Vec<u8>, place: &str) -> Reply {
             within_limit(value.get().as_bytes().to_vec())
         }
     }
-}
-
-/// A file in memory with this in it, read from its start.
-fn in_memory(name: &str, bytes: &[u8], is_inherited: bool) -> io::Result<fs::File> {
-    use nix::sys::memfd::{MFdFlags, memfd_create};
-    use std::io::Write;
-    let flags = match is_inherited {
-        true => MFdFlags::empty(),
-        false => MFdFlags::MFD_CLOEXEC,
-    };
-    let mut file = fs::File::from(memfd_create(name, flags)?);
-    file.write_all(bytes)?;
-    file.rewind()?;
-    Ok(file)
 }

@@ -104,11 +104,53 @@ pub enum SpecError {
         /// All parameters.
         known: String,
     },
+    /// A list for a place where it can be no words.
+    #[error(
+        "the default of `{param}` is a list, and `{template}` is more than that placeholder (a list takes a word of its own)"
+    )]
+    List {
+        /// Its name.
+        param: String,
+        /// The first such place.
+        template: String,
+    },
     /// A file that lies elsewhere.
     #[error("`{name}` is no name of a file in the private directory (leave out `/`, `.` and `..`)")]
     File {
         /// What was written.
         name: String,
+    },
+}
+
+/// Why arguments do not fit a command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// More by position than there are parameters.
+    #[error(
+        "{given} arguments are given by position, the command takes {takes} (known: `{known}`)"
+    )]
+    TooMany {
+        /// How many are given.
+        given: usize,
+        /// How many there can be.
+        takes: usize,
+        /// All parameters.
+        known: String,
+    },
+    /// No place is called so.
+    #[error("parameter `{param}` is unknown to the command (known: `{known}`)")]
+    Unknown {
+        /// Its name.
+        param: String,
+        /// All parameters.
+        known: String,
+    },
+    /// Given by position and by name, or by name twice.
+    #[error("parameter `{param}` is given twice")]
+    Twice {
+        /// Its name.
+        param: String,
     },
 }
 
@@ -171,12 +213,29 @@ impl CommandSpec {
                 known: params.join(", "),
             });
         }
+        if let Some((param, template)) = self.stray_list() {
+            let template = template.to_string();
+            return Err(SpecError::List { param, template });
+        }
         let files = self.files.iter().map(|(name, _)| name);
         let out = self.output.iter().filter_map(|output| output.file.as_ref());
         match files.chain(out).find(|name| !is_file_name(name)) {
             Some(name) => Err(SpecError::File { name: name.clone() }),
             None => Ok(()),
         }
+    }
+
+    /// A default that is a list, and a place of it where it can be no words.
+    fn stray_list(&self) -> Option<(String, &Template)> {
+        let lists = self.defaults.iter().filter(|(_, value)| value.is_array());
+        let words = self.words.iter().filter(|word| word.as_param().is_none());
+        let narrow = words.chain(self.env.iter().map(|(_, template)| template));
+        let mut places = lists.flat_map(|(param, _)| {
+            let mut narrow = narrow.clone();
+            let place = narrow.find(|template| template.params().any(|one| one == param));
+            place.map(|template| (param.clone(), template))
+        });
+        places.next()
     }
 }
 
@@ -189,8 +248,53 @@ fn is_file_name(name: &str) -> bool {
 }
 
 impl CommandSpec {
-    /// The words after the program: one for each template, whatever the arguments are. `secret` gives
-    /// the path a secret is read from.
+    /// Its arguments by name, with the defaults of those that are absent. Some may be missing still.
+    ///
+    /// # Errors
+    /// [`BindError`] names the parameter.
+    pub fn bind(
+        &self,
+        args: Vec<Value>,
+        kwargs: impl IntoIterator<Item = (String, Value)>,
+    ) -> Result<Map<String, Value>, BindError> {
+        let params = self.params();
+        let known = || params.join("`, `");
+        if args.len() > params.len() {
+            return Err(BindError::TooMany {
+                given: args.len(),
+                takes: params.len(),
+                known: known(),
+            });
+        }
+        let positioned = params.iter().cloned().zip(args);
+        let mut bound = Map::new();
+        for (param, value) in positioned.chain(kwargs) {
+            if !self.takes_any() && !params.contains(&param) {
+                let known = known();
+                return Err(BindError::Unknown { param, known });
+            }
+            if bound.contains_key(&param) {
+                return Err(BindError::Twice { param });
+            }
+            bound.insert(param, value);
+        }
+        for (param, value) in &self.defaults {
+            bound.entry(param).or_insert_with(|| value.clone());
+        }
+        Ok(bound)
+    }
+
+    /// A parameter without an argument among these.
+    #[must_use]
+    pub fn missing(&self, bound: &Map<String, Value>) -> Option<String> {
+        self.params()
+            .into_iter()
+            .find(|param| !bound.contains_key(param))
+    }
+
+    /// The words after the program: one for each template, whatever the arguments are, but one for
+    /// each item of a list that a template is the place of. `secret` gives the path a secret is read
+    /// from.
     ///
     /// # Errors
     /// [`FillError`] names the parameter.

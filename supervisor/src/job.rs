@@ -116,11 +116,23 @@ impl Rules {
         };
         let history = past.unwrap_or_default();
         let ran = Duration::from_millis(history.ran_ms);
+        let extra = self.extras.get(&task).cloned();
+        let extra = match (extra, parsed.hook) {
+            (Some(extra), Some(kind)) => {
+                let of_hook = extra.of_hook(kind);
+                if of_hook.is_none() {
+                    let text = format!("task `{task}` has no hook `{kind}` any more");
+                    trouble.get_or_insert_with(|| fatal(Cause::Error, "hook", text));
+                }
+                of_hook
+            }
+            (extra, _) => extra,
+        };
         let job = Job {
             ticket,
             left: policy.timeout.saturating_sub(ran).max(SHORTEST),
             receipt,
-            extra: self.extras.get(&task).cloned(),
+            extra,
             task,
             header,
             payload,

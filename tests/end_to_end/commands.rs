@@ -14,6 +14,11 @@ command = ["printf", "--", "%s|", "{a}", "x{b}y", "{{{c}}}"]
 output = "text"
 defaults = { c = "usual" }
 
+[task.list]
+command = ["printf", "<%s>", "{first}", "--", "{more}"]
+output = "text"
+defaults = { more = ["x", 5] }
+
 [task.upper]
 command = ["tr", "a-z", "A-Z"]
 stdin = { text = "body" }
@@ -144,6 +149,11 @@ fn usual(who: Who, arguments: &[&str]) {
     let lines = [
         job("words", json!({"a": "-rf", "b": 1.5})),
         job("words", json!({"a": hostile, "b": "", "c": "{a}"})),
+        job(
+            "list",
+            json!({"first": ["a b", 1, true], "more": ["-rf", "$(reboot)", ""]}),
+        ),
+        job("list", json!({"first": []})),
         job("upper", json!({"body": "hello\n"})),
         job("all", json!({"any": [1, {"x": null}]})),
         job("unpack", json!({"data": "AP8K"})),
@@ -155,9 +165,11 @@ fn usual(who: Who, arguments: &[&str]) {
         json!({"task": "words", "args": ["p", "q"]}),
     ];
     let second = serde_json::to_vec(&format!("{hostile}|xy|{{{{a}}}}|")).unwrap();
-    let expected: [&[u8]; 11] = [
+    let expected: [&[u8]; 13] = [
         b"\"-rf|x1.5y|{usual}|\"",
         &second,
+        b"\"<a b><1><true><--><-rf><$(reboot)><>\"",
+        b"\"<--><x><5>\"",
         b"\"HELLO\\n\"",
         br#"{"any":[1,{"x":null}]}"#,
         b"\0\xff\n",
@@ -179,6 +191,12 @@ fn arguments_become_words_streams_and_files_and_output_becomes_the_result() {
 #[test]
 fn the_same_for_an_ordinary_user() {
     usual(Who::User, &[]);
+}
+
+#[test]
+fn the_same_by_those_whom_nobody_trusts() {
+    usual(Who::Root, &["--sandbox", "strict"]);
+    usual(Who::User, &["--sandbox", "strict"]);
 }
 
 #[test]
@@ -258,15 +276,17 @@ fn a_command_is_measured_heard_and_swept_like_any_task() {
 #[test]
 fn arguments_that_fit_no_command_fail_for_good_and_start_nothing() {
     let place = Place::new();
-    let tasks = "[task.t]\ncommand = [\"touch\", \"{a}\"]\n[task.s]\ncommand = [\"cat\"]\nstdin = { bytes = \"a\" }\n";
+    let tasks = "[task.t]\ncommand = [\"touch\", \"{a}\", \"x{b}\"]\ndefaults = { b = 1 }\n[task.s]\ncommand = [\"cat\"]\nstdin = { bytes = \"a\" }\n";
     let lines = [
         job("t", json!({"a": "-x"})),
         job("t", json!({"a": "x\u{0}y"})),
-        job("t", json!({"a": ["x"]})),
+        job("t", json!({"a": ["x", null]})),
+        job("t", json!({"a": ["x", "-x"]})),
+        job("t", json!({"a": "x", "b": ["x"]})),
         job("t", json!({})),
-        job("t", json!({"a": "x", "b": 1})),
+        job("t", json!({"a": "x", "c": 1})),
         job("t", json!({"a": "x".repeat(200_000)})),
-        json!({"task": "t", "args": [1, 2]}),
+        json!({"task": "t", "args": [1, 2, 3]}),
         json!({"task": "t", "args": [1], "kwargs": {"a": 2}}),
         job("s", json!({"a": "no base64!"})),
         job("s", json!({"a": 7})),
@@ -383,18 +403,38 @@ output = "text"
     assert!(!has, "the secret was written somewhere");
 }
 
+/// The page of the documentation about commands.
+fn page() -> String {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/docs/commands.md");
+    fs::read_to_string(page).unwrap()
+}
+
+/// The example under this mark.
+fn example(page: &str, mark: &str) -> String {
+    let start = format!("<!-- {mark} -->\n```toml\n");
+    let (_, rest) = page.split_once(&start).unwrap();
+    rest.split_once("```").unwrap().0.into()
+}
+
+#[test]
+fn the_examples_of_schedules_and_hooks_are_right() {
+    let place = Place::new();
+    for mark in ["schedule", "hooks"] {
+        let file = place.file("bulkhead.toml", &example(&page(), mark));
+        let file = file.to_str().unwrap();
+        let _ = place.run(&["config", "check", "--config", file]).succeeds();
+    }
+}
+
 #[test]
 fn the_example_of_the_documentation_works() {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/docs/commands.md");
-    let page = fs::read_to_string(page).unwrap();
-    let (_, rest) = page.split_once("<!-- thumbnail -->\n```toml\n").unwrap();
-    let tasks = rest.split_once("```").unwrap().0;
+    let tasks = example(&page(), "thumbnail");
     let place = Place::new();
     let lines = [
         job("pack", json!({"body": "hello"})),
         json!({"task": "lines", "args": ["letter.txt", "Dear Ada,\nyours\n"]}),
     ];
-    let found = run(&place, tasks, &[], &lines);
+    let found = run(&place, &tasks, &[], &lines);
     assert_eq!(result(&place, &found[0])[..2], [0x1f, 0x8b]);
     assert_eq!(result(&place, &found[1]), b"\"2 letter.txt\\n\"");
 }

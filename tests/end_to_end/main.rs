@@ -8,6 +8,7 @@
 mod asks;
 mod ceilings;
 mod children;
+mod command_hooks;
 mod commands;
 mod crowds;
 mod deadlines;

@@ -9,6 +9,7 @@
 mod chaos;
 mod clock;
 mod command;
+mod declared;
 mod each;
 mod lasting;
 mod parts;

@@ -13,7 +13,7 @@ use bulkhead_shared::command::{CommandSpec, Form, Source};
 use bulkhead_shared::frame::Failure;
 use serde_json::{Map, Value};
 
-use super::in_memory;
+use super::memory::{self, Heir};
 use crate::call::failure;
 use crate::inbox::Extras;
 
@@ -22,7 +22,11 @@ pub(super) struct Secrets(Vec<(String, File)>);
 
 impl Secrets {
     /// Those that the command has places for.
-    pub(super) fn open(spec: &CommandSpec, extras: &Extras) -> Result<Self, Failure> {
+    pub(super) fn open(
+        spec: &CommandSpec,
+        extras: &Extras,
+        home: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let mut open = Vec::new();
         for name in spec.secrets() {
             let found = extras.secrets.iter().find(|(known, _)| *known == name);
@@ -30,7 +34,8 @@ impl Secrets {
                 let text = format!("secret `{name}` was not given to this task");
                 return Err(failure("secret", text, true));
             };
-            let file = in_memory("secret", value, true).map_err(|error| memory(&error))?;
+            let file = memory::file(value, Heir::Command, home);
+            let file = file.map_err(|error| no_file(&error))?;
             open.push((name, file));
         }
         Ok(Self(open))
@@ -43,14 +48,18 @@ impl Secrets {
     }
 }
 
-fn memory(error: &io::Error) -> Failure {
+fn no_file(error: &io::Error) -> Failure {
     failure("command", format!("no file in memory: {error}"), false)
 }
 
 /// The argument of `source` as a stream.
-pub(super) fn stream(source: &Source, arguments: &Map<String, Value>) -> Result<File, Failure> {
+pub(super) fn stream(
+    source: &Source,
+    arguments: &Map<String, Value>,
+    home: &Path,
+) -> Result<File, Failure> {
     let bytes = bytes(source, arguments)?;
-    in_memory("stdin", &bytes, false).map_err(|error| memory(&error))
+    memory::file(&bytes, Heir::Nobody, Some(home)).map_err(|error| no_file(&error))
 }
 
 /// Writes the files that the command finds in its private directory.

@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 /// Longest word, in bytes: what Linux takes.
 const WORD_LIMIT: usize = (128 << 10) - 1;
 
+/// Most words of one list: Linux takes about two million bytes of words in all.
+const LIST_LIMIT: usize = 65_536;
+
 /// A part of a word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
@@ -69,7 +72,7 @@ pub enum FillError {
     },
     /// It has no text.
     #[error(
-        "parameter `{param}` is {kind}: a word of a command takes a text, a number, `true` or `false`"
+        "parameter `{param}` is {kind}: a word of a command takes a text, a number, `true` or `false` (a list of those where `{{{param}}}` is all of the word, and becomes a word for each)"
     )]
     Kind {
         /// Its name.
@@ -90,6 +93,16 @@ pub enum FillError {
     Dash {
         /// Its name.
         param: String,
+    },
+    /// A list with too many items.
+    #[error(
+        "parameter `{param}` is a list of {count}, and a command takes no more than {LIST_LIMIT} (give long lists on standard input or in a file)"
+    )]
+    Many {
+        /// Its name.
+        param: String,
+        /// Its length.
+        count: usize,
     },
     /// Linux takes no word of this length.
     #[error(
@@ -205,7 +218,7 @@ impl Template {
             match piece {
                 Piece::Text(plain) => text.push_str(plain),
                 Piece::Param(param) => {
-                    let value = value(param, arguments)?;
+                    let value = text_of(param, argument(param, arguments)?)?;
                     if text.is_empty() && !value.is_empty() {
                         begins_with = Some(param.clone());
                     }
@@ -217,14 +230,50 @@ impl Template {
                 }
             }
         }
-        match text.len() {
-            len if len > WORD_LIMIT => Err(FillError::Long { len }),
-            _ => Ok(Filled { text, begins_with }),
+        word(text, begins_with)
+    }
+
+    /// The parameter that all of it is, which may then be a list.
+    #[must_use]
+    pub fn as_param(&self) -> Option<&str> {
+        match self.0.as_slice() {
+            [Piece::Param(name)] => Some(name),
+            _ => None,
         }
+    }
+
+    /// The words with these arguments: one, or as many as a list has that all of it stands for.
+    fn fill_all(
+        &self,
+        arguments: &Map<String, Value>,
+        secret: impl Fn(&str) -> Option<String>,
+    ) -> Result<Vec<Filled>, FillError> {
+        let list = self.as_param().and_then(|param| {
+            let items = arguments.get(param)?.as_array()?;
+            Some((param, items))
+        });
+        let Some((param, items)) = list else {
+            return Ok(vec![self.fill(arguments, secret)?]);
+        };
+        if items.len() > LIST_LIMIT {
+            return Err(FillError::Many {
+                param: param.into(),
+                count: items.len(),
+            });
+        }
+        let item = |item| word(text_of(param, item)?, Some(param.into()));
+        items.iter().map(item).collect()
     }
 }
 
-/// All words of a command, each of them one, in the order of their templates.
+fn word(text: String, begins_with: Option<String>) -> Result<Filled, FillError> {
+    match text.len() {
+        len if len > WORD_LIMIT => Err(FillError::Long { len }),
+        _ => Ok(Filled { text, begins_with }),
+    }
+}
+
+/// All words of a command, in the order of their templates.
 pub(super) fn fill_words(
     templates: &[Template],
     dashes: bool,
@@ -234,13 +283,14 @@ pub(super) fn fill_words(
     let mut words = Vec::with_capacity(templates.len());
     let mut may_dash = dashes;
     for template in templates {
-        let Filled { text, begins_with } = template.fill(arguments, &secret)?;
-        if let (Some(param), false, true) = (begins_with, may_dash, text.starts_with('-')) {
-            return Err(FillError::Dash { param });
+        for Filled { text, begins_with } in template.fill_all(arguments, &secret)? {
+            if let (Some(param), false, true) = (begins_with, may_dash, text.starts_with('-')) {
+                return Err(FillError::Dash { param });
+            }
+            words.push(text);
         }
         // What comes after it is never taken for an option.
         may_dash |= template.as_plain() == Some("--");
-        words.push(text);
     }
     Ok(words)
 }
@@ -260,18 +310,24 @@ fn place(name: &str) -> Result<Piece, TemplateError> {
     }
 }
 
-fn value(param: &str, arguments: &Map<String, Value>) -> Result<String, FillError> {
+fn argument<'a>(param: &str, arguments: &'a Map<String, Value>) -> Result<&'a Value, FillError> {
+    let missing = || FillError::Missing {
+        param: param.into(),
+    };
+    arguments.get(param).ok_or_else(missing)
+}
+
+fn text_of(param: &str, value: &Value) -> Result<String, FillError> {
     let own = || param.to_owned();
     let kind = |kind| Err(FillError::Kind { param: own(), kind });
-    match arguments.get(param) {
-        None => Err(FillError::Missing { param: own() }),
-        Some(Value::String(text)) if text.contains('\0') => Err(FillError::Nul { param: own() }),
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(Value::Number(number)) => Ok(number.to_string()),
-        Some(Value::Bool(flag)) => Ok(flag.to_string()),
-        Some(Value::Null) => kind("`null`"),
-        Some(Value::Array(_)) => kind("a list"),
-        Some(Value::Object(_)) => kind("an object"),
+    match value {
+        Value::String(text) if text.contains('\0') => Err(FillError::Nul { param: own() }),
+        Value::String(text) => Ok(text.clone()),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Bool(flag) => Ok(flag.to_string()),
+        Value::Null => kind("`null`, or has it in its list"),
+        Value::Array(_) => kind("a list, or has one in its list"),
+        Value::Object(_) => kind("an object, or has one in its list"),
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bulkhead_shared::TaskName;
+use bulkhead_shared::command::CommandSpec;
 use bulkhead_shared::frame::ToTask;
+use bulkhead_shared::hook::HookKind;
 use bulkhead_shared::task::TaskSpec;
 use serde_bytes::ByteBuf;
 
@@ -19,9 +21,32 @@ pub(crate) struct Extra {
     secrets: Vec<Arc<Secret>>,
     /// As JSON.
     command: Option<Vec<u8>>,
+    /// For its hooks, if it is a command: they are commands of their own, and know what they need.
+    hooks: Vec<(HookKind, Arc<Self>)>,
 }
 
 impl Extra {
+    /// A command with the secrets that it has places for.
+    fn of(command: &CommandSpec, secrets: &[Arc<Secret>]) -> Self {
+        let wanted = command.secrets();
+        let secrets = secrets.iter().filter(|one| wanted.contains(&one.name));
+        Self {
+            secrets: secrets.cloned().collect(),
+            command: Some(serde_json::to_vec(command).expect("texts and numbers have JSON")),
+            hooks: Vec::new(),
+        }
+    }
+
+    /// What a hook of the task is given. None if it is a command that has no such hook.
+    pub(crate) fn of_hook(self: &Arc<Self>, kind: HookKind) -> Option<Arc<Self>> {
+        if self.command.is_none() {
+            return Some(Arc::clone(self));
+        }
+        let mut hooks = self.hooks.iter();
+        let (_, extra) = hooks.find(|(known, _)| *known == kind)?;
+        Some(Arc::clone(extra))
+    }
+
     /// What is sent before the job of call `nonce`.
     pub(crate) fn frames(&self, nonce: u64) -> impl Iterator<Item = ToTask> {
         let secrets = self.secrets.iter().map(move |secret| ToTask::Secret {
@@ -58,18 +83,21 @@ pub(super) fn problems(file: &File) -> Vec<FileError> {
 
 fn missing_secret(file: &File) -> Result<(), FileError> {
     let known = secrets::names(file)?;
-    for Declared { spec, command } in tasks::declared(file)? {
-        if let Some(name) = command
-            .secrets()
-            .iter()
-            .find(|name| !known.contains(&name.as_str()))
-        {
-            let table = file.table.table(tasks::TABLE)?;
-            let table = table.map(|all| all.table(spec.name.as_str())).transpose()?;
-            let table = table.flatten().unwrap_or(&file.table);
-            let reason =
-                format!("has a place for the secret `{name}`, and there is no [secret.{name}]");
-            return Err(table.wrong("command", reason));
+    for declared in tasks::declared(file)? {
+        for (key, command) in declared.commands() {
+            let secrets = command.secrets();
+            let mut strange = secrets
+                .iter()
+                .filter(|name| !known.contains(&name.as_str()));
+            if let Some(name) = strange.next() {
+                let table = file.table.table(tasks::TABLE)?;
+                let name_of_task = declared.spec.name.as_str();
+                let table = table.map(|all| all.table(name_of_task)).transpose()?;
+                let table = table.flatten().unwrap_or(&file.table);
+                let reason =
+                    format!("has a place for the secret `{name}`, and there is no [secret.{name}]");
+                return Err(table.wrong(key, reason));
+            }
         }
     }
     Ok(())
@@ -100,19 +128,21 @@ pub(super) fn read(environment: &Environment, path: &str) -> Result<Extras, Conf
                 .push(Arc::clone(secret));
         }
     }
-    for Declared { spec, command } in &declared {
+    for Declared {
+        spec,
+        command,
+        hooks,
+    } in &declared
+    {
         let extra = of.entry(spec.name.clone()).or_default();
-        let wanted = command.secrets();
-        for secret in secrets
-            .iter()
-            .filter(|secret| wanted.contains(&secret.name))
-        {
-            if !extra.secrets.contains(secret) {
-                extra.secrets.push(Arc::clone(secret));
-            }
-        }
-        let json = serde_json::to_vec(command).expect("texts and numbers have JSON");
-        extra.command = Some(json);
+        let own = Extra::of(command, &secrets);
+        let more = own.secrets.into_iter();
+        let more: Vec<_> = more.filter(|one| !extra.secrets.contains(one)).collect();
+        extra.secrets.extend(more);
+        extra.command = own.command;
+        let hooks = hooks.iter();
+        let hooks = hooks.map(|(kind, command)| (*kind, Arc::new(Extra::of(command, &secrets))));
+        extra.hooks = hooks.collect();
     }
     Ok(Extras {
         specs: declared.into_iter().map(|one| one.spec).collect(),
@@ -135,7 +165,7 @@ pub(super) fn settings(environment: &Environment) -> Result<Vec<Setting>, Config
             .map_or(0, |item| item.at.line)
     };
     let mut settings = Vec::new();
-    for Declared { spec, command } in tasks::declared(file)? {
+    for Declared { spec, command, .. } in tasks::declared(file)? {
         let words = command.words.iter().map(ToString::to_string);
         let words: Vec<_> = std::iter::once(command.program.clone())
             .chain(words)

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use bulkhead_shared::command::CommandSpec;
+use bulkhead_shared::trigger::TriggerSpec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -40,6 +42,15 @@ fn word() -> impl Strategy<Value = String> {
             "[secret.y]",
             "[env]",
             "store",
+            "cron = \"* * * * *\"",
+            "at = \"2030-01-31T09:30:00Z\"",
+            "at-start",
+            "every",
+            "on-failure = [\"x\", \"{uuid}\"]",
+            "args = [[1, {}]]",
+            "{uuid}",
+            "\"@daily\"",
+            "1e9h",
             "\"\"\"",
             "\u{e9}",
             "= \"5\"",
@@ -87,8 +98,16 @@ proptest! {
         if found.is_empty() {
             // What is right has commands that can be sent and read again.
             for one in tasks::declared(&file).unwrap() {
-                let json = serde_json::to_vec(&one.command).unwrap();
-                prop_assert_eq!(serde_json::from_slice::<bulkhead_shared::command::CommandSpec>(&json).unwrap(), one.command);
+                for (_, command) in one.commands() {
+                    let json = serde_json::to_vec(command).unwrap();
+                    prop_assert_eq!(&serde_json::from_slice::<CommandSpec>(&json).unwrap(), command);
+                }
+                // What makes a schedule is one that can be stored and understood.
+                if let Some(trigger) = &one.spec.trigger {
+                    prop_assert!(trigger.check().is_ok());
+                    let json = serde_json::to_vec(trigger).unwrap();
+                    prop_assert_eq!(&serde_json::from_slice::<TriggerSpec>(&json).unwrap(), trigger);
+                }
             }
             prop_assert_eq!(extras::problems(&file), []);
         }

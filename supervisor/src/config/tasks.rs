@@ -1,17 +1,21 @@
 //! `[task.NAME]` of the configuration file: tasks that are commands.
 
+mod arguments;
+mod hooks;
+mod trigger;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bulkhead_shared::TaskName;
 use bulkhead_shared::backoff::Backoff;
 use bulkhead_shared::command::{CommandSpec, Form, OUTPUT_LIMIT, Output, Source, Template};
+use bulkhead_shared::hook::HookKind;
 use bulkhead_shared::name::QueueName;
 use bulkhead_shared::policy::{Keep, Retries};
 use bulkhead_shared::task::TaskSpec;
 use bulkhead_shared::time::millis;
 use bulkhead_shared::units::{Size, duration};
-use serde_json::{Map, Value as Json};
 
 use super::file::{File, FileError, Table, Value};
 
@@ -52,6 +56,17 @@ const SHELL: &str = "/bin/sh";
 pub(crate) struct Declared {
     pub spec: TaskSpec,
     pub command: CommandSpec,
+    /// What is run after its ends.
+    pub hooks: Vec<(HookKind, CommandSpec)>,
+}
+
+impl Declared {
+    /// Its commands with the keys they stand under.
+    pub(super) fn commands(&self) -> impl Iterator<Item = (&'static str, &CommandSpec)> {
+        let hooks = self.hooks.iter();
+        let hooks = hooks.map(|(kind, command)| (hooks::key_of(*kind), command));
+        std::iter::once(("command", &self.command)).chain(hooks)
+    }
 }
 
 /// All tasks of a file.
@@ -79,9 +94,10 @@ pub(super) fn problems(file: &File) -> Vec<FileError> {
         Ok(named) => named,
         Err(error) => return vec![error],
     };
+    let keys = [&KEYS[..], &trigger::KEYS, &hooks::KEYS].concat();
     let own = named.into_iter().filter(|(_, table)| !is_of_child(table));
     let each = own.flat_map(|(name, table)| {
-        let strange = table.strangers(&KEYS);
+        let strange = table.strangers(&keys);
         match strange.is_empty() {
             true => declare(name, table, file).err().into_iter().collect(),
             false => strange,
@@ -96,28 +112,43 @@ pub(super) fn find_programs(
     tasks: &mut [Declared],
     path: &str,
 ) -> Result<(), FileError> {
-    for task in tasks {
-        let program = &task.command.program;
-        let found = match program.contains('/') {
-            true => Some(file.resolve(Path::new(program))).filter(|path| is_program(path)),
-            false => in_path(program, path),
-        };
-        let found = found.and_then(|found| std::path::absolute(found).ok());
-        let Some(found) = found else {
-            let table = file.table.table(TABLE)?;
-            let table = table.map(|all| all.table(task.spec.name.as_str()));
-            let table = table.transpose()?.flatten().unwrap_or(&file.table);
-            let place = match program.contains('/') {
-                true => String::new(),
-                false => format!(" in `{path}`, the PATH of tasks"),
-            };
-            let reason = format!(
-                "there is no program `{program}`{place} (install it, or write its whole path)"
-            );
-            return Err(table.wrong("command", reason));
-        };
-        task.command.program = found.to_string_lossy().into_owned();
+    for Declared {
+        spec,
+        command,
+        hooks,
+    } in tasks
+    {
+        let table = file.table.table(TABLE)?;
+        let table = table.map(|all| all.table(spec.name.as_str()));
+        let table = table.transpose()?.flatten().unwrap_or(&file.table);
+        let wrong = |key: &str, reason| table.wrong(key, reason);
+        find_program(file, command, path).map_err(|reason| wrong("command", reason))?;
+        for (kind, command) in hooks {
+            let key = hooks::key_of(*kind);
+            find_program(file, command, path).map_err(|reason| wrong(key, reason))?;
+        }
     }
+    Ok(())
+}
+
+/// The error says what is missing.
+fn find_program(file: &File, command: &mut CommandSpec, path: &str) -> Result<(), String> {
+    let program = &command.program;
+    let found = match program.contains('/') {
+        true => Some(file.resolve(Path::new(program))).filter(|path| is_program(path)),
+        false => in_path(program, path),
+    };
+    let found = found.and_then(|found| std::path::absolute(found).ok());
+    let Some(found) = found else {
+        let place = match program.contains('/') {
+            true => String::new(),
+            false => format!(" in `{path}`, the PATH of tasks"),
+        };
+        return Err(format!(
+            "there is no program `{program}`{place} (install it, or write its whole path)"
+        ));
+    };
+    command.program = found.to_string_lossy().into_owned();
     Ok(())
 }
 
@@ -145,7 +176,10 @@ fn declare(name: &str, table: &Table, file: &File) -> Result<Declared, FileError
         ..below()
     })?;
     let ms = |key| Ok(span(table, key)?.map(millis));
+    let hooks = hooks::hooks(table)?;
     let spec = TaskSpec {
+        trigger: trigger::trigger(table, &command)?,
+        hooks: hooks.iter().map(|(kind, _)| *kind).collect(),
         queue: parsed(table, "queue", QueueName::new)?,
         timeout_ms: ms("timeout")?,
         patience_ms: ms("patience")?,
@@ -158,7 +192,11 @@ fn declare(name: &str, table: &Table, file: &File) -> Result<Declared, FileError
         params: command.params(),
         ..TaskSpec::new(name)
     };
-    Ok(Declared { spec, command })
+    Ok(Declared {
+        spec,
+        command,
+        hooks,
+    })
 }
 
 fn command(table: &Table) -> Result<CommandSpec, FileError> {
@@ -170,28 +208,17 @@ fn command(table: &Table) -> Result<CommandSpec, FileError> {
             "is missing (write command = [\"program\", \"{argument}\"])",
         )
     })?;
-    let template = |text: &&str| Template::parse(text);
     let (program, words) = match (table.flag("shell")?, words.as_slice()) {
-        (_, []) => return Err(table.wrong(key, "names no program")),
         (Some(true), [script, rest @ ..]) => {
             // The script is taken as it is: what it is given comes as $1, $2, ..., never as its text.
-            let rest = rest.iter().map(template);
-            let own = ["-c", script, "sh"].map(Template::plain).map(Ok);
-            (SHELL, own.into_iter().chain(rest).collect::<Result<_, _>>())
+            let own = ["-c", script, "sh"].map(Template::plain);
+            let rest = templates(table, key, rest)?;
+            (SHELL.into(), own.into_iter().chain(rest).collect())
         }
-        (_, [program, rest @ ..]) => {
-            if Template::parse(program).is_ok_and(|one| one.as_plain().is_none()) {
-                return Err(table.wrong(key, "has a placeholder for its program: which one is run is not for messages to say"));
-            }
-            (*program, rest.iter().map(template).collect())
-        }
+        (_, words) => program_and_words(table, key, words)?,
     };
-    let words: Vec<Template> = words.map_err(|error| table.wrong(key, error.to_string()))?;
-    if program.is_empty() || program.contains('\0') {
-        return Err(table.wrong(key, "names no program"));
-    }
     let spec = CommandSpec {
-        program: program.into(),
+        program,
         words,
         env: variables(table)?,
         stdin: source(table, "stdin")?,
@@ -204,12 +231,37 @@ fn command(table: &Table) -> Result<CommandSpec, FileError> {
             .flag("dashes")?
             .or(table.flag("shell")?)
             .unwrap_or(false),
-        defaults: defaults(table)?,
+        defaults: arguments::defaults(table)?,
     };
     if spec.success.is_empty() {
         return Err(table.wrong("success", "has no exit code: the task could never succeed"));
     }
     Ok(spec)
+}
+
+/// A program, which no argument has a say in, and the words after it.
+fn program_and_words(
+    table: &Table,
+    key: &str,
+    words: &[&str],
+) -> Result<(String, Vec<Template>), FileError> {
+    let (program, rest) = match words {
+        [program, rest @ ..] if !program.is_empty() && !program.contains('\0') => (program, rest),
+        _ => return Err(table.wrong(key, "names no program")),
+    };
+    if Template::parse(program).is_ok_and(|one| one.as_plain().is_none()) {
+        return Err(table.wrong(
+            key,
+            "has a placeholder for its program: which one is run is not for messages to say",
+        ));
+    }
+    Ok(((*program).to_owned(), templates(table, key, rest)?))
+}
+
+fn templates(table: &Table, key: &str, words: &[&str]) -> Result<Vec<Template>, FileError> {
+    let words = words.iter().map(|word| Template::parse(word));
+    let words: Result<_, _> = words.collect();
+    words.map_err(|error| table.wrong(key, error.to_string()))
 }
 
 fn variables(table: &Table) -> Result<Vec<(String, Template)>, FileError> {
@@ -303,25 +355,6 @@ fn output(table: &Table) -> Result<Option<Output>, FileError> {
         Some(_) => return Err(table.wrong("output", takes)),
     };
     Ok(Some(Output { form, file, limit }))
-}
-
-fn defaults(table: &Table) -> Result<Map<String, Json>, FileError> {
-    let Some(defaults) = table.table("defaults")? else {
-        return Ok(Map::new());
-    };
-    let value = |(name, item): (&str, &super::file::Item)| {
-        let value = match &item.value {
-            Value::Text(text) => Json::from(text.clone()),
-            Value::Integer(number) => Json::from(*number),
-            Value::Flag(flag) => Json::from(*flag),
-            _ => {
-                let takes = "takes a text, a whole number, `true` or `false`";
-                return Err(defaults.wrong(name, takes));
-            }
-        };
-        Ok((name.to_owned(), value))
-    };
-    defaults.entries().map(value).collect()
 }
 
 fn retries(table: &Table) -> Result<Option<Retries>, FileError> {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use bulkhead_shared::broker::BrokerError;
 use bulkhead_shared::schedule::{Body, Origin, Put, Row};
 use bulkhead_shared::task::TaskSpec;
-use bulkhead_shared::{ScheduleName, Timestamp};
+use bulkhead_shared::{ScheduleName, Timestamp, Uuid};
 use tracing::{info, warn};
 
 use super::Scheduler;
@@ -23,6 +23,9 @@ impl Scheduler {
         let mut has_written = false;
         for spec in &specs {
             let Some(name) = declared(spec) else {
+                let name = ScheduleName::new(spec.name.as_str()).ok();
+                let found = name.and_then(|name| by_name.get(&name).copied());
+                has_written |= found.map_or(Ok(false), |row| self.retract(spec, row))?;
                 continue;
             };
             has_written |= self.declare(&name, spec, by_name.get(&name).copied())?;
@@ -89,6 +92,30 @@ impl Scheduler {
         Ok(true)
     }
 
+    /// Forgets what was declared for a task that has no trigger any more: by us, before we read our
+    /// file again, or by a release that is gone. What another one declares that lives stays.
+    fn retract(&self, spec: &TaskSpec, row: &Row) -> Result<bool, BrokerError> {
+        let is_ours_to = Body::read(row).is_ok_and(|known| match &known.origin {
+            Origin::Declared { by, .. } => {
+                known.task == spec.name && (by.0 == self.setting.me.0 || !self.lives(by.0))
+            }
+            _ => false,
+        });
+        let is_gone = is_ours_to && self.setting.backend.schedules.forget(row)?;
+        if is_gone {
+            info!(schedule = %row.name, "forgotten: its task declares none any more");
+        }
+        Ok(is_gone)
+    }
+
+    /// Whether a supervisor lives; so it is if the store does not say.
+    fn lives(&self, id: Uuid) -> bool {
+        let fleet = self.setting.backend.catalog.fleet();
+        fleet.map_or(true, |fleet| {
+            fleet.iter().any(|one| one.is_alive && one.id.0 == id)
+        })
+    }
+
     /// Whether our definition is newer than the one that is stored.
     fn may_replace(&self, known: &Body) -> bool {
         match &known.origin {
@@ -96,11 +123,7 @@ impl Scheduler {
                 if *since < self.setting.started_at {
                     return true;
                 }
-                let Ok(fleet) = self.setting.backend.catalog.fleet() else {
-                    return false;
-                };
-                let lives = |id| fleet.iter().any(|one| one.is_alive && one.id.0 == id);
-                by.0 == self.setting.me.0 || !lives(by.0)
+                by.0 == self.setting.me.0 || !self.lives(by.0)
             }
             // A user's own goes before it.
             _ => false,

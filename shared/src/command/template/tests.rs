@@ -89,6 +89,50 @@ fn an_argument_is_never_taken_for_an_option_by_accident() {
     assert_eq!(words(&["-{e}"], &hostile).unwrap(), ["-"]);
 }
 
+#[test]
+fn a_list_becomes_a_word_for_each_of_its_items_where_it_stands_alone() {
+    let value = json!({"l": ["a b", 1, true, ""], "none": [], "o": ["-x"], "e": "x"});
+    let all = ["a b", "1", "true", ""];
+    assert_eq!(words(&["{l}"], &value).unwrap(), all);
+    assert_eq!(
+        words(&["-q", "{none}", "{e}"], &value).unwrap(),
+        ["-q", "x"]
+    );
+    assert_eq!(
+        words(&["--", "{o}", "{o}"], &value).unwrap(),
+        ["--", "-x", "-x"]
+    );
+    let dash = words(&["{e}", "{o}"], &value).unwrap_err();
+    assert_eq!(dash, FillError::Dash { param: "o".into() });
+    // Beside anything else, or in a variable, it is no list of words.
+    for template in ["x{l}", "{l}{e}", "{none}."] {
+        let error = words(&[template], &value).unwrap_err().to_string();
+        assert!(error.contains("a list"), "{template}: {error}");
+    }
+    assert!(filled("{l}", &value).is_err());
+}
+
+#[test]
+fn what_is_in_a_list_is_no_less_looked_at() {
+    for item in [json!(null), json!([]), json!({}), json!("x\u{0}")] {
+        let error = words(&["{l}"], &json!({"l": ["a", item]})).unwrap_err();
+        assert!(error.to_string().contains("`l`"), "{error}");
+    }
+    // What looks like a template, or like the end of options, is neither.
+    let value = json!({"l": ["{e}", "{{"], "d": ["--", "x"], "e": "y"});
+    assert_eq!(words(&["{l}"], &value).unwrap(), ["{e}", "{{"]);
+    assert!(words(&["{d}"], &value).is_err());
+    let many = json!({"l": vec![0; LIST_LIMIT + 1]});
+    let error = words(&["{l}"], &many).unwrap_err();
+    assert_eq!(
+        error,
+        FillError::Many {
+            param: "l".into(),
+            count: LIST_LIMIT + 1
+        }
+    );
+}
+
 /// Values that somebody who wants something else would try.
 fn hostile() -> impl Strategy<Value = String> {
     prop_oneof![
@@ -135,6 +179,16 @@ proptest! {
         let templates = ["--", "pre{a}post", "{b}", "{a}{b}", "{{{b}}}"];
         let found = words(&templates, &json!({"a": a, "b": b})).unwrap();
         let expected = ["--".into(), format!("pre{a}post"), b.clone(), format!("{a}{b}"), format!("{{{b}}}")];
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn each_item_of_a_list_stays_itself_within_its_own_word(list in prop::collection::vec(hostile(), 0..5)) {
+        prop_assume!(!list.iter().any(|item| item.contains('\0')));
+        let found = words(&["--", "{l}", "end"], &json!({"l": list})).unwrap();
+        let mut expected = vec!["--".to_owned()];
+        expected.extend(list);
+        expected.push("end".into());
         prop_assert_eq!(found, expected);
     }
 }

@@ -11,6 +11,7 @@ const FILE: &str = r#"
     variable = "TOKEN"
     [task.call]
     command = ["sh", "{secret.token}"]
+    on-failure = ["sh", "{secret.key}"]
 "#;
 
 fn read_with(text: &str, mode: u32) -> Result<Extras, ConfigError> {
@@ -29,7 +30,10 @@ fn read_with(text: &str, mode: u32) -> Result<Extras, ConfigError> {
 
 fn secrets_of(extras: &Extras, task: &str) -> Vec<(String, Vec<u8>)> {
     let task = TaskName::new(task).unwrap();
-    let extra = extras.of.get(&task).cloned().unwrap_or_default();
+    secrets(&extras.of.get(&task).cloned().unwrap_or_default())
+}
+
+fn secrets(extra: &Extra) -> Vec<(String, Vec<u8>)> {
     extra
         .frames(7)
         .filter_map(|frame| match frame {
@@ -54,6 +58,13 @@ fn secrets_go_to_the_tasks_that_are_named_and_to_commands_with_a_place_for_them(
         [("token".to_owned(), b"t0ken".to_vec())]
     );
     assert_eq!(secrets_of(&extras, "other"), []);
+    // A hook is told those that it has places for itself, and no others.
+    let of = |task: &str, kind| extras.of[&TaskName::new(task).unwrap()].of_hook(kind);
+    let hook = of("call", HookKind::OnFailure).unwrap();
+    assert_eq!(secrets(&hook), key());
+    assert_eq!(of("call", HookKind::OnSuccess), None);
+    // That of a function is the function's program.
+    assert_eq!(secrets(&of("pay", HookKind::OnSuccess).unwrap()), key());
     // What is printed of a configuration is no secret.
     let printed = format!("{extras:?}");
     assert!(
@@ -74,6 +85,11 @@ fn a_secret_that_others_can_read_or_that_is_not_there_is_refused_and_not_told() 
         ("key.txt", "nowhere.txt", "nowhere.txt"),
         ("secret.token]", "secret.tok]", "no [secret.token]"),
         ("variable = \"TOKEN\"", "", "one of them"),
+        (
+            "{secret.key}",
+            "{secret.kee}",
+            "on-failure` has a place for the secret `kee`",
+        ),
         ("secret.key]", "secret.\"a b\"]", "secret's name"),
         ("tasks =", "task =", "did you mean `tasks`"),
         ("[\"pay\"", "[\"p y\"", "`p y`"),

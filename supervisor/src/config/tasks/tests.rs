@@ -1,3 +1,5 @@
+use bulkhead_shared::trigger::{Misfire, On, Overlap};
+
 use super::*;
 
 fn file(text: &str) -> File {
@@ -51,7 +53,7 @@ fn a_task_has_a_command_and_the_rules_of_any_task() {
         files = { "a.txt" = { text = "note" } }
         defaults = { width = 100 }
     "#);
-    let Declared { spec, command } = declared;
+    let Declared { spec, command, .. } = declared;
     assert_eq!(spec.name.as_str(), "thumbnail");
     assert_eq!(spec.queue.unwrap().as_str(), "images");
     assert_eq!(
@@ -144,8 +146,12 @@ fn what_is_wrong_with_a_task_is_told_with_line_key_and_way_out() {
         &["default of `widht`", "known: width"],
     );
     refused(
-        "defaults = { width = [] }",
-        &["takes a text, a whole number"],
+        "defaults = { width = {} }",
+        &["`task.t.defaults.width` takes texts, whole numbers"],
+    );
+    refused(
+        "command = [\"x\", \"{width}x\"]\ndefaults = { width = [1] }",
+        &["default of `width` is a list", "`{width}x`"],
     );
     refused("success = []", &["could never succeed"]);
     refused("retry = [256]", &["list of exit codes"]);
@@ -157,6 +163,164 @@ fn what_is_wrong_with_a_task_is_told_with_line_key_and_way_out() {
     refused("env = { A = 1 }", &["`task.t.env.A` is a number"]);
     assert!(!problems(&file("[task.\"a b\"]\ncommand = [\"x\"]")).is_empty());
     assert!(!problems(&file("task = 1")).is_empty());
+}
+
+#[test]
+fn a_task_with_a_schedule_runs_by_itself_with_arguments_that_fit() {
+    let spec = one(r#"
+        [task.report]
+        command = ["report", "{day}", "{files}"]
+        defaults = { files = ["a", 2] }
+        cron = "0 3 * * mon-fri"
+        tz = "Europe/Berlin"
+        on = "each"
+        misfire = "all 7"
+        overlap = "queue-one"
+        jitter = "5s"
+        args = ["today"]
+    "#)
+    .spec;
+    let trigger = spec.trigger.unwrap();
+    assert_eq!(trigger.cron.as_deref(), Some("0 3 * * mon-fri"));
+    assert_eq!(trigger.tz.as_deref(), Some("Europe/Berlin"));
+    assert_eq!((trigger.on, trigger.misfire), (On::Each, Misfire::All(7)));
+    assert_eq!(
+        (trigger.overlap, trigger.jitter_ms),
+        (Overlap::QueueOne, 5000)
+    );
+    assert_eq!(trigger.arguments.args, ["today"]);
+    let every = "[task.t]\ncommand = [\"x\"]\nstdin = \"json\"\nevery = \"90s\"\nkwargs = { a = { b = [1, true] } }";
+    let trigger = one(every).spec.trigger.unwrap();
+    assert_eq!(trigger.every_ms, Some(90_000));
+    let kwargs = serde_json::to_string(&trigger.arguments.kwargs).unwrap();
+    assert_eq!(kwargs, r#"{"a":{"b":[1,true]}}"#);
+    let start = "[task.t]\ncommand = [\"x\"]\nat-start = true\non = \"each\"";
+    assert!(one(start).spec.trigger.unwrap().at_start);
+    assert_eq!(one("[task.t]\ncommand = [\"x\"]").spec.trigger, None);
+}
+
+#[test]
+fn what_is_wrong_with_a_schedule_is_told_with_line_key_and_way_out() {
+    let args = "\nargs = [5]";
+    for (rest, words) in [
+        (
+            "cron = \"0 3 * *\"",
+            &["b.toml:3: `task.t.cron`", "has 4 fields"][..],
+        ),
+        (
+            "cron = \"0 3 * * *\"\ntz = \"Mars\"",
+            &["b.toml:4: `task.t.tz`", "`Mars`"],
+        ),
+        ("every = \"1ms\"", &["`task.t.every`", "1s up to"]),
+        ("every = 5", &["`task.t.every` is a number"]),
+        ("at = \"soon\"", &["`task.t.at`", "2030-01-31"]),
+        (
+            "at = 2030-01-31T09:30:00Z",
+            &["`task.t.at` is a date, but takes a text"],
+        ),
+        ("at-start = true", &["`task.t.at-start`", "on = \"each\""]),
+        (
+            "every = \"5s\"\ncron = \"@daily\"",
+            &["exactly one of `cron`, `every`"],
+        ),
+        ("tz = \"UTC\"", &["`task.t.tz`", "exactly one of"]),
+        ("every = \"5s\"\non = \"all\"", &["`task.t.on`", "\"each\""]),
+        (
+            "every = \"5s\"\nmisfire = \"all\"",
+            &["`task.t.misfire`", "\"all 100\""],
+        ),
+        (
+            "every = \"5s\"\nmisfire = \"all 0\"",
+            &["`task.t.misfire`", "1 up to"],
+        ),
+        (
+            "every = \"5s\"\noverlap = \"x\"",
+            &["`task.t.overlap`", "\"queue-one\""],
+        ),
+        (
+            "every = \"5s\"\njitter = \"99h\"",
+            &["`task.t.jitter`", "a day"],
+        ),
+        (
+            "every = \"5s\"\nkwargs = { w = 1 }",
+            &["`task.t.kwargs`", "`w` is unknown", "`width`"],
+        ),
+        (
+            "every = \"5s\"\nkwargs = { width = 1.5 }",
+            &["`task.t.kwargs.width` takes"],
+        ),
+        ("every = \"5s\"\nargs = 5", &["`task.t.args` takes a list"]),
+    ] {
+        refused(
+            &format!("{rest}{}", if rest.contains("args") { "" } else { args }),
+            words,
+        );
+    }
+    refused(
+        "every = \"5s\"",
+        &["`task.t.every` starts jobs without `width`"],
+    );
+    refused(
+        "every = \"5s\"\nargs = [1, 2]",
+        &["`task.t.args`", "takes 1"],
+    );
+    refused(
+        "every = \"5s\"\nargs = [\"-x\"]",
+        &["`task.t.args`", "begins with a dash"],
+    );
+}
+
+#[test]
+fn a_hook_is_a_command_that_reads_what_has_happened() {
+    let declared = one(r#"
+        [task.t]
+        command = ["x"]
+        on-failure = ["logger", "{uuid}: {cause}", "{secret.k}"]
+        on-success = ["true", "{attempt}"]
+    "#);
+    assert_eq!(
+        declared.spec.hooks,
+        [HookKind::OnFailure, HookKind::OnSuccess]
+    );
+    let (kind, hook) = &declared.hooks[0];
+    assert_eq!(
+        (*kind, hook.program.as_str()),
+        (HookKind::OnFailure, "logger")
+    );
+    assert_eq!(
+        (hook.words.len(), hook.secrets()),
+        (2, vec!["k".to_owned()])
+    );
+    assert!(hook.takes_any());
+    let keys: Vec<_> = declared.commands().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["command", "on-failure", "on-success"]);
+    for (rest, words) in [
+        (
+            "on-success = [\"x\", \"{cause}\"]",
+            &[
+                "b.toml:3: `task.t.on-success`",
+                "`{cause}`",
+                "`{uuid}`, `{attempt}`",
+            ][..],
+        ),
+        (
+            "on-failure = [\"x\", \"{width}\"]",
+            &["`{width}`", "standard input"],
+        ),
+        ("on-failure = []", &["`task.t.on-failure` names no program"]),
+        (
+            "on-failure = [\"{uuid}\"]",
+            &["placeholder for its program"],
+        ),
+        ("on-failure = \"x\"", &["list of texts"]),
+        (
+            "on-retry = [\"x\", \"{\"]",
+            &["`task.t.on-retry`", "without a `}`"],
+        ),
+        ("on-revoke = [\"x\"]", &["is unknown"]),
+    ] {
+        refused(rest, words);
+    }
 }
 
 #[test]
@@ -173,4 +337,10 @@ fn a_program_is_found_in_the_path_of_tasks_or_missing_and_named() {
     let error = find_programs(&text_file, &mut tasks, "/usr/bin:/bin").unwrap_err();
     assert_eq!((error.line, error.key.as_str()), (4, "task.b.command"));
     assert!(tasks[0].command.program.ends_with("/bin/sh"));
+    let file =
+        file("[task.a]\ncommand = [\"sh\"]\non-retry = [\"sh\"]\non-success = [\"no-such\"]\n");
+    let mut tasks = declared(&file).unwrap();
+    let error = find_programs(&file, &mut tasks, "/usr/bin:/bin").unwrap_err();
+    assert_eq!((error.line, error.key.as_str()), (4, "task.a.on-success"));
+    assert!(tasks[0].hooks[0].1.program.ends_with("/bin/sh"));
 }
