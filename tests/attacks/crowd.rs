@@ -1,6 +1,8 @@
 //! Many strict jobs of random attacks beside as many honest ones.
 
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use crate::stage::{Stage, Who};
 use crate::table::ALL;
@@ -21,7 +23,20 @@ const STEP: usize = 37;
 
 #[test]
 fn honest_jobs_among_attacks_end_well_and_the_supervisor_does_not_grow() {
-    let Some(stage) = Stage::set("strict", Who::Root) else {
+    crowd(Who::Root);
+}
+
+#[test]
+fn the_same_for_the_supervisor_of_an_ordinary_user() {
+    crowd(Who::User);
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the figures of a long drill are what it is made for"
+)]
+fn crowd(who: Who) {
+    let Some(stage) = Stage::set("strict", who) else {
         return;
     };
     let honest = json!({"task": "long", "args": [100], "max_retries": 0});
@@ -37,14 +52,33 @@ fn honest_jobs_among_attacks_end_well_and_the_supervisor_does_not_grow() {
         .flat_map(|number| [honest.clone(), attack(number)])
         .collect();
     let statuses = stage.all_ended(&lines);
+    let after = stage.resident();
+    eprintln!(
+        "{} honest jobs: {:?}; as many attacks: {:?}; the supervisor had {before} KiB before, {after} KiB after",
+        each(),
+        ends(statuses.iter().step_by(2)),
+        ends(statuses.iter().skip(1).step_by(2)),
+    );
     for status in statuses.iter().step_by(2) {
         assert_eq!(status["status"], "SUCCEEDED", "{status:#}");
     }
-    let after = stage.resident();
     assert!(
         after <= before + GROWTH,
         "{before} KiB before, {after} KiB after"
     );
     assert_eq!(stage.left_behind(), None);
     stage.goes_on();
+}
+
+/// How many ended in which way.
+fn ends<'a>(statuses: impl Iterator<Item = &'a Value>) -> BTreeMap<String, usize> {
+    let mut ends = BTreeMap::new();
+    for status in statuses {
+        let cause = status["cause"].as_str();
+        let end = cause
+            .or_else(|| status["status"].as_str())
+            .unwrap_or_default();
+        *ends.entry(end.to_owned()).or_default() += 1;
+    }
+    ends
 }
