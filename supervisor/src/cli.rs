@@ -179,6 +179,10 @@ pub(crate) struct RunArgs {
     /// A group starts when there is work for it and ends when it has had none for 10s.
     #[arg(long, value_name = "N", default_value = "1", help_heading = "Groups")]
     pub groups: NonZeroU16,
+    /// Confine groups by this profile (default: that of --sandbox). Under it a process must run more
+    /// than one job: it cannot be `strict`.
+    #[arg(long, value_name = "PROFILE", help_heading = "Groups")]
+    pub group_sandbox: Option<String>,
     /// Keep N groups also when they have nothing to do.
     #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Groups")]
     pub group_floor: u16,

@@ -66,6 +66,8 @@ pub(crate) struct RunConfig {
     pub spawn: Spawn,
     /// The profile of tasks for which nothing says another.
     pub sandbox: String,
+    /// The profile of groups.
+    pub group_sandbox: String,
     /// Where the host cannot give what a profile asks for, less is enough.
     pub best_effort: bool,
     /// All profiles there are.
@@ -147,9 +149,17 @@ pub(crate) enum ConfigError {
     #[error("the environment variable {variable} is not UTF-8 (set it again)")]
     NotText { variable: &'static str },
     #[error(
-        "there is no profile `{name}` for --sandbox (there are {known}; others are declared in the configuration file, as `[profile.{name}]`)"
+        "there is no profile `{name}` for --{option} (there are {known}; others are declared in the configuration file, as `[profile.{name}]`)"
     )]
-    NoProfile { name: String, known: String },
+    NoProfile {
+        option: &'static str,
+        name: String,
+        known: String,
+    },
+    #[error(
+        "groups cannot be under the profile `{name}`, where each job has a process of its own (name another one for --group-sandbox)"
+    )]
+    AloneInGroups { name: String },
     #[error("the environment variable {variable} {reason}")]
     Variable { variable: String, reason: String },
     #[error(transparent)]
@@ -289,7 +299,12 @@ impl RunConfig {
             named => program_path(named)?,
         };
         let of_file = profiles::of_file(environment.file())?;
-        of_file.check(&run.sandbox)?;
+        let _ = of_file.check("sandbox", &run.sandbox)?;
+        if let Some(name) = &run.group_sandbox
+            && of_file.check("group-sandbox", name)?.single_use
+        {
+            return Err(ConfigError::AloneInGroups { name: name.clone() });
+        }
         Ok(Self {
             processes: run.processes.unwrap_or_else(cpus),
             child,
@@ -307,6 +322,7 @@ impl RunConfig {
             async_tasks: run.async_tasks.get(),
             thread_stack: run.thread_stack.0,
             spawn: run.spawn,
+            group_sandbox: run.group_sandbox.unwrap_or_else(|| run.sandbox.clone()),
             sandbox: run.sandbox,
             best_effort: run.sandbox_best_effort,
             profiles: of_file.profiles,

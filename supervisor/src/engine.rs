@@ -250,7 +250,8 @@ fn run_on(
             limits(&config, &menu),
             config.stream_processes,
             menu.usual(),
-        ),
+        )
+        .with_groups_under(menu.groups()),
         slots: config.processes.get(),
         // One more group, for those who ride alone.
         groups: config.groups + 1,

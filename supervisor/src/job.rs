@@ -16,7 +16,7 @@ use bulkhead_shared::{QueueName, TaskName, Timestamp};
 
 use crate::config::extras::Extra;
 use crate::pool::{Lane, TicketId};
-use crate::sandbox::menu::Menu;
+use crate::sandbox::menu::{Menu, Within};
 
 /// Longest run of an attempt where neither message nor task says anything, as in the reference.
 pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -161,21 +161,8 @@ impl Rules {
             .specs
             .get(task)
             .and_then(|spec| spec.profile.as_deref());
-        let number = menu.choose(header.profile.as_deref(), own, task, queue)?;
-        let name = menu.name(number);
-        match lane {
-            Lane::Process => Ok(number),
-            _ if number != menu.usual() => Err(format!(
-                "task `{task}` runs in a group, whose profile is `{}`, not `{name}` (leave the \
-                 profile out, or make it a task for a process)",
-                menu.name(menu.usual()),
-            )),
-            _ if menu.entry(number).plan.single_use => Err(format!(
-                "task `{task}` runs in a group, and under the profile `{name}` each job has a \
-                 process of its own (make it a task for a process)",
-            )),
-            _ => Ok(number),
-        }
+        let asked = header.profile.as_deref();
+        menu.choose(asked, own, task, queue, within(lane))
     }
 
     /// The task of a job, also if only one supervisor was to run it: `task@id`.
@@ -214,6 +201,14 @@ pub(crate) const fn usual_lane(spec: &TaskSpec) -> Lane {
         (Mechanism::Async, _) => Lane::Async,
         (Mechanism::Thread, true) => Lane::Main,
         (Mechanism::Thread, false) => Lane::Thread,
+    }
+}
+
+/// What jobs of a lane run in.
+pub(crate) const fn within(lane: Lane) -> Within {
+    match lane {
+        Lane::Process => Within::Process,
+        Lane::Thread | Lane::Async | Lane::Main => Within::Group,
     }
 }
 

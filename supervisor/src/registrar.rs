@@ -12,7 +12,7 @@ use crossbeam::channel::Sender;
 use tracing::{error, info, warn};
 
 use crate::config::RunConfig;
-use crate::job::Rules;
+use crate::job::{Rules, usual_lane, within};
 use crate::sandbox::menu::Menu;
 use crate::streams::{self, Streams};
 use crate::upkeep::Word;
@@ -125,7 +125,8 @@ impl Registrar {
         for spec in specs.values() {
             let queue = spec.queue.clone().unwrap_or_default();
             let own = spec.profile.as_deref();
-            if let Err(reason) = self.menu.choose(None, own, &spec.name, &queue) {
+            let within = within(usual_lane(spec));
+            if let Err(reason) = self.menu.choose(None, own, &spec.name, &queue, within) {
                 error!(task = %spec.name, "its jobs will fail: {reason}");
             }
         }

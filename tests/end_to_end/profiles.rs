@@ -64,6 +64,57 @@ fn queues_tasks_and_messages_have_the_profile_that_is_given_to_them() {
 }
 
 #[test]
+fn groups_may_have_another_profile_than_processes() {
+    let text =
+        "[profile.shared]\ninherits = \"strict\"\nsingle-use = false\nlandlock = \"scope\"\n";
+    for who in [Who::Root, Who::User] {
+        let place = place_of(who);
+        let file = place.file("bulkhead.toml", text);
+        let file = file.to_str().unwrap();
+        let jobs = submit(
+            &place,
+            &[
+                once("thread_sleep", json!([0.1])),
+                once("thread_sleep", json!([0.1])),
+                once("nap_async", json!([0.1])),
+                once("add", json!([1, 2])),
+                with(once("thread_sleep", json!([0])), "profile", "strict"),
+                with(once("thread_sleep", json!([0])), "mechanism", "process"),
+            ],
+        );
+        let mut supervisor = Supervisor::at(&place)
+            .args(["--config", file, "--sandbox", "strict"])
+            .args(["--group-sandbox", "shared"])
+            .start();
+        let statuses = ended(&place, &jobs);
+        let names = ["shared", "shared", "shared", "strict", "", "strict"];
+        for (status, name) in statuses.iter().zip(names) {
+            if name.is_empty() {
+                assert_eq!(status["cause"], "sandbox", "{status:#}");
+                let text = status["error"]["text"].as_str().unwrap();
+                assert!(text.contains("--group-sandbox strict"), "{text}");
+                continue;
+            }
+            assert_eq!(status["status"], "SUCCEEDED", "{status:#}");
+            let expected = format!("{name}: ");
+            assert!(isolation(status).starts_with(&expected), "{status:#}");
+        }
+        // In one process, and not in that of another profile.
+        assert_eq!(statuses[0]["pid"], statuses[1]["pid"]);
+        assert_ne!(statuses[0]["pid"], statuses[3]["pid"]);
+        assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+    }
+    let place = Place::new();
+    for (name, word) in [
+        ("strict", "process of its own"),
+        ("lost", "--group-sandbox"),
+    ] {
+        let ran = place.run(&["run", "--burst", "--group-sandbox", name]);
+        let _ = ran.ends_with(2).says(&[name, word]);
+    }
+}
+
+#[test]
 fn a_message_may_not_ask_for_what_is_looser_or_unknown() {
     let place = Place::new();
     let jobs = submit(

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use super::ConfigError;
 use super::file::{File, FileError, Table, Value};
 use super::options::{Setting, Source};
-use crate::sandbox::profile::{Profiles, Written};
+use crate::sandbox::profile::{Profile, Profiles, Written};
 
 /// The key that names the profile of a queue or a task.
 const PROFILE: &str = "profile";
@@ -23,11 +23,12 @@ pub(super) struct OfFile {
 }
 
 impl OfFile {
-    /// Whether there is a profile of this name.
-    pub(super) fn check(&self, name: &str) -> Result<(), ConfigError> {
+    /// The profile of this name, which an option has.
+    pub(super) fn check(&self, option: &'static str, name: &str) -> Result<&Profile, ConfigError> {
         match self.profiles.get(name) {
-            Some(_) => Ok(()),
+            Some(profile) => Ok(profile),
             None => Err(ConfigError::NoProfile {
+                option,
                 name: name.into(),
                 known: self.profiles.names().collect::<Vec<_>>().join(", "),
             }),

@@ -31,7 +31,7 @@ pub(super) struct Groups {
     recent: [Recent; Lane::COUNT],
     look_at: Option<Instant>,
     /// The profile of all groups.
-    profile: u16,
+    pub(super) profile: u16,
 }
 
 impl Groups {

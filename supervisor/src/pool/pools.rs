@@ -55,6 +55,13 @@ impl Pools {
         }
     }
 
+    /// The same, with groups whose processes are of another profile.
+    #[must_use]
+    pub(crate) const fn with_groups_under(mut self, profile: u16) -> Self {
+        self.jobs.groups.profile = profile;
+        self
+    }
+
     pub(crate) const fn adjust(&mut self, grace: Duration, exit_within: Duration) {
         self.jobs.adjust(grace, exit_within);
         self.streams.adjust(grace, exit_within);

@@ -42,12 +42,23 @@ pub(crate) struct Entry {
     pub is_open: bool,
 }
 
+/// What a job is to run in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Within {
+    /// A process of its own.
+    Process,
+    /// A group, of which all have the same profile.
+    Group,
+}
+
 /// The profiles of a run, by their numbers.
 #[derive(Debug, Clone)]
 pub(crate) struct Menu {
     entries: Arc<[Entry]>,
     /// The one of tasks for which nothing says another.
     usual: u16,
+    /// The one of all groups.
+    groups: u16,
     queues: Arc<HashMap<QueueName, u16>>,
     tasks: Arc<HashMap<TaskName, u16>>,
 }
@@ -71,7 +82,7 @@ impl Menu {
             })
             .collect();
         let asked = |entry: &Entry| {
-            entry.profile.name == config.sandbox
+            [&config.sandbox, &config.group_sandbox].contains(&&entry.profile.name)
                 || config
                     .profile_of_queue
                     .values()
@@ -94,6 +105,7 @@ impl Menu {
         let tasks = config.profile_of_task.iter();
         Ok(Self {
             usual: number(&config.sandbox),
+            groups: number(&config.group_sandbox),
             queues: Arc::new(
                 queues
                     .map(|(queue, name)| (queue.clone(), number(name)))
@@ -128,6 +140,10 @@ impl Menu {
         self.usual
     }
 
+    pub(crate) const fn groups(&self) -> u16 {
+        self.groups
+    }
+
     /// Changes what every plan has in common.
     pub(crate) fn change(&mut self, mut what: impl FnMut(&mut Plan)) {
         let mut entries = self.entries.to_vec();
@@ -155,8 +171,13 @@ impl Menu {
         spec: Option<&str>,
         task: &TaskName,
         queue: &QueueName,
+        within: Within,
     ) -> Result<u16, String> {
-        let floor = self.queues.get(queue).copied().unwrap_or(self.usual);
+        let usual = match within {
+            Within::Process => self.usual,
+            Within::Group => self.groups,
+        };
+        let floor = self.queues.get(queue).copied().unwrap_or(usual);
         let base = match (self.tasks.get(task), spec) {
             // The operator's own word.
             (Some(number), _) => *number,
@@ -188,6 +209,9 @@ impl Menu {
                 asked
             }
         };
+        if within == Within::Group {
+            self.suits_groups(number, task)?;
+        }
         let entry = self.entry(number);
         match entry.is_open {
             true => Ok(number),
@@ -196,6 +220,27 @@ impl Menu {
                 lacks: entry.plan.lacks.clone(),
             }
             .to_string()),
+        }
+    }
+
+    /// Whether groups are under this profile, and it lets jobs share a process.
+    fn suits_groups(&self, number: u16, task: &TaskName) -> Result<(), String> {
+        let name = self.name(number);
+        if number != self.groups {
+            let groups = self.name(self.groups);
+            return Err(format!(
+                "task `{task}` runs in a group, whose profile is `{groups}`, not `{name}` (leave \
+                 the profile out, make it a task for a process, or have all groups under it by \
+                 --group-sandbox {name})"
+            ));
+        }
+        match self.entry(number).plan.single_use {
+            false => Ok(()),
+            true => Err(format!(
+                "task `{task}` runs in a group, and under the profile `{name}` each job has a \
+                 process of its own (make it a task for a process, or name another profile for \
+                 groups by --group-sandbox)"
+            )),
         }
     }
 

@@ -122,6 +122,7 @@ fn every_option_of_a_run_and_of_the_store_can_stand_in_the_file() {
         thread-stack = "1MiB"
         spawn = "exec"
         sandbox = "none"
+        group-sandbox = "process"
         sandbox-best-effort = true
         task-user = "keep"
         memory = "none"
