@@ -15,7 +15,7 @@ use bulkhead_shared::isolation::Containment;
 use bulkhead_shared::pidfd::PidFd;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
-use nix::unistd::{ForkResult, Pid, fork, setsid};
+use nix::unistd::{ForkResult, Pid, fork, setpgid, setsid};
 
 use super::{Failed, Step};
 use crate::sys;
@@ -34,7 +34,8 @@ pub(super) fn stand_above(
     containment: Containment,
     furnish: impl FnOnce() -> Result<(), Failed>,
 ) -> Result<Side, Failed> {
-    setsid().step("start a session")?;
+    let own = Pid::from_raw(0);
+    setpgid(own, own).step("lead a process group")?;
     match containment {
         Containment::PidNamespace { user } => {
             if user {

@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::unistd::{Gid, Uid, chdir, setgroups, setresgid, setresuid, setsid};
+use nix::unistd::{Gid, Pid, Uid, chdir, setgroups, setpgid, setresgid, setresuid};
 
 use super::prepare::Prepared;
 use super::{Failed, Step, home, init, walls};
@@ -133,9 +133,10 @@ fn furnish(prepared: &Prepared, fork: &frame::Fork<'_>) -> Result<(), Failed> {
 fn set_up(prepared: &Prepared, fork: &frame::Fork<'_>, given: &Given) -> Result<(), Failed> {
     let setup = &prepared.setup;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).step("unblock signals")?;
-    // An init of ours has made the session already.
+    // Below an init of ours it has a session of its own already.
     if !setup.containment.has_init() {
-        setsid().step("start a session")?;
+        let own = Pid::from_raw(0);
+        setpgid(own, own).step("lead a process group")?;
         furnish(prepared, fork)?;
     }
     let walls = setup.walls.as_deref();
