@@ -66,7 +66,7 @@ impl Files {
                 if missing == Missing::Refuse {
                     return Err(refused(
                         format!("there is no store at `{}`", self.db.display()),
-                        "start a supervisor or submit a job there, or name another one with --store",
+                        "start a supervisor, submit a job or make a stream there, or name another one with --store",
                     ));
                 }
                 return self.create();

@@ -5,7 +5,8 @@ mod list;
 mod send;
 mod steer;
 
-use bulkhead_shared::client::Client;
+use bulkhead_shared::broker::BrokerError;
+use bulkhead_shared::client::{Client, ClientError};
 use bulkhead_shared::stream::keep::{Duty, Overview, Share, View};
 use bulkhead_shared::{StreamName, TaskName};
 use clap::{Args, Subcommand};
@@ -54,6 +55,16 @@ impl Stream {
 }
 
 pub(super) fn run(command: &Stream, client: &Client) -> Result<Exit, CommandError> {
+    perform(command, client).map_err(|error| match error {
+        // The store is there, and refuses what was asked for.
+        CommandError::Client(ClientError::Store(refused @ BrokerError::Refused { .. })) => {
+            CommandError::Refused(refused.to_string())
+        }
+        other => other,
+    })
+}
+
+fn perform(command: &Stream, client: &Client) -> Result<Exit, CommandError> {
     match command {
         Stream::Ls(args) => list::ls(args, client),
         Stream::Lag(args) => list::lag(args, client),
