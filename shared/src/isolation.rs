@@ -124,6 +124,9 @@ pub enum Network {
 pub struct Root {
     /// Paths of the host that are seen in it.
     pub binds: Vec<Access>,
+    /// Its `/dev/zero` can be mapped. What is shared of it is memory that lasts without being
+    /// mapped, so where nothing counts that it can only be read.
+    pub maps_zero: bool,
 }
 
 /// A path, and what may be done below it.

@@ -39,6 +39,7 @@ use crate::source::renew::Renewer;
 use crate::source::{Held, Place};
 use crate::streams;
 use crate::upkeep::Upkeep;
+use crate::watch::Watch;
 use ground::Ground;
 
 /// Why a run could not begin, or go on.
@@ -245,6 +246,11 @@ fn run_on(
     say_where(&config, &menu, &backend.catalog.place());
     let signals = signals()?;
     let directory = Arc::clone(&ground.directory);
+    let needs_watch = |entry: &Entry| entry.is_open && entry.plan.watches_memory;
+    let watch = match menu.entries().iter().any(needs_watch) {
+        true => Some(Watch::start(notices.clone()).step("start a thread")?),
+        false => None,
+    };
     let parts = Parts {
         pool: Pools::new(
             limits(&config, &menu),
@@ -281,6 +287,7 @@ fn run_on(
         registrar: Registrar::new(config, defaults, menu, words.clone(), streams.clone()),
         services,
         streams: streams.clone(),
+        watch,
     };
     let threads = [
         spawn("queue", claim_and_settle)?,

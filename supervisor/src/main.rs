@@ -20,6 +20,7 @@ mod services;
 mod source;
 mod streams;
 mod upkeep;
+mod watch;
 
 use std::process::ExitCode;
 

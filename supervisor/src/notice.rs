@@ -10,8 +10,9 @@ use crossbeam::channel::{Receiver, Sender};
 
 use crate::config::RunConfig;
 use crate::job::Job;
-use crate::pool::TicketId;
+use crate::pool::{Seat, TicketId};
 use crate::services::Asker;
+use crate::watch::Exceeded;
 
 /// Something the reactor is to know.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(crate) enum Notice {
     Events(Asker, Vec<Event>),
     /// What a task is told that has asked.
     Answer(Asker, Reply),
+    /// The processes of a task have more memory together than they may.
+    Exceeded(Seat, Exceeded),
     /// Nothing is left to do.
     AllDone,
     /// The configuration was read again: what can change is to change.

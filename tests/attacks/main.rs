@@ -72,10 +72,6 @@ cells! {
     under_strict_by_a_user: "strict", Who::User;
 }
 
-/// Memory is that of all processes of a task only where a cgroup can be made: an ordinary user is
-/// rarely let. Without one each process has the limit, and their number is limited.
-const KNOWN: (&str, Who) = ("many-processes-memory-bomb", Who::User);
-
 #[test]
 fn there_are_attacks_of_all_kinds_and_strict_withstands_all_of_them() {
     assert!(ALL.len() >= 45, "{}", ALL.len());
@@ -85,9 +81,6 @@ fn there_are_attacks_of_all_kinds_and_strict_withstands_all_of_them() {
     assert_eq!(names.len(), ALL.len(), "a name stands for one attack");
     for attack in ALL {
         for who in [Who::Root, Who::User] {
-            if (attack.name, who) == KNOWN {
-                continue;
-            }
             let expected = attack.expected("strict", who);
             assert!(
                 !expected.allows(&Came::Gained(String::new())),

@@ -24,13 +24,22 @@ syscalls = "allowlist"
 
 /// The verdict on an attempt at something that the profile limits.
 fn attempted(who: Who, profile: &str, name: &str) -> Value {
+    ran(
+        who,
+        "",
+        with(once("attempt", json!([name, {}])), "profile", profile),
+    )
+}
+
+/// The status of a job at its end, on a host that lacks something.
+fn ran(who: Who, without: &str, line: Value) -> Value {
     let place = place_of(who);
     let file = place.file("profiles.toml", FILE);
-    let line = with(once("attempt", json!([name, {}])), "profile", profile);
     let job = submit(&place, &[line]).remove(0);
     let mut supervisor = Supervisor::at(&place)
         .tasks_of("hostile-child")
         .args(["--config", file.to_str().unwrap(), "--processes", "1"])
+        .env("BULKHEAD_WITHOUT", without)
         .start();
     let status = place.ended(&job);
     assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
@@ -135,6 +144,59 @@ fn memory_of_what_a_task_has_started_counts_where_cgroups_can_be_had() {
     assert!((32 << 20..=64 << 20).contains(&peak), "{status:#}");
     let text = status["error"]["text"].as_str().unwrap();
     assert!(text.contains("--memory"), "{text}");
+}
+
+/// Where no cgroup keeps the limit: as root with and without a cgroup that holds the task, and as an
+/// ordinary user.
+const UNCOUNTED: [(Who, &str); 2] = [(Who::Root, "limits"), (Who::User, "")];
+
+#[test]
+fn memory_of_what_a_task_has_started_counts_where_no_cgroup_can_be_had_too() {
+    for (who, without) in UNCOUNTED {
+        for name in ["many-processes-memory-bomb", "hidden-memory-bomb"] {
+            let line = with(once("attempt", json!([name, {}])), "profile", "low");
+            let status = ran(who, without, line);
+            let isolation = status["isolation"].as_str().unwrap();
+            assert!(isolation.contains("memory watched"), "{status:#}");
+            assert_eq!(status["cause"], "out-of-memory", "{status:#}");
+            let error = &status["error"];
+            assert_eq!(
+                (&error["limit"], &error["signal"]),
+                (&json!(64 << 20), &json!("SIGKILL")),
+                "{status:#}"
+            );
+            // Beyond it, and within what its processes can have one by one.
+            let peak = error["peak"].as_u64().unwrap();
+            assert!((64 << 20..400 << 20).contains(&peak), "{status:#}");
+            let text = error["text"].as_str().unwrap();
+            assert!(text.contains("together"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn memory_that_nobody_could_count_is_refused() {
+    for (who, without) in UNCOUNTED {
+        for name in ["unmapped-memory-bomb", "shared-memory-bomb", "memfd-bomb"] {
+            let line = with(once("attempt", json!([name, {}])), "profile", "low");
+            let status = ran(who, without, line);
+            assert_eq!(status["cause"], "error", "{status:#}");
+            let text = status["error"]["text"].as_str().unwrap();
+            assert!(text.contains("EPERM"), "{name}: {text}");
+        }
+    }
+}
+
+#[test]
+fn processes_that_share_their_memory_have_it_once() {
+    for (who, without) in UNCOUNTED {
+        // By pages that each of them sees, seven times forty.
+        let line = with(once("family", json!([60, 40])), "profile", "low");
+        let status = ran(who, without, line);
+        assert_eq!(status["status"], "SUCCEEDED", "{status:#}");
+        let isolation = status["isolation"].as_str().unwrap();
+        assert!(isolation.contains("memory watched"), "{status:#}");
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod attack;
 mod attacks;
 mod crowd;
+mod family;
 mod hooked;
 mod lasting;
 mod order;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         crowd::crowd_report,
         crowd::crowd_segv,
         crowd::crowd_stop,
+        family::family,
         hooked::hooked,
         lasting::doze,
         lasting::journey,

@@ -102,6 +102,16 @@ pub(crate) fn map_shared(len: usize) -> nix::Result<Shared> {
 }
 
 impl Shared {
+    /// Leaves only its first page mapped.
+    pub(crate) fn unmap_tail(self) -> nix::Result<()> {
+        let rest = self.len - 4096;
+        // SAFETY: the mapping has more than a page.
+        let tail = unsafe { self.start.add(4096) };
+        // SAFETY: it is the rest of the mapping, which nobody uses any more.
+        let done = unsafe { libc::munmap(tail.cast(), rest) };
+        nix::errno::Errno::result(done).map(drop)
+    }
+
     /// Writes to each page of the first `bytes`.
     pub(crate) fn touch(&self, bytes: usize) {
         for at in (0..bytes.min(self.len)).step_by(4096) {

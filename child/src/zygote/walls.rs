@@ -113,7 +113,12 @@ fn build(root: &Root, has_host_proc: bool) -> Result<(), Failed> {
     }
     for name in DEVICES {
         let path = Path::new("/dev").join(name);
-        let tree = sys::copy_tree(&path).step("open a device")?;
+        let tree = match name {
+            // Reads as the other one, and cannot be mapped.
+            "zero" if !root.maps_zero => sys::copy_tree(Path::new("/dev/full")),
+            _ => sys::copy_tree(&path),
+        };
+        let tree = tree.step("open a device")?;
         let without = sys::READ_ONLY | sys::NO_SETUID | sys::NO_EXECUTION;
         sys::confine_tree(tree.as_fd(), without).step("confine a device")?;
         parts.push(Part {

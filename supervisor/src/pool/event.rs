@@ -160,7 +160,7 @@ pub(crate) enum LinkEvent {
     Ready,
     /// It answered the job it was sent.
     Done(Answer),
-    /// It broke the wire's rules.
+    /// It broke the wire's rules, or took more than it may.
     Violation,
     /// It closed its end of the link.
     Hangup,

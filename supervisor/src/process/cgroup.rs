@@ -158,6 +158,10 @@ impl Leaf {
         self.directory.as_fd()
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Readable with priority when the last process has left or the first has come.
     pub(crate) fn events(&self) -> BorrowedFd<'_> {
         self.events.as_fd()

@@ -7,6 +7,7 @@ pub(crate) mod exit;
 pub(crate) mod home;
 pub(crate) mod limits;
 pub(crate) mod link;
+pub(crate) mod memory;
 pub(crate) mod orphans;
 pub(crate) mod pipes;
 pub(crate) mod users;

@@ -247,6 +247,9 @@ impl Reactor {
             let _ = self.epoll.delete(pidfd.as_fd());
         }
         process.pidfd = None;
+        if let Some(watch) = &self.watch {
+            watch.over(seat);
+        }
         self.tell(now, Input::Link(seat, LinkEvent::Exited));
     }
 }

@@ -5,6 +5,7 @@
 mod asks;
 mod events;
 mod hear;
+mod memory;
 mod notes;
 mod nursery;
 mod perform;
@@ -51,6 +52,7 @@ use crate::sandbox::profile::PROFILES;
 use crate::services::Services;
 use crate::source::queue::Queue;
 use crate::streams::{self, Streams};
+use crate::watch::Watch;
 use nursery::Nursery;
 use place::{Place, earlier, untoken};
 
@@ -117,6 +119,8 @@ pub(crate) struct Parts {
     /// Slots for partitions of streams, behind those of the groups.
     pub stream_slots: u16,
     pub streams: Streams,
+    /// There if a profile needs it.
+    pub watch: Option<Watch>,
 }
 
 /// Why the loop ended.
@@ -169,6 +173,7 @@ pub(crate) struct Reactor {
     registrar: Registrar,
     services: Services,
     streams: Streams,
+    watch: Option<Watch>,
     buffer: Vec<u8>,
     nonces: RandomState,
     sweeping: Vec<u16>,
@@ -238,6 +243,7 @@ impl Reactor {
             registrar: parts.registrar,
             services: parts.services,
             streams: parts.streams,
+            watch: parts.watch,
             buffer: vec![0; READ],
             nonces: RandomState::new(),
             sweeping: Vec::new(),
@@ -434,6 +440,7 @@ impl Reactor {
                 Notice::Processing(jobs) => self.offer(jobs, now),
                 Notice::Events(asker, events) => self.give_events(asker, events, now),
                 Notice::Answer(asker, reply) => self.tell_asker(asker, reply, now),
+                Notice::Exceeded(seat, exceeded) => self.take_back_memory(seat, exceeded, now),
                 Notice::AllDone if !self.is_stopping => {
                     info!("burst: nothing is left to do");
                     self.stop(now);

@@ -1,7 +1,6 @@
 //! Performs the pool's actions. Each does one thing to one process, at once, and blocks on
 //! nothing.
 
-use std::io;
 use std::time::Duration;
 
 use bulkhead_shared::frame::{self, ToTask};
@@ -19,7 +18,7 @@ use super::place::{Kind, Process, Running, earlier, token};
 use super::{NOTE_AFTER, Reactor, verdict, watch};
 use crate::job::Job;
 use crate::pool::{Action, End, Force, Input, Lane, Seat, Ticket, TicketId};
-use crate::process::limits::{Amounts, Cage};
+use crate::process::limits::Cage;
 use crate::process::link::{self, Link};
 use crate::process::{home, pipes};
 use crate::services::{Asked, Word};
@@ -150,32 +149,6 @@ impl Reactor {
         self.ask_zygote(profile, now);
     }
 
-    /// The most memory that a process of this profile may have.
-    fn memory_of(&self, profile: u16) -> Option<u64> {
-        match (self.memory, self.menu.entry(profile).plan.memory) {
-            (Some(all), Some(own)) => Some(all.min(own)),
-            (all, own) => all.or(own),
-        }
-    }
-
-    /// Readies the cgroups that limit a slot's next process.
-    fn prepare_cage(&mut self, slot: u16, profile: u16, amounts: Amounts) -> io::Result<()> {
-        let memory = amounts.memory.and_then(|_| self.memory_of(profile));
-        let place = &mut self.places[usize::from(slot)];
-        if place.cage.is_none() {
-            place.cage = self
-                .cages
-                .as_ref()
-                .map(|cages| cages.cage(slot))
-                .transpose()?;
-        }
-        let amounts = Amounts { memory, ..amounts };
-        place
-            .cage
-            .as_ref()
-            .map_or(Ok(()), |cage| cage.begin(amounts))
-    }
-
     /// Asks the zygote for as many waiting processes as it takes.
     pub(super) fn ask_zygote(&mut self, profile: u16, now: Now) {
         let plan = &self.menu.entry(profile).plan;
@@ -257,6 +230,7 @@ impl Reactor {
         if !ticket.is_of_stream() {
             self.notes_due = earlier(self.notes_due, Some(now.mono + NOTE_AFTER));
         }
+        self.watch_memory(seat, ticket);
         for frame in extra.iter().flat_map(|extra| extra.frames(nonce)) {
             self.write(seat, &frame, now);
         }

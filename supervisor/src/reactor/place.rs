@@ -15,6 +15,7 @@ use crate::process::exit::Exit;
 use crate::process::limits::Cage;
 use crate::process::link::Link;
 use crate::services::Asked;
+use crate::watch::Exceeded;
 
 /// How a task answered.
 #[derive(Debug)]
@@ -74,6 +75,8 @@ pub(crate) struct Process {
     pub reported: Reported,
     /// How it broke the protocol.
     pub violation: Option<String>,
+    /// It had more memory than it might, with all that it had started.
+    pub exceeded: Option<Exceeded>,
     pub exit: Option<Exit>,
     /// How its task ended, if an init of ours stood above it.
     pub report: Option<InitReport>,
@@ -114,6 +117,7 @@ impl Process {
             served: 0,
             reported: Reported::default(),
             violation: None,
+            exceeded: None,
             exit: None,
             report: None,
             is_killed: false,

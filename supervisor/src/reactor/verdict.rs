@@ -187,6 +187,10 @@ fn outcome(process: &Process, running: Running, end: End, policy: &Policy) -> Ou
             failed(Cause::Sandbox, ErrorDetails::new("unkillable", text))
         }
         (End::Protocol, _) => {
+            if let Some(exceeded) = process.exceeded {
+                let error = limit::exceeded(exceeded);
+                return failed(Cause::OutOfMemory, ended_by(process, error));
+            }
             let reason = process.violation.as_deref();
             let text = reason.unwrap_or("closed its result pipe without an answer");
             failed(

@@ -11,6 +11,7 @@ use bulkhead_shared::isolation::{Containment, Network, Setup};
 
 use super::probe::Host;
 use super::profile::{Landlock, LimitsOf, Profile, RootKind, Space, Syscalls};
+use super::seccomp::Memory;
 use crate::config::{RunConfig, Spawn, TaskUser};
 use crate::process::limits::{Amounts, Controller, Version};
 use crate::process::zygote::Recipe;
@@ -57,6 +58,8 @@ pub(crate) struct Plan {
     pub memory: Option<u64>,
     /// What cgroups limit; `None` if they limit nothing.
     pub amounts: Option<Amounts>,
+    /// All processes of a task have one limit of memory, and no cgroup keeps it.
+    pub watches_memory: bool,
     /// What its tasks may ask for.
     pub may: May,
     /// A process runs one job.
@@ -100,7 +103,11 @@ impl Plan {
         let amounts = amounts(profile, config, host);
         let counts_memory = amounts.is_some_and(|amounts| amounts.memory.is_some());
         let is_for_task = profile.limits_of == LimitsOf::Task;
-        let walls = walls(profile, config, host, &spaces, counts_memory);
+        let memory = match is_for_task && !counts_memory {
+            true => Memory::Supervisor,
+            false => Memory::Kernel,
+        };
+        let walls = walls(profile, config, host, &spaces, memory);
         let setup = Setup {
             containment,
             cgroup_kill: host.cgroup_kill,
@@ -134,6 +141,7 @@ impl Plan {
             pidfd_group: host.pidfd_group,
             memory: profile.memory,
             amounts,
+            watches_memory: is_for_task && !counts_memory && host.children,
             may: profile.may.clone(),
             single_use: profile.single_use,
             cpu_time: profile.cpu_time,
@@ -203,6 +211,9 @@ impl Plan {
                 _ => "limits by cgroup v2".into(),
             });
         }
+        if self.watches_memory {
+            parts.push("memory watched".into());
+        }
         if !self.lacks.is_empty() {
             let asked: Vec<_> = self.lacks.iter().map(|lack| lack.asked.as_str()).collect();
             parts.push(format!("WITHOUT {}", asked.join(", ")));
@@ -254,10 +265,17 @@ impl Plan {
         if self.setup.processes.is_none() && !counts {
             missing.push("a fork bomb is stopped only by the limits of this user");
         }
-        if self.setup.addresses.is_some() {
+        if self.watches_memory {
             missing.push(
-                "memory is limited for each process and not for a task (no cgroup with the \
-                 controller `memory` can be made: run as root, or have it delegated)",
+                "a task with several processes can have more memory than its limit for some \
+                 hundredths of a second (no cgroup with the controller `memory` can be made: run \
+                 as root)",
+            );
+        } else if self.setup.addresses.is_some() {
+            missing.push(
+                "memory is limited for each process and not for a task (neither can a cgroup with \
+                 the controller `memory` be made, nor does the kernel tell the children of a \
+                 process: CONFIG_PROC_CHILDREN)",
             );
         }
         self.missing.extend(missing.into_iter().map(str::to_owned));

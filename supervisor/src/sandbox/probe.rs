@@ -10,8 +10,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
 
-use crate::process::cgroup;
 use crate::process::limits::Controllers;
+use crate::process::{cgroup, memory};
 
 /// What can be denied.
 pub(crate) const FEATURES: [&str; 12] = [
@@ -55,6 +55,8 @@ pub(crate) struct Host {
     pub ipc_namespaces: bool,
     /// Cgroups that limit memory, processes, CPU.
     pub controllers: Option<Controllers>,
+    /// The kernel tells the children of a process.
+    pub children: bool,
 }
 
 impl Host {
@@ -95,6 +97,7 @@ impl Host {
             } else {
                 None
             },
+            children: memory::lists_children(),
         }
     }
 }

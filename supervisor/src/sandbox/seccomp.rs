@@ -66,23 +66,36 @@ pub(crate) fn name(number: i32) -> Option<&'static str> {
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Composes the filters of a profile. `denied` are forbidden besides, by the host's needs.
-pub(crate) fn filters(profile: &Profile, denied: &[&str]) -> Result<Filters, FilterError> {
+/// Who keeps the limit of what all processes of a task have of memory together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// A cgroup, or there is no such limit.
+    Kernel,
+    /// The supervisor, which sees what is mapped: memory that no process needs to map is forbidden.
+    Supervisor,
+}
+
+/// What keeps memory that is mapped nowhere.
+const UNSEEN: [&str; 3] = ["memfd_create", "memfd_secret", "vmsplice"];
+
+/// Composes the filters of a profile.
+pub(crate) fn filters(profile: &Profile, memory: Memory) -> Result<Filters, FilterError> {
     let action = match profile.on_forbidden {
         OnForbidden::Error => SeccompAction::Errno(libc::EPERM.cast_unsigned()),
         // The task's runtime says which one, and ends.
         OnForbidden::Kill => SeccompAction::Trap,
     };
-    let besides = profile
-        .deny_syscalls
-        .iter()
-        .map(String::as_str)
-        .chain(denied.iter().copied());
     let is_allowed = |name: &&str| !profile.allow_syscalls.contains(*name);
+    let unseen = UNSEEN
+        .into_iter()
+        .filter(|name| memory == Memory::Supervisor && is_allowed(name));
+    let denied = profile.deny_syscalls.iter().map(String::as_str);
+    let besides = denied.chain(unseen);
     match profile.syscalls {
         Syscalls::All => {
             let mut own = Rules::new();
-            always(&mut own, besides);
+            let denied = profile.deny_syscalls.iter().map(String::as_str);
+            always(&mut own, denied);
             let own = compile_if_any(own, SeccompAction::Allow, action)?;
             Ok(Filters {
                 inherited: Vec::new(),
@@ -98,6 +111,7 @@ pub(crate) fn filters(profile: &Profile, denied: &[&str]) -> Result<Filters, Fil
             always(&mut own, SPACES.iter().copied().filter(is_allowed));
             always(&mut own, besides);
             spaces(&mut own)?;
+            shared_memory(&mut own, memory, is_allowed)?;
             Ok(Filters {
                 inherited: compile(inherited, SeccompAction::Allow, action.clone())?,
                 own: vec![
@@ -121,6 +135,7 @@ pub(crate) fn filters(profile: &Profile, denied: &[&str]) -> Result<Filters, Fil
             sockets(&mut parts, profile.network, is_allowed)?;
             terminals(&mut parts)?;
             spaces(&mut parts)?;
+            shared_memory(&mut parts, memory, is_allowed)?;
             Ok(Filters {
                 inherited: Vec::new(),
                 own: vec![
@@ -208,6 +223,21 @@ fn spaces(rules: &mut Rules) -> Result<(), FilterError> {
     )
 }
 
+/// Shared memory without a file: it stays when it is unmapped in part, and then nobody sees it.
+fn shared_memory(
+    rules: &mut Rules,
+    memory: Memory,
+    is_allowed: impl Fn(&&str) -> bool,
+) -> Result<(), FilterError> {
+    if memory == Memory::Kernel || !is_allowed(&"mmap") {
+        return Ok(());
+    }
+    // Every kind of shared mapping has the lowest bit, no private one has.
+    let both = u64::from((libc::MAP_SHARED | libc::MAP_ANONYMOUS).cast_unsigned());
+    let is_shared = SeccompCondition::new(3, Dword, MaskedEq(both), both)?;
+    add(rules, "mmap", vec![is_shared])
+}
+
 /// Its flags lie in memory, where no filter looks: libraries that hear that it is missing take
 /// `clone`.
 fn without_clone3() -> Result<Vec<u64>, FilterError> {
@@ -263,17 +293,19 @@ mod tests {
 
     #[test]
     fn a_profile_that_allows_all_has_no_filter_and_others_stay_short() {
-        let none = filters(&Profile::process(), &[]).unwrap();
+        let none = filters(&Profile::process(), Memory::Kernel).unwrap();
         assert_eq!(none, Filters::default());
-        let strict = filters(&Profile::strict(), &[]).unwrap();
-        assert!(!strict.inherited.is_empty());
-        // Each task enters these: the kernel looks at every instruction for every system call.
-        let own: usize = strict.own.iter().map(Vec::len).sum();
-        assert!(own < 150, "{own} instructions");
+        for memory in [Memory::Kernel, Memory::Supervisor] {
+            let strict = filters(&Profile::strict(), memory).unwrap();
+            assert!(!strict.inherited.is_empty());
+            // Each task enters these: the kernel looks at every instruction for every system call.
+            let own: usize = strict.own.iter().map(Vec::len).sum();
+            assert!(own < 160, "{own} instructions");
+        }
         let list = Profile {
             syscalls: Syscalls::Allowlist,
             ..Profile::strict()
         };
-        assert!(filters(&list, &[]).unwrap().own.len() == 3);
+        assert!(filters(&list, Memory::Kernel).unwrap().own.len() == 3);
     }
 }

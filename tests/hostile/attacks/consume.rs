@@ -19,6 +19,8 @@ pub(super) const ALL: &[(&str, Attack)] = &[
     ("shared-memory-bomb", shared_memory),
     ("memfd-bomb", memfd),
     ("many-processes-memory-bomb", processes_memory),
+    ("hidden-memory-bomb", hidden_memory),
+    ("unmapped-memory-bomb", unmapped_memory),
     ("large-file", large_file),
     ("disk-bomb", disk),
     ("inode-bomb", inodes),
@@ -111,6 +113,47 @@ fn fill(file: &mut File, mebibytes: usize) -> Result<(), String> {
 
 /// Each below the limit of one, all together above that of a task.
 fn processes_memory(_: &Context, _: &Victims) -> Came {
+    hoard(|take| {
+        let _held = take();
+        loop {
+            pause();
+        }
+    })
+}
+
+/// The same by processes that let nobody look at them and whose first threads have ended.
+fn hidden_memory(_: &Context, _: &Victims) -> Came {
+    hoard(|take| {
+        let _ = nix::sys::prctl::set_dumpable(false);
+        thread::spawn(move || {
+            let _held = take();
+            loop {
+                thread::park();
+            }
+        });
+        let _ = sys::raw(libc::SYS_exit, [0; 6]);
+        unreachable!("this thread has ended")
+    })
+}
+
+/// Shared memory of which only the first page stays mapped.
+fn unmapped_memory(_: &Context, _: &Victims) -> Came {
+    for part in 0..8 {
+        let bytes = 32 * MEBIBYTE;
+        let mapped = sys::map_shared(bytes).map_err(|errno| errno.to_string())?;
+        mapped.touch(bytes);
+        if let Err(errno) = mapped.unmap_tail() {
+            return stopped(part * 32, "MiB", errno);
+        }
+    }
+    Ok("256 MiB".into())
+}
+
+/// Takes memory, and tells that it has it.
+type Take = Box<dyn Fn() -> Option<Vec<u8>> + Send>;
+
+/// Starts processes that take memory; whether all of them had it.
+fn hoard(live: fn(Take) -> !) -> Came {
     /// How many, and how much each.
     const CHILDREN: u8 = 8;
     const EACH: usize = 40;
@@ -118,13 +161,12 @@ fn processes_memory(_: &Context, _: &Victims) -> Came {
     for _ in 0..CHILDREN {
         match sys::fork() {
             Ok(ForkResult::Child) => {
-                let held = touch(EACH);
-                if held.is_ok() {
+                let take = move || {
+                    let held = touch(EACH).ok()?;
                     let _ = nix::unistd::write(&writer, b"x");
-                }
-                loop {
-                    pause();
-                }
+                    Some(held)
+                };
+                live(Box::new(take))
             }
             Ok(ForkResult::Parent { .. }) => {}
             Err(errno) => return Err(errno.to_string()),

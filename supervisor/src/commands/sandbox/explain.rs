@@ -82,6 +82,9 @@ fn lines(profile: &Profile, plan: &Plan) -> Vec<(&'static str, String)> {
         (Syscalls::Allowlist, OnForbidden::Kill) => "those of a list; others end the task",
     };
     let counted = match (plan.amounts, profile.limits_of) {
+        (_, LimitsOf::Task) if plan.watches_memory => {
+            "a task; its memory is looked at while it runs (no cgroup can be had)"
+        }
         (Some(_), _) => "a task, by cgroup",
         (None, LimitsOf::Task) => "each process (no cgroup can be had)",
         (None, LimitsOf::Process) => "each process",

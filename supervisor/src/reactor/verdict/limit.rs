@@ -10,6 +10,7 @@ use bulkhead_shared::units::{Size, show_duration};
 use crate::process::limits::Bumps;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::seccomp;
+use crate::watch::Exceeded;
 
 /// What is known of an attempt that did not return.
 #[derive(Debug, Clone, Copy, Default)]
@@ -124,18 +125,29 @@ fn millis(length: Duration) -> u64 {
 
 fn out_of_memory(evidence: &Evidence<'_>) -> ErrorDetails {
     let Bumps { killed, peak, .. } = evidence.bumps;
-    let show = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".into(), |b| Size(b).to_string());
-    let who = match (evidence.signal, killed) {
+    let who: String = match (evidence.signal, killed) {
         (libc::SIGKILL, _) => "the task was killed".into(),
         (_, 1) => "a process that the task had started was killed".into(),
         (_, n) => format!("{n} processes that the task had started were killed"),
     };
-    let (limit_text, peak_text) = (show(evidence.memory), show(peak));
+    memory(&who, evidence.memory, peak)
+}
+
+/// Where no cgroup keeps the limit, and all processes of the task were seen above it.
+pub(super) fn exceeded(exceeded: Exceeded) -> ErrorDetails {
+    let Exceeded { bytes, limit } = exceeded;
+    let who = "the task was killed, whose processes had too much together";
+    memory(who, Some(limit), Some(bytes))
+}
+
+fn memory(who: &str, limit: Option<u64>, peak: Option<u64>) -> ErrorDetails {
+    let show = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".into(), |b| Size(b).to_string());
+    let (limit_text, peak_text) = (show(limit), show(peak));
     let text = format!(
         "out of memory: {who}; limit {limit_text}, peak {peak_text} (raise it with the task's \
          `memory` option, the profile's, or --memory)"
     );
-    details("out-of-memory", text, evidence.memory, peak)
+    details("out-of-memory", text, limit, peak)
 }
 
 /// What to look at when a task was refused something that its profile may be the reason of.

@@ -8,8 +8,8 @@ use bulkhead_shared::isolation::{Access, Network, Root, Tmp, Walls};
 use super::{INSIDE, Spaces};
 use crate::config::RunConfig;
 use crate::sandbox::probe::Host;
-use crate::sandbox::profile::{Landlock, Profile, Syscalls};
-use crate::sandbox::seccomp::{self, Filters};
+use crate::sandbox::profile::{Landlock, Profile};
+use crate::sandbox::seccomp::{self, Filters, Memory};
 
 /// What stands around the tasks; `None` if it would be nothing.
 pub(super) fn walls(
@@ -17,16 +17,11 @@ pub(super) fn walls(
     config: &RunConfig,
     host: &Host,
     spaces: &Spaces,
-    counts_memory: bool,
+    memory: Memory,
 ) -> Option<Walls> {
-    let mut denied = Vec::new();
-    if profile.syscalls == Syscalls::Denylist && !counts_memory {
-        // What they hold counts for nobody.
-        denied.extend(["memfd_create", "memfd_secret"]);
-    }
     // What the processor does not know cannot be filtered, and is a lack.
     let filters = match host.seccomp {
-        true => seccomp::filters(profile, &denied).unwrap_or_default(),
+        true => seccomp::filters(profile, memory).unwrap_or_default(),
         false => Filters::default(),
     };
     let has_files = profile.landlock == Landlock::Files && host.landlock_abi >= 1;
@@ -41,6 +36,7 @@ pub(super) fn walls(
         uts: spaces.uts,
         root: spaces.root.then(|| Root {
             binds: binds(profile, config),
+            maps_zero: memory == Memory::Kernel,
         }),
         tmp: spaces.tmp.then_some(profile.tmp).flatten().map(|size| Tmp {
             size,
