@@ -1,6 +1,7 @@
 //! Killing everything in a cgroup. Used by the supervisor at the end of a task, and by its zygotes
 //! when the supervisor is gone.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,6 +14,9 @@ use crate::pidfd::PidFd;
 
 /// Rounds over a cgroup whose processes fork faster than they are killed one by one.
 const ROUNDS: usize = 10_000;
+
+/// Processes held at once: each takes a descriptor.
+const HELD: usize = 64;
 
 fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {
     openat(
@@ -30,7 +34,10 @@ fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlag) -> nix::Result<OwnedFd> {
 /// When the cgroup cannot be read or written. The processes may take a moment to be gone.
 pub fn kill_all(dir: BorrowedFd<'_>, whole: bool) -> io::Result<()> {
     if whole {
-        return File::from(open(dir, "cgroup.kill", OFlag::O_WRONLY)?).write_all(b"1");
+        File::from(open(dir, "cgroup.kill", OFlag::O_WRONLY)?).write_all(b"1")?;
+        // It passes over processes whose first thread has ended while others go on: they are listed
+        // still. Nobody is born any more, so once is enough.
+        return kill_listed(dir).map(drop);
     }
     for _ in 0..ROUNDS {
         if kill_listed(dir)? == 0 {
@@ -42,15 +49,17 @@ pub fn kill_all(dir: BorrowedFd<'_>, whole: bool) -> io::Result<()> {
 
 /// One round; how many processes were listed.
 fn kill_listed(dir: BorrowedFd<'_>) -> io::Result<usize> {
-    let mut listed = 0;
-    for pid in processes(dir)? {
-        listed += 1;
-        let Ok(process) = PidFd::open(pid) else {
-            continue;
-        };
+    let all = processes(dir)?;
+    let mut listed = all.len();
+    for some in all.chunks(HELD) {
+        let held = some.iter().map(|&pid| (pid, PidFd::open(pid)));
+        let held: Vec<_> = held.collect();
         // Listed still, now that it is held: it is the process that was meant.
-        if processes(dir)?.contains(&pid) {
-            let _ = process.signal(libc::SIGKILL);
+        let there: HashSet<_> = processes(dir)?.into_iter().collect();
+        for (pid, process) in &held {
+            if let (true, Ok(process)) = (there.contains(pid), process) {
+                let _ = process.signal(libc::SIGKILL);
+            }
         }
     }
     let mut entries = Dir::from_fd(open(dir, ".", OFlag::O_DIRECTORY | OFlag::O_RDONLY)?)?;
