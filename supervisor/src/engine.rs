@@ -60,12 +60,12 @@ pub(crate) enum EngineError {
         "every slot is retired: what their tasks left could not be killed or removed (look for processes in state D, and at the load; then start again)"
     )]
     AllRetired,
-    #[error("there is no user `{name}` for --task-user (name an account, or use `auto` or `keep`)")]
-    NoUser { name: String },
+    #[error("there is no user `{name}`, whom {asked} names (name an account, or write `keep`)")]
+    NoUser { name: String, asked: String },
     #[error(transparent)]
     Sandbox(#[from] Refusal),
-    #[error("--task-user {name} needs root (run the supervisor as root, or use `keep`)")]
-    NotRoot { name: String },
+    #[error("{asked} is `{name}`, which needs root (run the supervisor as root, or write `keep`)")]
+    NotRoot { name: String, asked: String },
 }
 
 impl EngineError {
@@ -114,7 +114,7 @@ pub(crate) fn run(again: Again, start: Configured) -> Result<Exit, EngineError> 
     }
     let backend = backend::open(&config.store)?;
     let id = SupervisorId(Uuid::now_v7());
-    let ground = Ground::prepare(&config, &host, &mut menu, id)?;
+    let ground = Ground::prepare(&host, &mut menu, id)?;
     let exit = run_on(config, menu, &backend, id, ground, |notices| {
         reload(again, settings, notices)
     })?;
@@ -268,7 +268,6 @@ fn run_on(
         },
         tasks_per_process: config.tasks_per_process,
         memory: config.memory,
-        user: ground.user,
         output: config.task_output,
         recipes: recipes(&config, &menu),
         menu: menu.clone(),

@@ -6,7 +6,7 @@ use bulkhead_tests::cli::Place;
 use bulkhead_tests::supervise::Supervisor;
 use serde_json::{Value, json};
 
-use crate::parts::{Verdict, burst, ended, once, submit};
+use crate::parts::{Verdict, burst, ended, once, submit, with};
 
 const GIGABYTE: u64 = 1 << 30;
 
@@ -25,6 +25,31 @@ fn of_a_gigabyte_of_output_all_is_counted_and_the_end_is_kept() {
     assert_eq!(output(0)["truncated"], true);
     assert_eq!(output(1)["stdout"], "All w");
     assert_eq!(output(1)["truncated"], false);
+}
+
+#[test]
+fn how_much_is_kept_is_said_by_the_profile() {
+    let place = Place::new();
+    let text = "[profile.quiet]\noutput = 10\n[profile.mute]\noutput = 0\n\
+                [profile.loud]\noutput = \"1MiB\"\n[task.print]\nprofile = \"loud\"\n";
+    let file = place.file("outputs.toml", text);
+    let print = |profile: &str| with(once("print", json!([200_000])), "profile", profile);
+    let lines = ["quiet", "mute", "loud"].map(print);
+    let statuses = burst(&place, &["--config", file.to_str().unwrap()], &lines);
+    for (status, kept) in statuses.iter().zip([10, 0, 200_000]) {
+        let output = &status["output"];
+        assert_eq!(output["stdout"].as_str().unwrap().len(), kept);
+        assert_eq!(output["stdout_bytes"], 200_000);
+        assert_eq!(output["truncated"], kept < 200_000);
+    }
+    // What its task has not, a message does not get.
+    let place = Place::new();
+    let file = place.file("outputs.toml", text);
+    let file = file.to_str().unwrap();
+    let other = with(once("add", json!([1, 2])), "profile", "loud");
+    let refused = &burst(&place, &["--config", file], &[other])[0];
+    let text = refused["error"]["text"].as_str().unwrap();
+    assert!(text.contains("`output`"), "{text}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use bulkhead_tests::cli::Place;
 use bulkhead_tests::supervise::Supervisor;
 use serde_json::{Value, json};
 
-use crate::parts::{Who, once, place_of, submit};
+use crate::parts::{Who, once, place_of, submit, with};
 
 fn hostile<'a>(place: &'a Place, arguments: &[&str]) -> Supervisor<'a> {
     Supervisor::at(place)
@@ -88,6 +88,64 @@ fn two_living_tasks_share_neither_user_nor_home() {
         for seen in [&one, &other] {
             assert!(seen["uid"].as_u64().unwrap() >= 50_000, "{seen:#}");
         }
+    }
+}
+
+const FILE: &str = r#"
+[profile.own]
+user = "own"
+[profile.kept]
+user = "keep"
+[profile.named]
+user = "daemon"
+"#;
+
+#[test]
+fn whom_tasks_run_as_is_said_by_their_profile_also_against_the_option() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let daemon = nix::unistd::User::from_name("daemon").unwrap().unwrap();
+    for option in ["auto", "keep", "nobody"] {
+        let place = place_of(Who::Root);
+        let file = place.file("users.toml", FILE);
+        let line = |task: &str| with(once("who_am_i", json!([])), "queue", task);
+        let text = format!(
+            "{FILE}\n[queue.own]\nprofile = \"own\"\n[queue.kept]\nprofile = \"kept\"\n\
+             [queue.named]\nprofile = \"named\"\n"
+        );
+        fs::write(&file, text).unwrap();
+        let jobs = submit(&place, &["own", "kept", "named"].map(line));
+        let file = file.to_str().unwrap();
+        let arguments = ["--config", file, "--task-user", option];
+        let queues = ["--queues", "own,kept,named"];
+        let mut supervisor = hostile(&place, &[&arguments[..], &queues].concat());
+        let uids: Vec<_> = jobs
+            .iter()
+            .map(|job| place.returned(job)["uid"].as_u64().unwrap())
+            .collect();
+        assert!(uids[0] >= 50_000, "{option}: {uids:?}");
+        assert_eq!(uids[1..], [0, daemon.uid.as_raw().into()], "{option}");
+        assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+    }
+}
+
+#[test]
+fn a_user_that_cannot_be_had_is_an_error_at_start_that_names_it() {
+    let lost = "[profile.p]\nuser = \"no-such-user\"\n";
+    let own = "[profile.p]\nuser = \"own\"\n";
+    let cases = [
+        (Who::Root, lost, "no-such-user"),
+        (Who::User, lost, "needs root"),
+        (Who::User, own, "user = \"own\""),
+    ];
+    for (who, text, said) in cases {
+        let place = place_of(who);
+        let file = place.file("users.toml", text);
+        let mut supervisor = hostile(&place, &["--config", file.to_str().unwrap()]);
+        assert_eq!(supervisor.code(), 2, "{text}: {}", supervisor.log());
+        let log = supervisor.log();
+        assert!(log.contains(said) && log.contains("`p`"), "{text}: {log}");
     }
 }
 

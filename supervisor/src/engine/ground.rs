@@ -1,5 +1,6 @@
 //! What a run prepares on its machine before it starts: directories, cgroups, users.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,7 +8,6 @@ use bulkhead_shared::broker::SupervisorId;
 use bulkhead_shared::isolation::Containment;
 
 use super::{EngineError, Step};
-use crate::config::{RunConfig, TaskUser};
 use crate::process::cgroup::Cgroups;
 use crate::process::dead;
 use crate::process::home::RunDirectory;
@@ -25,7 +25,6 @@ pub(super) struct Ground {
     pub(super) cgroups: Option<Cgroups>,
     pub(super) cages: Option<Cages>,
     pub(super) users: Option<Users>,
-    pub(super) user: Option<u32>,
     /// Where this and other supervisors make their cgroups.
     pub(super) below: Option<PathBuf>,
     pub(super) controllers: Option<Controllers>,
@@ -33,7 +32,6 @@ pub(super) struct Ground {
 
 impl Ground {
     pub(super) fn prepare(
-        config: &RunConfig,
         host: &Host,
         menu: &mut Menu,
         id: SupervisorId,
@@ -61,26 +59,29 @@ impl Ground {
         let kills_whole = cgroups.as_ref().is_some_and(Cgroups::kills_whole);
         menu.change(|plan| plan.setup.cgroup_kill = kills_whole);
         let users = if menu.entries().iter().any(|entry| entry.plan.own_users) {
-            own_users(menu, host)
+            own_users(menu, host)?
         } else {
             None
         };
-        let user = named_user(config, host)?;
+        name_users(menu, host)?;
         Ok(Self {
             directory: Arc::new(directory),
             cgroups,
             cages,
             users,
-            user,
             below: host.cgroup.clone(),
             controllers: host.controllers.clone(),
         })
     }
 }
 
-fn own_users(menu: &mut Menu, host: &Host) -> Option<Users> {
+fn own_users(menu: &mut Menu, host: &Host) -> Result<Option<Users>, EngineError> {
+    let is_asked = |entry: &Entry| entry.is_open && entry.plan.must_own_users;
     match Users::claim(Path::new(USER_LOCKS)) {
-        Ok(users) => Some(users),
+        Ok(users) => Ok(Some(users)),
+        Err(error) if menu.entries().iter().any(is_asked) => {
+            Err(error).step("claim users for tasks, as a profile asks by `user = \"own\"`")
+        }
         Err(error) => {
             let reason = error.to_string();
             menu.change(|plan| {
@@ -88,21 +89,35 @@ fn own_users(menu: &mut Menu, host: &Host) -> Option<Users> {
                     plan.without_own_users(host, &reason);
                 }
             });
-            None
+            Ok(None)
         }
     }
 }
 
-fn named_user(config: &RunConfig, host: &Host) -> Result<Option<u32>, EngineError> {
-    let TaskUser::Name(name) = &config.task_user else {
-        return Ok(None);
-    };
-    if !host.is_root {
-        return Err(EngineError::NotRoot { name: name.clone() });
+/// Looks up the users that profiles name.
+fn name_users(menu: &mut Menu, host: &Host) -> Result<(), EngineError> {
+    let mut found = HashMap::new();
+    for entry in menu.entries() {
+        let Some(name) = &entry.plan.user else {
+            continue;
+        };
+        let asked = match entry.profile.user {
+            Some(_) => format!("`user` of the profile `{}`", entry.profile.name),
+            None => "--task-user".into(),
+        };
+        let name = name.clone();
+        if !host.is_root {
+            return Err(EngineError::NotRoot { name, asked });
+        }
+        let user = nix::unistd::User::from_name(&name).step("look up a user for tasks")?;
+        let user = user.ok_or_else(|| EngineError::NoUser {
+            name: name.clone(),
+            asked,
+        })?;
+        found.insert(name, user.uid.as_raw());
     }
-    let user = nix::unistd::User::from_name(name).step("look up the task user")?;
-    match user {
-        Some(user) => Ok(Some(user.uid.as_raw())),
-        None => Err(EngineError::NoUser { name: name.clone() }),
-    }
+    menu.change(|plan| {
+        plan.uid = plan.user.as_ref().and_then(|name| found.get(name)).copied();
+    });
+    Ok(())
 }

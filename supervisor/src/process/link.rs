@@ -11,8 +11,9 @@ use nix::errno::Errno;
 
 use super::pipes::Ours;
 
-/// Bytes kept of each output: enough for a stack trace, little enough for every status.
-pub(crate) const TAIL: usize = 64 << 10;
+/// Bytes kept of each output where nothing else is said: enough for a stack trace, little enough for
+/// every status.
+pub(crate) const TAIL: u32 = 64 << 10;
 
 /// Bytes read from one pipe in a turn: the capacity of a pipe, so that one flood cannot hold up
 /// the others.
@@ -22,19 +23,34 @@ pub(crate) const READ: usize = 64 << 10;
 const RESULT_READS: usize = 16;
 
 /// The end of an output.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tail {
     kept: VecDeque<u8>,
+    /// Bytes that are kept.
+    most: usize,
     total: u64,
 }
 
 impl Tail {
+    pub(crate) const fn new(most: u32) -> Self {
+        Self {
+            kept: VecDeque::new(),
+            most: most as usize,
+            total: 0,
+        }
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
-        let bytes = &bytes[bytes.len().saturating_sub(TAIL)..];
-        let surplus = (self.kept.len() + bytes.len()).saturating_sub(TAIL);
+        let bytes = &bytes[bytes.len().saturating_sub(self.most)..];
+        let surplus = (self.kept.len() + bytes.len()).saturating_sub(self.most);
         self.kept.drain(..surplus);
         self.kept.extend(bytes);
+    }
+
+    /// Whether more has come than is kept.
+    pub(crate) const fn is_cut(&self) -> bool {
+        self.total > self.most as u64
     }
 
     /// All bytes there were, kept or not.
@@ -98,7 +114,8 @@ pub(crate) enum Stream {
 }
 
 impl Link {
-    pub(crate) fn new(ours: Ours) -> Self {
+    /// Keeps so many bytes of each output.
+    pub(crate) fn new(ours: Ours, output: u32) -> Self {
         let Ours {
             job,
             result,
@@ -106,6 +123,7 @@ impl Link {
             stderr,
             report,
         } = ours;
+        let tail = || Tail::new(output);
         Self {
             job: Some(job),
             unsent: Vec::new(),
@@ -115,8 +133,8 @@ impl Link {
             said_hello: false,
             stdout: Some(stdout),
             stderr: Some(stderr),
-            out: Tail::default(),
-            err: Tail::default(),
+            out: tail(),
+            err: tail(),
             report,
         }
     }
@@ -286,14 +304,14 @@ mod tests {
 
     #[test]
     fn of_a_flood_the_end_is_kept_and_all_of_it_is_counted() {
-        let mut tail = Tail::default();
+        let mut tail = Tail::new(TAIL);
         for _ in 0..40 {
             tail.push(&[b'x'; READ]);
         }
         tail.push(b"end");
         assert_eq!(tail.total(), 40 * READ as u64 + 3);
         let text = tail.text();
-        assert_eq!(text.len(), TAIL);
+        assert_eq!(text.len(), TAIL as usize);
         assert!(text.ends_with("xend"));
     }
 }

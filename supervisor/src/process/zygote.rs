@@ -22,7 +22,7 @@ use nix::sys::socket::{
 };
 use nix::unistd::pipe2;
 
-use super::link::{READ, Tail};
+use super::link::{READ, TAIL, Tail};
 
 /// Largest packet a zygote sends.
 const PACKET: usize = 64 << 10;
@@ -178,7 +178,7 @@ impl Zygote {
             pidfd,
             socket,
             output,
-            said: Tail::default(),
+            said: Tail::new(TAIL),
             stage: Stage::Hello,
             space: nix::cmsg_space!([RawFd; 1]),
             packet: vec![0; PACKET],

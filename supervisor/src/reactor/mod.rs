@@ -97,7 +97,6 @@ pub(crate) struct Parts {
     pub group: Group,
     pub tasks_per_process: u32,
     pub memory: Option<u64>,
-    pub user: Option<u32>,
     pub output: TaskOutput,
     /// One for each profile of the menu.
     pub recipes: Vec<Recipe>,
@@ -155,7 +154,6 @@ pub(crate) struct Reactor {
     tasks_per_process: u32,
     /// The most memory that any job may have: what processes are started with.
     memory: Option<u64>,
-    user: Option<u32>,
     output: TaskOutput,
     cgroups: Option<Cgroups>,
     cages: Option<Cages>,
@@ -225,7 +223,6 @@ impl Reactor {
             group: parts.group,
             tasks_per_process: parts.tasks_per_process,
             memory: parts.memory,
-            user: parts.user,
             output: parts.output,
             cgroups: parts.cgroups,
             cages: parts.cages,

@@ -95,10 +95,10 @@ impl Reactor {
         };
         let uid = match &mut self.users {
             Some(users) if plan.own_users => users.take(),
-            _ => self.user.filter(|_| plan.user.is_some()),
+            _ => plan.uid,
         };
         let inside = plan.home_inside;
-        let (single_use, amounts) = (plan.single_use, plan.amounts);
+        let (single_use, amounts, output) = (plan.single_use, plan.amounts, plan.output);
         let home = self.home(seat.slot, profile);
         if let Some(Err(error)) = home.as_ref().map(|home| home::give(home, uid)) {
             warn!(%error, slot = seat.slot, "no private directory for a process (see TMPDIR)");
@@ -126,7 +126,7 @@ impl Reactor {
                 (false, false) => self.tasks_per_process,
             },
         };
-        let mut process = Process::new(seat.generation, Link::new(ours), profile);
+        let mut process = Process::new(seat.generation, Link::new(ours, output), profile);
         process.uid = uid;
         process.is_group = is_group;
         if is_group && let Ok(frame) = link::encode(&ToTask::Group(self.group)) {

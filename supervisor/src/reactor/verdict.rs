@@ -338,8 +338,7 @@ fn output(process: &mut Process) -> Output {
     let link = &mut process.link;
     let (stdout_bytes, stderr_bytes) = (link.out.total(), link.err.total());
     let (stdout, stderr) = (link.out.text(), link.err.text());
-    let limit = crate::process::link::TAIL as u64;
-    let truncated = stdout_bytes > limit || stderr_bytes > limit;
+    let truncated = link.out.is_cut() || link.err.is_cut();
     Output {
         stdout,
         stderr,

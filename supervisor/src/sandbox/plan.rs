@@ -10,7 +10,7 @@ use std::time::Duration;
 use bulkhead_shared::isolation::{Containment, Network, Setup};
 
 use super::probe::Host;
-use super::profile::{Landlock, LimitsOf, Profile, RootKind, Space, Syscalls};
+use super::profile::{Landlock, LimitsOf, Profile, RootKind, Space, Syscalls, User};
 use super::seccomp::Memory;
 use crate::config::{RunConfig, Spawn, TaskUser};
 use crate::process::limits::{Amounts, Controller, Version};
@@ -46,8 +46,12 @@ pub(crate) struct Plan {
     pub setup: Setup,
     /// Every process has a user of its own.
     pub own_users: bool,
+    /// The profile says so, rather than --task-user.
+    pub must_own_users: bool,
     /// A user all tasks share.
     pub user: Option<String>,
+    /// Its number, once it has been looked up.
+    pub uid: Option<u32>,
     /// Every process has a private directory of the host.
     pub homes: bool,
     /// Where its home is in its own root.
@@ -64,6 +68,8 @@ pub(crate) struct Plan {
     pub may: May,
     /// A process runs one job.
     pub single_use: bool,
+    /// Bytes kept of each output.
+    pub output: u32,
     /// Limits of one process that a task may come up against.
     pub cpu_time: Option<Duration>,
     pub file_size: Option<u64>,
@@ -91,11 +97,13 @@ impl Plan {
             true => Containment::PidNamespace { user: false },
             false => containment(is_confined, host),
         };
-        let own_users = is_confined && host.is_root && config.task_user == TaskUser::Auto;
-        let user = match &config.task_user {
-            TaskUser::Name(name) if is_confined => Some(name.clone()),
-            _ => None,
+        let (has_own, user) = match (&profile.user, &config.task_user) {
+            (Some(User::Own), _) | (None, TaskUser::Auto) => (true, None),
+            (Some(User::Keep), _) | (None, TaskUser::Keep) => (false, None),
+            (Some(User::Name(name)), _) | (None, TaskUser::Name(name)) => (false, Some(name)),
         };
+        let own_users = is_confined && host.is_root && has_own;
+        let user = user.filter(|_| is_confined).cloned();
         let user_namespace = spaces.any() && !host.is_root;
         let private = own_users
             || user_namespace
@@ -135,7 +143,9 @@ impl Plan {
             profile: profile.name.clone(),
             setup,
             own_users,
+            must_own_users: own_users && profile.user.is_some(),
             user,
+            uid: None,
             homes: is_confined && !has_tmp,
             home_inside: has_tmp.then_some(INSIDE),
             pidfd_group: host.pidfd_group,
@@ -144,6 +154,7 @@ impl Plan {
             watches_memory: is_for_task && !counts_memory && host.children,
             may: profile.may.clone(),
             single_use: profile.single_use,
+            output: profile.output,
             cpu_time: profile.cpu_time,
             file_size: profile.file_size,
             tmp: profile.tmp.filter(|_| has_tmp),
@@ -320,7 +331,16 @@ fn lacks(profile: &Profile, host: &Host) -> Vec<Lack> {
                 (kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)";
     let asks = |space: Space| profile.namespaces.contains(&space);
     let spaces = asks(Space::Ipc) || asks(Space::Uts);
-    let asked: [(bool, bool, String, &'static str, &'static str); 6] = [
+    let has_own_user = host.task_users || !host.is_root && Spaces::of(profile, host).any();
+    let asked: [(bool, bool, String, &'static str, &'static str); 7] = [
+        (
+            profile.user == Some(User::Own),
+            has_own_user,
+            "user = \"own\"".into(),
+            "users that nobody else has",
+            "run the supervisor as root, where at least 60000 users are mapped; else ask for a \
+             namespace or a root of its own, which come with a user namespace",
+        ),
         (
             asks(Space::Pid),
             host.user_namespaces,

@@ -11,7 +11,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
 
 use crate::process::limits::Controllers;
-use crate::process::{cgroup, memory};
+use crate::process::{cgroup, memory, users};
 
 /// What can be denied.
 pub(crate) const FEATURES: [&str; 12] = [
@@ -57,6 +57,8 @@ pub(crate) struct Host {
     pub controllers: Option<Controllers>,
     /// The kernel tells the children of a process.
     pub children: bool,
+    /// Each process can have a user of its own.
+    pub task_users: bool,
 }
 
 impl Host {
@@ -98,6 +100,7 @@ impl Host {
                 None
             },
             children: memory::lists_children(),
+            task_users: is_root && users::range().is_ok(),
         }
     }
 }

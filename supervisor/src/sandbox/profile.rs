@@ -11,14 +11,18 @@ use std::time::Duration;
 use bulkhead_shared::isolation::Network;
 use bulkhead_shared::units::Size;
 
+use crate::process::link::TAIL;
 use crate::services::May;
 
 pub(crate) use written::{
-    Landlock, Length, LimitsOf, Most, OnForbidden, RootKind, Space, Syscalls, Written,
+    Landlock, Length, LimitsOf, Most, OnForbidden, RootKind, Space, Syscalls, User, Written,
 };
 
 /// Profiles of one supervisor at the most, those that are built in among them.
 pub(crate) const PROFILES: usize = 64;
+
+/// Bytes that can be kept of an output at the most: it stands in every status.
+const OUTPUT: u32 = 1 << 20;
 
 /// A chain of profiles that inherit is at most this long.
 const CHAIN: usize = 16;
@@ -47,6 +51,8 @@ pub(crate) struct Profile {
     pub cpu_percent: Option<u32>,
     pub file_size: Option<u64>,
     pub open_files: Option<u64>,
+    /// Bytes kept of each of a job's two outputs.
+    pub output: u32,
     pub limits_of: LimitsOf,
     pub landlock: Landlock,
     pub syscalls: Syscalls,
@@ -56,6 +62,8 @@ pub(crate) struct Profile {
     pub env: BTreeMap<String, String>,
     pub cwd: Option<PathBuf>,
     pub single_use: bool,
+    /// Whom tasks run as; `None` is as --task-user says.
+    pub user: Option<User>,
     /// What tasks may ask their supervisor for.
     pub may: May,
 }
@@ -88,6 +96,7 @@ impl Profile {
             cpu_percent: None,
             file_size: None,
             open_files: None,
+            output: TAIL,
             limits_of: LimitsOf::Process,
             landlock: Landlock::Off,
             syscalls: Syscalls::All,
@@ -97,6 +106,7 @@ impl Profile {
             env: BTreeMap::new(),
             cwd: None,
             single_use: false,
+            user: None,
             may: May::default(),
         }
     }
@@ -211,6 +221,17 @@ impl Profile {
             &mut self.cpu_percent,
             written.cpu_percent.map(Most::get).as_ref(),
         );
+        if let Some(Size(bytes)) = written.output {
+            let output = u32::try_from(bytes).ok().filter(|&bytes| bytes <= OUTPUT);
+            self.output = output.ok_or_else(|| {
+                wrong(format!(
+                    "`output` is {}, and of each output at most {} are kept with a job (let the \
+                     task return what is larger, or write it to a file)",
+                    Size(bytes),
+                    Size(OUTPUT.into())
+                ))
+            })?;
+        }
         let length = |most: Most<Length>| most.get().map(|length| length.0);
         put(&mut self.cpu_time, written.cpu_time.map(length).as_ref());
         if let Some(words) = &written.may {
@@ -224,6 +245,7 @@ impl Profile {
         put(&mut self.may.all, written.all_asks.as_ref());
         self.open_files = written.open_files.or(self.open_files);
         self.cwd = written.cwd.clone().or(self.cwd);
+        self.user = written.user.clone().or(self.user);
         self.check().map_err(wrong)?;
         Ok(self)
     }
@@ -319,6 +341,7 @@ impl Profile {
             (more(self.cpu_percent, other.cpu_percent), "cpu-percent"),
             (more(self.file_size, other.file_size), "file-size"),
             (more(self.open_files, other.open_files), "open-files"),
+            (self.output > other.output, "output"),
             (self.limits_of > other.limits_of, "limits-of"),
             (self.landlock > other.landlock, "landlock"),
             (self.syscalls > other.syscalls, "syscalls"),
@@ -334,6 +357,10 @@ impl Profile {
             ),
             (self.on_forbidden > other.on_forbidden, "on-forbidden"),
             (other.single_use && !self.single_use, "single-use"),
+            (
+                User::is_looser(self.user.as_ref(), other.user.as_ref()),
+                "user",
+            ),
             (!self.may.is_within(&other.may), "may"),
         ];
         let found = differences.into_iter().find(|(is_looser, _)| *is_looser);

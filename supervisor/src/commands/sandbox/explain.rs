@@ -64,6 +64,9 @@ fn lines(profile: &Profile, plan: &Plan) -> Vec<(&'static str, String)> {
     let user = match (&plan.user, plan.own_users) {
         (Some(name), _) => name.clone(),
         (None, true) => "one of its own for each process".into(),
+        (None, false) if walls.is_some_and(|walls| walls.user_namespace) => {
+            "the supervisor's, in a user namespace of its own".into()
+        }
         (None, false) => "the supervisor's".into(),
     };
     let network = match walls.map_or(Network::Host, |walls| walls.network) {
@@ -118,6 +121,10 @@ fn lines(profile: &Profile, plan: &Plan) -> Vec<(&'static str, String)> {
         ),
         ("file size", size(profile.file_size)),
         ("open files", number(profile.open_files)),
+        (
+            "output",
+            format!("the last {} of each", Size(profile.output.into())),
+        ),
         (
             "jobs",
             match profile.single_use {

@@ -78,6 +78,36 @@ fn what_a_profile_leaves_out_is_that_of_process() {
 }
 
 #[test]
+fn outputs_and_users_are_inherited_and_compared() {
+    let all = declared(&[
+        ("quiet", json!({"output": "1KiB", "user": "own"})),
+        ("same", json!({"inherits": "quiet"})),
+        ("loud", json!({"inherits": "quiet", "output": 1_048_576})),
+        ("kept", json!({"inherits": "quiet", "user": "keep"})),
+        ("named", json!({"inherits": "quiet", "user": "somebody"})),
+    ]);
+    let all = all.unwrap();
+    let get = |name| all.get(name).unwrap();
+    assert_eq!(
+        (get("same").output, &get("same").user),
+        (1024, &Some(User::Own))
+    );
+    assert_eq!(get("loud").looser_than(get("quiet")), Some("output"));
+    assert_eq!(get("kept").looser_than(get("quiet")), Some("user"));
+    assert_eq!(get("named").looser_than(get("quiet")), Some("user"));
+    assert_eq!(get("named").looser_than(get("kept")), None);
+    assert_eq!(get("quiet").looser_than(get("loud")), None);
+    // What it inherits from the option may be the supervisor's.
+    let usual = all.get("process").unwrap();
+    let own = Profile {
+        user: Some(User::Own),
+        ..Profile::process()
+    };
+    assert_eq!(usual.looser_than(&own), Some("user"));
+    assert_eq!(own.looser_than(usual), None);
+}
+
+#[test]
 fn a_profile_that_says_nothing_confines_no_more_than_the_one_it_inherits() {
     let all = declared(&[
         ("same", json!({"inherits": "none"})),
@@ -100,6 +130,7 @@ fn mistakes_are_told_with_the_profile_and_a_way_out() {
         (json!({"cpu-time": "10ms"}), "at least `1s`"),
         (json!({"memory": "1MiB"}), "16MiB"),
         (json!({"processes": 1}), "`processes`"),
+        (json!({"output": "2MiB"}), "1MiB"),
         (json!({"deny-syscalls": ["opne"]}), "`opne`"),
         (json!({"may": ["locks(a", "progress"]}), "`locks(a`"),
     ] {
@@ -143,6 +174,10 @@ fn unknown_keys_and_values_of_the_wrong_kind_are_errors() {
         json!({"tmp": true}),
         json!({"network": "internet"}),
         json!({"namespaces": ["mount"]}),
+        json!({"output": "none"}),
+        json!({"user": "auto"}),
+        json!({"user": ""}),
+        json!({"user": 0}),
     ] {
         let parsed: Result<Written, _> = serde_json::from_value(value.clone());
         assert!(parsed.is_err(), "{value}");
@@ -163,14 +198,32 @@ fn any_profile() -> impl Strategy<Value = Profile> {
         0..3_usize,
         any::<bool>(),
     );
+    let users = [
+        None,
+        Some(User::Own),
+        Some(User::Keep),
+        Some(User::Name("a".into())),
+        Some(User::Name("b".into())),
+    ];
+    let more = (0..users.len(), 0..3_u32);
+    let shape = (shape, more);
     (shape, limit(), limit(), limit(), paths(), paths()).prop_map(
-        |((network, root, landlock, calls, single_use), memory, processes, tmp, read, write)| {
+        move |(
+            ((network, root, landlock, calls, single_use), (user, output)),
+            memory,
+            processes,
+            tmp,
+            read,
+            write,
+        )| {
             Profile {
                 network: [Network::None, Network::Loopback, Network::Host][network],
                 root: [RootKind::Minimal, RootKind::Host][root],
                 landlock: [Landlock::Files, Landlock::Scope, Landlock::Off][landlock],
                 syscalls: [Syscalls::Allowlist, Syscalls::Denylist, Syscalls::All][calls],
                 single_use,
+                user: users[user].clone(),
+                output,
                 memory,
                 processes,
                 tmp,

@@ -45,6 +45,11 @@ pub(crate) struct Written {
     pub file_size: Option<Most<Size>>,
     /// Open descriptors of one process.
     pub open_files: Option<u64>,
+    /// Bytes kept of each of a job's two outputs.
+    #[serde(deserialize_with = "size")]
+    pub output: Option<Size>,
+    /// Whom tasks run as.
+    pub user: Option<User>,
     /// How memory, processes and CPUs are limited.
     pub limits_of: Option<LimitsOf>,
     /// Rules about files and signals.
@@ -92,6 +97,44 @@ pub(crate) enum RootKind {
     Minimal,
     /// All.
     Host,
+}
+
+/// Whom tasks run as.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum User {
+    /// One that no other process has, as root; else the supervisor's, in a user namespace.
+    Own,
+    /// The supervisor's.
+    Keep,
+    /// This one.
+    Name(String),
+}
+
+impl TryFrom<String> for User {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "own" => Ok(Self::Own),
+            "keep" => Ok(Self::Keep),
+            "" | "auto" => Err(format!(
+                "`user` is `{text}` (write `own`, `keep` or the name of a user; left out, it is as \
+                 --task-user says)"
+            )),
+            _ => Ok(Self::Name(text)),
+        }
+    }
+}
+
+impl User {
+    /// Whether tasks that run as `here` may do what those that run as `there` may not. Without a
+    /// word it is as --task-user says.
+    pub(crate) fn is_looser(here: Option<&Self>, there: Option<&Self>) -> bool {
+        match (here, there) {
+            (Some(Self::Own), _) | (_, Some(Self::Keep)) => false,
+            (here, there) => here != there,
+        }
+    }
 }
 
 /// By whom limits are kept.
@@ -164,6 +207,16 @@ impl FromStr for Length {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         duration(text).map(Self).map_err(|error| error.to_string())
+    }
+}
+
+/// A size that is always there.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Size>, D::Error> {
+    match Most::deserialize(deserializer)? {
+        Most::At(size) => Ok(Some(size)),
+        Most::Unlimited => Err(serde::de::Error::custom(
+            "`output` has always a limit (write a size, at most 1MiB)",
+        )),
     }
 }
 
