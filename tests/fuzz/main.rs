@@ -11,6 +11,7 @@ mod commands;
 mod envelopes;
 mod examples;
 mod frames;
+mod stored;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
