@@ -15,9 +15,6 @@ use serde_json::Value;
 /// Most jobs of one look at a schedule.
 const FIRED_MOST: usize = 1000;
 
-/// Where the calendar ends: clocks show no time after the year 9999.
-const LATEST_MS: u64 = 253_402_207_200_000;
-
 fn bodies() -> Vec<Vec<u8>> {
     let every = TriggerSpec {
         every_ms: Some(30_000),
@@ -85,7 +82,7 @@ proptest! {
     #[test]
     fn any_schedule_is_fired_in_bounds_or_refused(
         body in crate::hostile(bodies()),
-        now in prop_oneof![0..1_u64 << 42, 0..LATEST_MS],
+        now in prop_oneof![0..1_u64 << 42, any::<u64>()],
     ) {
         let row = Row {
             name: ScheduleName::new("nightly").unwrap(),

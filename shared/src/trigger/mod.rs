@@ -106,21 +106,29 @@ impl Trigger {
     /// The last firings after `after` and not after `until`, at most `most`, in order.
     #[must_use]
     pub fn last(&self, most: usize, after: Timestamp, until: Timestamp) -> Vec<Timestamp> {
-        // Backwards in windows, so that what was missed for years costs no more than what is kept.
+        // Backwards in windows, so that what was missed for years costs no more than what is kept, and in
+        // ever wider ones where nothing is.
         let mut found = Vec::new();
-        let (mut end, mut width) = (until.as_millis(), 1000);
+        let (mut end, mut width) = (until.min(Timestamp::MAX).as_millis(), 1000);
         let mut block = Vec::new();
         while end > after.as_millis() && found.len() < most {
             let start = end.saturating_sub(width).max(after.as_millis());
-            block.clear();
-            let mut at = Timestamp::from_millis(start);
-            while let Some(next) = self.next_after(at).filter(|next| next.as_millis() <= end) {
-                block.push(next);
-                at = next;
+            let first = self.next_after(Timestamp::from_millis(start));
+            let mut next = first.filter(|first| first.as_millis() <= end);
+            if next.is_none() {
+                (end, width) = (start, width.saturating_mul(2));
+                continue;
+            }
+            if end - start > WIDEST_WINDOW {
+                width = (end - start) / 2;
+                continue;
+            }
+            while let Some(at) = next.filter(|at| at.as_millis() <= end) {
+                block.push(at);
+                next = self.next_after(at);
             }
             found.extend(block.drain(..).rev());
-            end = start;
-            width = (width * 2).min(WIDEST_WINDOW);
+            (end, width) = (start, (width * 2).min(WIDEST_WINDOW));
         }
         found.truncate(most);
         found.reverse();

@@ -30,6 +30,19 @@ fn firings(trigger: &Trigger, from: &str, until: &str) -> Vec<String> {
 }
 
 #[test]
+fn what_was_missed_for_ages_is_found_without_walking_through_them() {
+    let long_ago = Timestamp::from_millis(0);
+    let leap = cron("0 0 29 2 *", "UTC");
+    let last = leap.last(2, long_ago, Timestamp::MAX);
+    let expected = ["9992-02-29T00:00:00Z", "9996-02-29T00:00:00Z"];
+    assert_eq!(last, expected.map(time));
+    let once = Trigger::At(time("2026-01-01T00:00:00Z"));
+    let beyond = Timestamp::from_millis(u64::MAX);
+    let expected = [time("2026-01-01T00:00:00Z")];
+    assert_eq!(once.last(5, long_ago, beyond), expected);
+}
+
+#[test]
 fn a_time_in_a_gap_fires_once_at_its_end() {
     let berlin = cron("30 2 * * *", "Europe/Berlin");
     let expected = [
