@@ -109,25 +109,23 @@ fn a_changed_child_binary_is_noticed() {
         if place.status(&new)["status"] == "SUCCEEDED" {
             return Some(());
         }
-        let _ = place.submit(&["flaky", "--args", "[0]"]);
+        // Ended before the next look, so that none is given back at the stop.
+        let other = place.submit(&["flaky", "--args", "[0]"]);
+        assert_eq!(place.returned(&other), json!(1));
         None
     });
     assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
 }
 
-/// The zygote of a supervisor: its tasks lead sessions of their own, the zygote does not.
+/// The zygote of a supervisor: of all that it has started only zygotes lead a session.
 fn zygote(supervisor: &Supervisor<'_>) -> i32 {
     let is_zygote = |pid: &i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let fields: Vec<_> = stat
-            .rsplit_once(')')
-            .map_or("", |(_, rest)| rest)
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect();
-        fields
-            .get(3)
-            .is_some_and(|session| *session != pid.to_string())
+        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        // State, parent, group, session.
+        let fields: Vec<_> = rest.split_whitespace().take(4).collect();
+        let is = |field: usize, id: String| fields.get(field).is_some_and(|it| *it == id);
+        is(1, supervisor.pid().to_string()) && is(3, pid.to_string())
     };
     let zygotes: Vec<_> = supervisor
         .processes()
