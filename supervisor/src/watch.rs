@@ -81,7 +81,11 @@ fn keep_watch(inbox: &Receiver<Word>, notices: &Notices) {
         match word {
             Ok(Word::Begin(seat, watched)) => {
                 let Seat { slot, generation } = seat;
-                let due = Now::read().mono + LOOK_EVERY;
+                // A process that is given job after job is looked at no later for that.
+                let known = cases
+                    .get(&slot)
+                    .filter(|case| case.generation == generation);
+                let due = known.map_or_else(|| Now::read().mono + LOOK_EVERY, |case| case.due);
                 let case = Case {
                     generation,
                     watched,
@@ -173,5 +177,27 @@ mod tests {
         drop(watch);
         // Its thread ends, and with it the last who could tell anything.
         assert!(inbox.recv_timeout(Duration::from_secs(10)).is_err());
+    }
+
+    #[test]
+    fn job_after_job_does_not_put_off_the_look() {
+        let (notices, inbox, _wake) = Notices::new().unwrap();
+        let watch = Watch::start(notices).unwrap();
+        let seat = Seat {
+            slot: 1,
+            generation: 7,
+        };
+        let until = Now::read().mono + Duration::from_secs(10);
+        let found = loop {
+            watch.begin(seat, watched(1));
+            match inbox.recv_timeout(Duration::from_millis(1)) {
+                Ok(notice) => break notice,
+                Err(_) => assert!(Now::read().mono < until, "nobody looks"),
+            }
+        };
+        assert!(
+            matches!(found, Notice::Exceeded(it, _) if it == seat),
+            "{found:?}"
+        );
     }
 }

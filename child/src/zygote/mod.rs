@@ -79,8 +79,8 @@ pub(crate) fn main(registry: &Registry, program: Option<&Path>) -> ExitCode {
 
 fn serve(control: &Control, registry: &Registry, program: Option<&Path>) -> Result<(), Failed> {
     control.say_hello(&frame::hello()).step("say hello")?;
-    // One session without a terminal for all tasks: where the kernel groups its scheduling by session, one
-    // each would cost a sixth of a job's time.
+    // One session without a terminal for all tasks. One each would have the kernel make and free a group
+    // of its scheduler for every task, where it schedules by session.
     nix::unistd::setsid().step("start a session")?;
     let foreign = program.map(describe).transpose();
     let foreign = foreign.step("ask the program for its tasks (run it with `--describe`)")?;

@@ -178,7 +178,15 @@ impl Table {
         whole(&self.name, key)
     }
 
-    /// What is wrong with the value of `key`; with the table itself, if it has no such key.
+    /// What is wrong with the table itself.
+    pub(crate) fn wrong_itself(&self, reason: impl Into<String>) -> FileError {
+        FileError {
+            key: self.name.clone(),
+            ..self.wrong_at(self.at, "", reason)
+        }
+    }
+
+    /// What is wrong with the value of `key`, or with its absence.
     pub(crate) fn wrong(&self, key: &str, reason: impl Into<String>) -> FileError {
         let at = self.get(key).map_or(self.at, |item| item.at);
         self.wrong_at(at, key, reason)

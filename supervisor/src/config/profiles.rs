@@ -75,7 +75,7 @@ fn read(all: &Table) -> Result<OfFile, FileError> {
     let profiles = Profiles::declare(&declared).map_err(|error| {
         let table = tables.iter().find(|(name, _)| *name == error.profile);
         match table {
-            Some((_, table)) => table.wrong("", error.reason),
+            Some((_, table)) => table.wrong_itself(error.reason),
             // Named by one that inherits, and declared nowhere.
             None => all.wrong(
                 PROFILE,
@@ -92,13 +92,15 @@ fn read(all: &Table) -> Result<OfFile, FileError> {
             return Err(error);
         }
         if let Some(profile) = named(table, &found.profiles)? {
-            let queue = QueueName::new(name).map_err(|error| table.wrong("", error.to_string()))?;
+            let queue =
+                QueueName::new(name).map_err(|error| table.wrong_itself(error.to_string()))?;
             found.queues.insert(queue, profile);
         }
     }
     for (name, table) in all.named("task")? {
         if let Some(profile) = named(table, &found.profiles)? {
-            let task = TaskName::new(name).map_err(|error| table.wrong("", error.to_string()))?;
+            let task =
+                TaskName::new(name).map_err(|error| table.wrong_itself(error.to_string()))?;
             found.tasks.insert(task, profile);
         }
     }
@@ -180,6 +182,8 @@ mod tests {
             error.contains("b.toml:2") && error.contains("memory"),
             "{error}"
         );
+        let error = refused("[profile.a]\noutput = \"2GiB\"\n");
+        assert!(error.contains("`profile.a` `output` is 2GiB"), "{error}");
         let error = refused("[profile.a]\ninherits = \"b\"\n");
         assert!(error.contains("no such profile"), "{error}");
         let error = refused("[profile.strict]\n");

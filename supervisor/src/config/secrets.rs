@@ -87,7 +87,7 @@ fn place<'a>(name: &str, table: &'a Table) -> Result<Place<'a>, FileError> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if name.is_empty() || !name.chars().all(is_name) {
         let reason = "is a secret's name: write it of letters, digits, `_` and `-`";
-        return Err(table.wrong("", reason));
+        return Err(table.wrong_itself(reason));
     }
     match (table.text("file")?, table.text("variable")?) {
         (Some(path), None) => Ok(Place::File(path)),

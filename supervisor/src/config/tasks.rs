@@ -311,7 +311,7 @@ fn form_and_name(table: &Table, takes: &str) -> Result<(Form, String), FileError
     let count = table.entries().count();
     match (given.next(), count) {
         (Some(one), 1) => one,
-        _ => Err(table.wrong("", takes)),
+        _ => Err(table.wrong_itself(takes)),
     }
 }
 
