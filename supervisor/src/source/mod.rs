@@ -4,6 +4,7 @@ mod decide;
 pub(crate) mod groups;
 pub(crate) mod guard;
 mod held;
+mod lanes;
 pub(crate) mod queue;
 pub(crate) mod renew;
 mod room;

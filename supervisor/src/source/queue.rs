@@ -11,25 +11,23 @@ use bulkhead_shared::broker::{
     Bell, Broker, BrokerError, Claim, Heed, Interrupt, Listen, Selection, Settlement, SupervisorId,
     Turned, Wake,
 };
+use bulkhead_shared::fault;
 use bulkhead_shared::outcome::{Ended, Outcome, Usage};
 use bulkhead_shared::reconnect;
 use bulkhead_shared::time::{Now, Timestamp};
-use bulkhead_shared::{TaskName, fault};
 use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use tracing::{debug, error, info, warn};
 
 use super::decide::{Place, Story, Told, decide};
+use super::lanes::Lanes;
 use super::room::{Offer, Rooms};
 use super::{Held, Room, groups};
-use crate::job::{Job, Rules, usual_lane};
+use crate::job::{Job, Rules};
 use crate::notice::{Notice, Notices};
-use crate::pool::{Lane, TicketId};
+use crate::pool::TicketId;
 
 /// Settlements written in one transaction: more would keep others waiting for the store.
 const BATCH: usize = 256;
-
-/// Jobs claimed at once: bounds the memory of a burst, and the wait of others for the store.
-const CLAIM: usize = 256;
 
 /// Under load, turns begin this far apart, so that each does more: a commit costs as much as some
 /// twenty jobs.
@@ -103,6 +101,17 @@ pub(crate) struct Setting {
     pub notices: Notices,
 }
 
+impl Setting {
+    fn claim<'a>(&self, selection: &'a Selection, room: usize) -> Claim<'a> {
+        Claim {
+            owner: self.owner,
+            selection,
+            room,
+            lease: self.lease,
+        }
+    }
+}
+
 /// Makes the thread's hold and its body.
 pub(crate) fn queue(setting: Setting) -> Result<(Queue, impl FnOnce() + Send), nix::Error> {
     // Bounded by the jobs this supervisor holds: each is settled once.
@@ -123,11 +132,10 @@ pub(crate) fn queue(setting: Setting) -> Result<(Queue, impl FnOnce() + Send), n
         is_waiting,
         room,
         serving: None,
-        by_lane: Vec::new(),
+        lanes: Lanes::default(),
         serves_anew: false,
         pending: VecDeque::new(),
         next_ticket: 0,
-        must_look: true,
         must_hear: false,
         last_turn: None,
         is_stopping: false,
@@ -151,14 +159,11 @@ struct Thread {
     is_waiting: Arc<AtomicBool>,
     room: Arc<Room>,
     serving: Option<(Selection, Rules)>,
-    /// The same by lane: each is claimed for as much room as it has, so that none holds up another.
-    by_lane: Vec<(Lane, Selection)>,
+    lanes: Lanes,
     /// The bell listens for something else.
     serves_anew: bool,
     pending: VecDeque<Pending>,
     next_ticket: u64,
-    /// The store may hold something for us.
-    must_look: bool,
     /// Somebody may have revoked a job of ours: asked also while there is no room for another.
     must_hear: bool,
     /// When the last turn began.
@@ -180,37 +185,38 @@ impl Thread {
             if self.is_stopping && self.pending.is_empty() {
                 return;
             }
-            let room = self.room_to_claim();
-            let is_asked = self.must_hear || (self.must_look && room > 0);
+            let is_asked = self.must_hear || self.lanes.room_to_fill(self.rooms()) > 0;
             if self.pending.is_empty() && !is_asked {
                 self.wait(&mut bell, due);
                 continue;
             }
-            let room = self.gather(room);
-            match self.turn(room) {
+            self.gather();
+            match self.turn() {
                 Ok(next_due) => due = next_due.map_or(look_every, |due| due.min(look_every)),
                 Err(error) => self.cope(&error, &mut bell),
             }
         }
     }
 
-    /// Lets a turn grow if the last one was just now and there is no hurry; the room there is then.
-    fn gather(&mut self, mut room: usize) -> usize {
+    /// Lets a turn grow if the last one was just now and there is no hurry.
+    fn gather(&mut self) {
         let mut now = Now::read().mono;
         let due = self.last_turn.map_or(now, |last| last + TURN_EVERY);
         while now < due
             && !self.is_stopping
-            && self.pending.len().max(room) < ENOUGH
+            && self
+                .pending
+                .len()
+                .max(self.lanes.room_for_more(self.rooms()))
+                < ENOUGH
             && self.setting.held.len() >= LOAD + self.pending.len()
         {
             // In short pieces: nobody wakes this thread while it is not waiting for a wake-up.
             std::thread::park_timeout((due - now).min(Duration::from_millis(1)));
             self.hear();
-            room = self.room_to_claim();
             now = Now::read().mono;
         }
         self.last_turn = Some(now);
-        room
     }
 
     fn hear(&mut self) {
@@ -219,10 +225,9 @@ impl Thread {
                 Ok(Order::Settle(job, ended)) => self.queue_settlement(*job, ended),
                 Ok(Order::Forget(ticket)) => self.setting.held.remove(ticket),
                 Ok(Order::Serve(selection, rules)) => {
-                    self.by_lane = by_lane(&selection, &rules);
+                    self.lanes = Lanes::new(&selection, &rules.specs);
                     self.serving = Some((selection, rules));
                     self.serves_anew = true;
-                    self.must_look = true;
                 }
                 Ok(Order::Stop) | Err(TryRecvError::Disconnected) => {
                     self.is_stopping = true;
@@ -243,23 +248,21 @@ impl Thread {
         });
     }
 
-    fn room_to_claim(&self) -> usize {
-        if self.is_stopping || self.serving.is_none() {
-            return 0;
+    /// How many jobs there is room for, lane by lane.
+    fn rooms(&self) -> Rooms {
+        match self.is_stopping || self.serving.is_none() {
+            true => Rooms::default(),
+            false => self.room.look().rooms,
         }
-        let rooms = self.room.look().rooms;
-        let lanes = self.by_lane.iter();
-        lanes.map(|(lane, _)| room_of(rooms, *lane)).sum()
     }
 
     fn wait(&mut self, bell: &mut Option<Box<dyn Bell>>, at_most: Duration) {
         self.is_waiting.store(true, Ordering::SeqCst);
-        let has_room = self.must_look && self.room_to_claim() > 0;
-        if !self.inbox.is_empty() || has_room {
+        if !self.inbox.is_empty() || self.lanes.room_to_fill(self.rooms()) > 0 {
             self.is_waiting.store(false, Ordering::SeqCst);
             return;
         }
-        let heed = if self.room_to_claim() > 0 {
+        let heed = if self.lanes.room(self.rooms()) > 0 {
             Heed::Everything
         } else {
             Heed::Revocations
@@ -271,7 +274,7 @@ impl Thread {
         self.is_waiting.store(false, Ordering::SeqCst);
         match woken {
             Ok(Wake::Bell | Wake::TimedOut) => {
-                self.must_look = true;
+                self.lanes.look();
                 self.must_hear = self.serving.is_some();
             }
             Ok(Wake::Interrupted) => {}
@@ -302,59 +305,40 @@ impl Thread {
     }
 
     /// Settles and claims. Returns the time until the next delayed job is due.
-    fn turn(&mut self, room: usize) -> Result<Option<Duration>, BrokerError> {
+    fn turn(&mut self) -> Result<Option<Duration>, BrokerError> {
         let batch = self.pending.len().min(BATCH);
-        let settlements: Vec<_> = self
-            .pending
-            .iter()
-            .take(batch)
-            .map(|pending| pending.settlement.clone())
-            .collect();
-        let is_asked = self.must_hear || room > 0;
-        let rooms = match room {
-            0 => Rooms::default(),
-            _ => self.room.look().rooms,
-        };
-        let mut claims: Vec<Claim<'_>> = Vec::with_capacity(Lane::COUNT);
-        let mut add = |selection, room| {
-            claims.push(Claim {
-                owner: self.setting.owner,
-                selection,
-                room,
-                lease: self.setting.lease,
-            });
-        };
-        for (lane, selection) in &self.by_lane {
-            match room_of(rooms, *lane) {
-                0 => {}
-                room => add(selection, room),
-            }
-        }
-        if let Some((selection, _)) = self
-            .serving
-            .as_ref()
-            .filter(|_| self.must_hear && room == 0)
-        {
-            add(selection, 0);
-        }
-        let mut claims = claims.into_iter();
+        let pending = self.pending.iter().take(batch);
+        let settlements: Vec<_> = pending.map(|each| each.settlement.clone()).collect();
+        let rooms = self.rooms();
+        let is_asked = self.must_hear || self.lanes.room(rooms) > 0;
+        let setting = &self.setting;
+        let has_more = |turned: &Turned, room| turned.more || turned.claimed.len() >= room;
         let asked = Now::read().mono;
-        let first = claims.next();
-        let mut is_more = false;
-        let mut turned = self.setting.broker.turn(settlements, first)?;
-        if let Some(claim) = first {
-            is_more |= turned.more || turned.claimed.len() >= claim.room;
-        }
-        for claim in claims {
+        let mut lanes = self.lanes.with_room(rooms);
+        let mut turned = match lanes.next() {
+            Some((served, room)) => {
+                let claim = setting.claim(&served.selection, room);
+                let turned = setting.broker.turn(settlements, Some(claim))?;
+                served.claimed(has_more(&turned, room));
+                turned
+            }
+            None => {
+                let serving = self.serving.as_ref().filter(|_| self.must_hear);
+                let claim = serving.map(|(selection, _)| setting.claim(selection, 0));
+                setting.broker.turn(settlements, claim)?
+            }
+        };
+        for (served, room) in lanes {
+            let claim = setting.claim(&served.selection, room);
             // What the first brought must not be lost with an error of a later one.
-            match self.setting.broker.turn(Vec::new(), Some(claim)) {
+            match setting.broker.turn(Vec::new(), Some(claim)) {
                 Ok(next) => {
-                    is_more |= next.more || next.claimed.len() >= claim.room;
+                    served.claimed(has_more(&next, room));
                     turned.claimed.extend(next.claimed);
                     turned.revoked.extend(next.revoked);
                     turned.next_due = earlier(turned.next_due, next.next_due);
                 }
-                Err(_) => is_more = true,
+                Err(_) => served.failed(),
             }
         }
         if self.failures > 0 {
@@ -375,9 +359,6 @@ impl Thread {
         let next_due = turned.next_due;
         if is_asked {
             self.must_hear = false;
-        }
-        if room > 0 {
-            self.must_look = is_more;
         }
         self.hand_over(turned, asked);
         Ok(next_due)
@@ -430,7 +411,7 @@ impl Thread {
         }
         let pause = reconnect::pause(self.failures);
         self.failures += 1;
-        self.must_look = true;
+        self.lanes.look();
         self.drop_what_is_too_late();
         let after = crossbeam::channel::after(pause);
         // An order may come meanwhile; it waits as well, since the store is away.
@@ -453,28 +434,8 @@ impl Thread {
     }
 }
 
-fn room_of(rooms: Rooms, lane: Lane) -> usize {
-    usize::from(rooms[lane.index()]).min(CLAIM)
-}
-
 fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     one.into_iter().chain(other).min()
-}
-
-/// What is claimed for each lane that has tasks.
-fn by_lane(selection: &Selection, rules: &Rules) -> Vec<(Lane, Selection)> {
-    let of = |lane: Lane| {
-        let is_in = |task: &&TaskName| {
-            let spec = rules.specs.get(*task);
-            spec.map_or(Lane::Process, usual_lane) == lane
-        };
-        let tasks: Vec<_> = selection.tasks.iter().filter(is_in).cloned().collect();
-        let queues = selection.queues.clone();
-        (lane, Selection { queues, tasks })
-    };
-    let mut lanes: Vec<_> = Lane::ALL.into_iter().map(of).collect();
-    lanes.retain(|(_, selection)| !selection.tasks.is_empty());
-    lanes
 }
 
 /// The end of an attempt that was never started.
