@@ -139,10 +139,9 @@ impl Ledger {
         to: Lessee,
         is_counted: bool,
     ) -> rusqlite::Result<Claimed> {
-        let sql = "UPDATE job SET state = 2, due = ?2, owner = ?3, fence = fence + 1,
-                counted = CASE WHEN state = 2 THEN counted ELSE ?4 END, started_at = NULL, pid = NULL, progress = NULL
-            WHERE id = ?1
-            RETURNING uuid, fence, lane, header, payload, history";
+        // Not by one statement that returns the row: SQLite makes and drops a table in memory for that,
+        // which takes longer than all else.
+        let sql = "SELECT uuid, fence + 1, lane, header, payload, history FROM job WHERE id = ?1";
         let mut statement = self.conn.prepare_cached(sql)?;
         let row = |row: &Row<'_>| -> rusqlite::Result<_> {
             let payload: Option<Vec<u8>> = row.get(4)?;
@@ -156,9 +155,12 @@ impl Ledger {
                 history,
             ))
         };
-        let (uuid, fence, lane, header, payload, history) =
-            statement.query_row((id, to.end, to.owner, is_counted), row)?;
+        let (uuid, fence, lane, header, payload, history) = statement.query_row([id], row)?;
         drop(statement);
+        let sql = "UPDATE job SET state = 2, due = ?2, owner = ?3, fence = ?4,
+                counted = CASE WHEN state = 2 THEN counted ELSE ?5 END, started_at = NULL, pid = NULL, progress = NULL
+            WHERE id = ?1";
+        self.execute(sql, (id, to.end, to.owner, fence, is_counted))?;
         let payload = match payload {
             Some(payload) => payload,
             None => {

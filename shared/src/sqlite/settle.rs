@@ -142,11 +142,13 @@ impl Ledger {
 
     pub(super) fn renew(&self, receipts: &[Receipt], lease: i64) -> rusqlite::Result<Vec<Renewal>> {
         let end = self.now.boot.saturating_add(lease);
-        let sql = "UPDATE job SET due = ?3 WHERE id = ?1 AND fence = ?2 AND state = 2
-            RETURNING revoked";
+        let held = "SELECT revoked FROM job WHERE id = ?1 AND fence = ?2 AND state = 2";
         let renew = |receipt: &Receipt| {
-            let key = (receipt.mark, key(receipt.fence), end);
-            let revoked = self.row(sql, key, |row| row.get::<_, bool>(0))?;
+            let key = (receipt.mark, key(receipt.fence));
+            let revoked = self.row(held, key, |row| row.get::<_, bool>(0))?;
+            if revoked.is_some() {
+                self.execute("UPDATE job SET due = ?2 WHERE id = ?1", (receipt.mark, end))?;
+            }
             Ok(match revoked {
                 Some(false) => Renewal::Held,
                 Some(true) => Renewal::Revoked,
