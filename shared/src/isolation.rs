@@ -94,8 +94,8 @@ pub struct Walls {
     /// The filter of system calls that all tasks inherit, as instructions of classic BPF: code,
     /// jumps and operand in the bits of one number, from high to low.
     pub inherited_filter: Vec<u64>,
-    /// Filters of what setting up a task needs itself; each enters them last, in this order.
-    pub own_filters: Vec<Vec<u64>>,
+    /// The filter of what setting up a task needs itself; each enters it last.
+    pub own_filter: Vec<u64>,
 }
 
 impl Walls {

@@ -15,7 +15,7 @@ use bulkhead_shared::isolation::Containment;
 use bulkhead_shared::pidfd::PidFd;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, killpg, sigprocmask};
-use nix::unistd::{ForkResult, Pid, fork, setpgid, setsid};
+use nix::unistd::{ForkResult, Pid, fork, setpgid};
 
 use super::{Failed, Step};
 use crate::sys;
@@ -59,7 +59,7 @@ pub(super) fn stand_above(
     match unsafe { fork() }.step("fork the task")? {
         ForkResult::Child => {
             // A group of its own, so that the init can signal all of it and not itself.
-            setsid().step("start a session")?;
+            setpgid(own, own).step("lead a process group")?;
             Ok(Side::Task)
         }
         ForkResult::Parent { child } => Ok(Side::Init(child)),

@@ -133,7 +133,7 @@ fn furnish(prepared: &Prepared, fork: &frame::Fork<'_>) -> Result<(), Failed> {
 fn set_up(prepared: &Prepared, fork: &frame::Fork<'_>, given: &Given) -> Result<(), Failed> {
     let setup = &prepared.setup;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).step("unblock signals")?;
-    // Below an init of ours it has a session of its own already.
+    // Below an init of ours it leads one already.
     if !setup.containment.has_init() {
         let own = Pid::from_raw(0);
         setpgid(own, own).step("lead a process group")?;

@@ -212,7 +212,7 @@ impl Plan {
         } else if self.setup.landlock_scope {
             parts.push("landlock scope".into());
         }
-        if walls.is_some_and(|walls| !walls.own_filters.is_empty()) {
+        if walls.is_some_and(|walls| !walls.own_filter.is_empty()) {
             parts.push("seccomp".into());
         }
         if self.amounts.is_some() {

@@ -34,7 +34,7 @@ pub(super) struct Evidence<'a> {
 /// Whether a system call can have been forbidden. Without a filter the signal is any signal.
 fn filters(plan: &Plan) -> bool {
     let walls = plan.setup.walls.as_deref();
-    walls.is_some_and(|walls| !walls.own_filters.is_empty() || !walls.inherited_filter.is_empty())
+    walls.is_some_and(|walls| !walls.own_filter.is_empty() || !walls.inherited_filter.is_empty())
 }
 
 /// The limit that explains the end, if one does.

@@ -48,7 +48,7 @@ pub(super) fn walls(
         },
         files: has_files.then(|| files(profile, config, spaces.root)),
         inherited_filter: filters.inherited,
-        own_filters: filters.own,
+        own_filter: filters.own,
     };
     (!is_none).then_some(walls)
 }
