@@ -71,6 +71,8 @@ pub(crate) struct Extras {
     pub(crate) secrets: Vec<(String, Vec<u8>)>,
     /// A command that is to be run instead of a function: JSON.
     pub(crate) command: Option<Vec<u8>>,
+    /// Resource limits of its own: number, soft, hard.
+    pub(crate) limits: Vec<(u32, u64, u64)>,
 }
 
 impl std::fmt::Debug for Extras {
@@ -155,6 +157,9 @@ impl Inbox {
             }
             Some(ToTask::Command { nonce, spec }) => {
                 self.extra(nonce, |extras| extras.command = Some(spec.into_vec()));
+            }
+            Some(ToTask::Limits { nonce, limits }) => {
+                self.extra(nonce, |extras| extras.limits = limits);
             }
             Some(other) => reader.early.push_back(other),
             None => return Ok(false),

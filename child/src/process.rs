@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use bulkhead_shared::codec;
 use bulkhead_shared::frame::FromTask;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
 /// Where jobs come in.
@@ -239,11 +239,13 @@ pub(crate) fn gather_free_memory() {
     }
 }
 
-/// Lowers the limit of data memory for the rest of this process's life; never raises it.
-pub(crate) fn limit_memory(bytes: u64) -> io::Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_DATA)?;
-    let limit = bytes.min(hard);
-    Ok(setrlimit(Resource::RLIMIT_DATA, limit, limit)?)
+/// Lowers the limit of data memory and others for the rest of this process's life; never raises one.
+pub(crate) fn limit(memory: Option<u64>, others: &[(u32, u64, u64)]) -> io::Result<()> {
+    if let Some(bytes) = memory {
+        crate::sys::lower_limit(libc::RLIMIT_DATA, bytes)?;
+    }
+    let mut others = others.iter();
+    others.try_for_each(|&(resource, soft, hard)| crate::sys::limit_both(resource, soft, hard))
 }
 
 /// Dies of this signal, as a program did that stood for this process.

@@ -159,13 +159,12 @@ impl<'a> Server<'a> {
     fn answer(&mut self, run: &Run) -> Result<(), ServeError> {
         let start = self.meter.start();
         process::set_call(Some(run.nonce));
-        let ended = match run.memory.map_or(Ok(()), process::limit_memory) {
-            Ok(()) => match self.inbox.extras(run.nonce) {
-                extras if extras.command.is_some() => program::call(run, &extras).into(),
-                _ => call::now(self.registry, run, &self.desk(), Stop::default()),
-            },
+        let extras = self.inbox.extras(run.nonce);
+        let ended = match process::limit(run.memory, &extras.limits) {
+            Ok(()) if extras.command.is_some() => program::call(run, &extras).into(),
+            Ok(()) => call::now(self.registry, run, &self.desk(), Stop::default()),
             Err(error) => {
-                let text = format!("memory limit: {error}");
+                let text = format!("the job's own limits: {error}");
                 call::failure("sandbox", text, false).into()
             }
         };

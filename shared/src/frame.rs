@@ -16,7 +16,7 @@ pub const MAGIC: [u8; 4] = *b"BLKH";
 pub const MAJOR: u16 = 1;
 
 /// The wire's minor version: for people to read.
-pub const MINOR: u16 = 4;
+pub const MINOR: u16 = 5;
 
 /// Length of the hello in bytes.
 pub const HELLO_LEN: usize = 8;
@@ -130,6 +130,14 @@ pub enum ToTask {
         nonce: u64,
         /// A [`crate::command::CommandSpec`] as JSON.
         spec: ByteBuf,
+    },
+    /// Resource limits that call `nonce` is to have from its start; comes before its `Run`, to a
+    /// process that has run nothing and will run nothing else.
+    Limits {
+        /// The call.
+        nonce: u64,
+        /// Each lowers what there is: number as in `setrlimit`, soft, hard.
+        limits: Vec<(u32, u64, u64)>,
     },
 }
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::backoff::{Algorithm, Backoff};
 use crate::flow::{Errand, Errands};
+use crate::limits::Limits;
 use crate::message::{Header, Message};
 use crate::name::{QueueName, TaskName};
 use crate::outcome::{Cause, ErrorDetails};
@@ -96,6 +97,7 @@ pub struct Hooked {
     task: TaskName,
     kinds: Vec<HookKind>,
     memory: Option<u64>,
+    limits: Limits,
     profile: Option<String>,
     metadata: Option<Box<RawValue>>,
     progenitor: Option<Uuid>,
@@ -147,6 +149,7 @@ impl Hooked {
             task: task.clone(),
             kinds: kinds.to_vec(),
             memory: header.memory,
+            limits: header.limits,
             profile: header.profile.clone(),
             metadata: header.metadata.clone(),
             progenitor: header.progenitor_uuid,
@@ -202,6 +205,7 @@ impl Hooked {
             backoff: Some(pause()),
             result_ttl: Some(Keep::For { ms: 0 }),
             memory: self.memory,
+            limits: self.limits,
             profile: self.profile.clone(),
             metadata: self.metadata.clone(),
             previous_message_uuid: Some(self.uuid),

@@ -15,6 +15,7 @@ pub mod frame;
 pub mod history;
 pub mod hook;
 pub mod isolation;
+pub mod limits;
 pub mod message;
 pub mod name;
 pub mod outcome;

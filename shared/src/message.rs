@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::backoff::Backoff;
 use crate::flow::{Member, Refusal};
 use crate::hook::HookKind;
+use crate::limits::Limits;
 use crate::name::{QueueName, TaskName};
 use crate::policy::{Keep, Retries};
 use crate::task::Mechanism;
@@ -73,6 +74,9 @@ pub struct Header {
     /// Memory of the process, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<u64>,
+    /// What else it may consume.
+    #[serde(default, skip_serializing_if = "Limits::is_empty")]
+    pub limits: Limits,
     /// The sandbox profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::backoff::Backoff;
+use crate::limits::Limits;
 use crate::message::Header;
 use crate::task::TaskSpec;
 
@@ -128,6 +129,9 @@ pub struct Policy {
     pub result_ttl: Keep,
     /// Memory of the process, in bytes; `None` for no limit.
     pub memory: Option<u64>,
+    /// What the job may consume besides: the message's word. Whoever knows the profile keeps of it
+    /// what is lower.
+    pub limits: Limits,
     /// The sandbox profile.
     pub profile: String,
 }
@@ -166,6 +170,7 @@ impl Policy {
                 .memory
                 .or_else(|| of_spec(|s| s.memory))
                 .or(defaults.memory),
+            limits: header.limits,
             profile: profile.unwrap_or_else(|| defaults.profile.clone()),
         }
     }

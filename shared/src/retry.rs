@@ -247,6 +247,7 @@ mod tests {
             backoff: Backoff::default(),
             result_ttl: Keep::For { ms: 1000 },
             memory: None,
+            limits: crate::limits::Limits::NONE,
             profile: "process".into(),
         }
     }

@@ -8,6 +8,7 @@ use bulkhead_shared::broker::{Claimed, Receipt};
 use bulkhead_shared::flow::follow::Thread;
 use bulkhead_shared::history::History;
 use bulkhead_shared::hook::{HookKind, Hooked};
+use bulkhead_shared::limits::Limits;
 use bulkhead_shared::message::{HEADER_VERSION, Header};
 use bulkhead_shared::outcome::{Cause, ErrorDetails, Outcome};
 use bulkhead_shared::policy::{Defaults, Policy};
@@ -106,6 +107,10 @@ impl Rules {
                 let plan = &menu.entry(profile).plan;
                 policy.profile.clone_from(&plan.profile);
                 policy.memory = policy.memory.into_iter().chain(plan.memory).min();
+                policy.limits = plan.lowered(policy.limits).unwrap_or_else(|text| {
+                    trouble.get_or_insert_with(|| fatal(Cause::Sandbox, "limits", text));
+                    Limits::NONE
+                });
                 (profile, plan.description.as_str().into())
             }
         };
@@ -229,12 +234,20 @@ fn mechanism_misfit(header: &Header, spec: &TaskSpec) -> Option<String> {
             spec.name
         ));
     }
-    (asked != Mechanism::Process && header.memory.is_some()).then(|| {
-        format!(
-            "the message limits its memory, and the jobs of a group share theirs (leave `memory` out{})",
-            if own == Mechanism::Thread { ", or ask for the mechanism `process`" } else { "" }
-        )
-    })
+    let what = match (header.memory, header.limits.is_empty()) {
+        _ if asked == Mechanism::Process => return None,
+        (None, true) => return None,
+        (Some(_), _) => "memory",
+        (None, false) => "limits",
+    };
+    Some(format!(
+        "the message says how much its job may consume, and the jobs of a group share their process (leave `{what}` out{})",
+        if own == Mechanism::Thread {
+            ", or ask for the mechanism `process`"
+        } else {
+            ""
+        }
+    ))
 }
 
 fn fatal(cause: Cause, name: &str, text: String) -> Outcome {

@@ -72,7 +72,7 @@ macro_rules! mistakes {
 
 mistakes! {
     a_wrong_hello_is_found: "b\"BLKH\"" => "b\"HTTP\"", "ready", "did not say hello";
-    another_version_is_found: "\"<HH\", 1, 3" => "\"<HH\", 9, 3", "ready", "protocol version 9";
+    another_version_is_found: "\"<HH\", 1, 5" => "\"<HH\", 9, 5", "ready", "protocol version 9";
     a_missing_ready_is_found: "    send(number(READY))\n" => "    send(number(PROGRESS) + number(1) + blob(b\"1\"))\n", "ready", "Progress came first";
     noise_before_the_hello_is_found: "    os.write(RESULTS, HELLO)\n" => "    os.write(RESULTS, b\"hello\\n\" + HELLO)\n", "ready", "did not say hello";
     a_list_that_is_no_json_is_found: "print(json.dumps(specs))" => "print(specs)", "describe", "no list of tasks";
@@ -81,7 +81,8 @@ mistakes! {
     another_name_for_an_unknown_task_is_found: "Refused(\"unknown-task\"" => "Refused(\"nope\"", "unknown", "`nope`";
     an_answer_for_nonsense_is_found: "    except (ValueError, AttributeError, TypeError) as error:\n" => "    except ValueError:\n        return b\"1\"\n    except (AttributeError, TypeError) as error:\n", "arguments", "returned something";
     a_cut_frame_is_found: "while len(data) < count:" => "while not data:", "large", "";
-    a_child_that_answers_everything_is_found: "        if frame.number() == RUN:" => "        if frame.number() >= RUN:", "strangers", "";
+    a_child_that_answers_everything_is_found: "        elif kind == RUN:" => "        else:", "strangers", "";
+    a_child_that_has_more_than_it_may_is_found: "            lower(*limit)" => "            pass", "limits", "60";
     a_child_that_never_ends_is_found: "while jobs == 0 or served < jobs:" => "while True:", "jobs", "had not ended";
     a_child_that_outlives_its_pipe_is_found: "        if prefix is None:\n            return 0" => "        if prefix is None:\n            time.sleep(60)", "end", "had not ended";
     a_child_that_ignores_sigterm_is_found: "signal.signal(signal.SIGTERM, stop)" => "signal.signal(signal.SIGTERM, signal.SIG_IGN)", "term", "had not ended";

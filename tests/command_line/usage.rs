@@ -24,7 +24,7 @@ fn help_goes_to_standard_output_and_names_the_exit_codes() {
 #[test]
 fn wrong_usage_ends_with_code_2_and_a_way_out_and_leaves_no_store() {
     let place = Place::new();
-    let wrong: [(&[&str], &[&str]); 16] = [
+    let wrong: [(&[&str], &[&str]); 17] = [
         (&["submit"], &["<TASK>"]),
         (
             &["submit", "add", "--args", "{}"],
@@ -34,6 +34,10 @@ fn wrong_usage_ends_with_code_2_and_a_way_out_and_leaves_no_store() {
         (
             &["submit", "add", "--kwargs", "[]"],
             &["must be a JSON object, got an array"],
+        ),
+        (
+            &["submit", "add", "--limit", "cpu-time=10ms"],
+            &["--limit", "at least `1s`"],
         ),
         (
             &["submit", "add", "--metadata", "1"],

@@ -39,6 +39,24 @@ for_each_backend!(
     }
 );
 
+for_each_backend!(
+    limits_of_a_message_come_back_as_they_were_submitted,
+    |scene| {
+        use bulkhead_shared::message::Header;
+        let limited = job().processes(4).cpu_time(secs(60)).open_files(64);
+        let limited = scene.build(limited.file_size(1 << 40).memory(1 << 30));
+        for message in [limited, scene.build(job())] {
+            assert_eq!(scene.offer(&message), Submitted::Created);
+            let claimed = scene.claim_one();
+            let header: Header = serde_json::from_slice(&claimed.header).unwrap();
+            assert_eq!(header.limits, message.header.limits);
+            assert_eq!(header.memory, message.header.memory);
+            let says = String::from_utf8(claimed.header.clone()).unwrap();
+            assert_eq!(says.contains("limits"), !header.limits.is_empty());
+        }
+    }
+);
+
 for_each_backend!(a_uuid_is_known_to_its_queue_alone, |scene| {
     let message = scene.build(job());
     let (a, b) = (queue("a"), queue("b"));

@@ -22,6 +22,7 @@ mod hostile;
 mod limits;
 mod moving;
 mod output;
+mod own_limits;
 mod parts;
 mod profiles;
 mod python;

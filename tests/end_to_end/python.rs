@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::parts::{Verdict, Who, once, place_of, statuses, submit, with};
 
 /// The child in Python, where `place`'s owner can reach it.
-fn script(place: &Place) -> PathBuf {
+pub(crate) fn script(place: &Place) -> PathBuf {
     let script = place.path("tasks.py");
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../child/examples/python/tasks.py");
     copy(&own, &script);

@@ -18,6 +18,7 @@ fn headers() -> Vec<Vec<u8>> {
     };
     vec![
         message(Message::new("add").arg(1)),
+        message(Message::new("add").processes(4).file_size(1 << 40)),
         message(
             Message::new("add")
                 .priority(3)

@@ -164,6 +164,10 @@ fn to_tasks() -> Vec<ToTask> {
             nonce: NONCE,
             spec: ByteBuf::from(r#"{"program":"/bin/x"}"#),
         },
+        ToTask::Limits {
+            nonce: NONCE,
+            limits: vec![(0, 1, 3), (7, 64, 64)],
+        },
     ];
     let replies = replies().into_iter().zip(0..);
     all.extend(replies.map(|(reply, id)| ToTask::Reply {

@@ -14,12 +14,12 @@ import sys
 import time
 import traceback
 
-HELLO = b"BLKH" + struct.pack("<HH", 1, 3)
+HELLO = b"BLKH" + struct.pack("<HH", 1, 5)
 JOBS, RESULTS = 3, 4
 FRAME_LIMIT = 33 << 20
 
 # ToTask and FromTask, by their places.
-RUN, STOP = 0, 2
+RUN, LIMITS = 0, 6
 READY, PROGRESS, DONE = 0, 1, 2
 RETURNED, FAILED = 0, 1
 
@@ -196,7 +196,21 @@ def usage(before):
     return number(micros(user)) + number(micros(system)) + b"\x00"
 
 
-def run(frame):
+def limits(frame):
+    """The call that has limits of its own, and these."""
+    nonce = frame.number()
+    count = frame.number()
+    return nonce, [tuple(frame.number() for _ in range(3)) for _ in range(count)]
+
+
+def lower(which, soft, hard):
+    """Lowers a limit for good; one that is lower already stays."""
+    _, most = resource.getrlimit(which)
+    within = lambda value: value if most == resource.RLIM_INFINITY else min(value, most)
+    resource.setrlimit(which, (within(soft), within(hard)))
+
+
+def run(frame, own):
     nonce = frame.number()
     uuid = frame.take(16)
     name = frame.text()
@@ -214,7 +228,9 @@ def run(frame):
         if header.get("encoding", "json") != "json":
             raise Refused("arguments", "this child reads arguments in JSON only")
         if memory is not None:
-            resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+            lower(resource.RLIMIT_DATA, memory, memory)
+        for limit in own.get(nonce, []):
+            lower(*limit)
         answer = number(RETURNED) + blob(call(name, payload, Context(nonce, uuid, attempt, timeout)))
     except Refused as error:
         answer = failed(error.name, error, True)
@@ -235,7 +251,7 @@ def serve(jobs):
 
     signal.signal(signal.SIGTERM, stop)
     send_hello()
-    served = 0
+    served, own = 0, {}
     while jobs == 0 or served < jobs:
         prefix = read_exactly(4)
         if prefix is None:
@@ -248,9 +264,12 @@ def serve(jobs):
             return 65
         frame = Reader(data)
         # What this child does not know is not for it.
-        if frame.number() == RUN:
-            run(frame)
-            served += 1
+        kind = frame.number()
+        if kind == LIMITS:
+            own = dict([limits(frame)])
+        elif kind == RUN:
+            run(frame, own)
+            served, own = served + 1, {}
     return 0
 
 

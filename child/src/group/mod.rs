@@ -130,7 +130,8 @@ impl Dispatch {
             ToTask::Group(_)
             | ToTask::Reply { .. }
             | ToTask::Secret { .. }
-            | ToTask::Command { .. } => {}
+            | ToTask::Command { .. }
+            | ToTask::Limits { .. } => {}
         }
     }
 

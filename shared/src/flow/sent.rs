@@ -173,6 +173,7 @@ mod tests {
             ("patience_ms", json!(u64::MAX), "patience"),
             ("ttl_ms", json!(0), "ttl"),
             ("memory", json!(5), "16MiB"),
+            ("limits", json!({"processes": 1}), "processes"),
             ("concurrency", key(0), "concurrency"),
             ("unique", json!({"key": "k", "for_ms": 0}), "unique"),
             ("profile", long, "profile"),

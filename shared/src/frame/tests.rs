@@ -71,6 +71,11 @@ fn what_comes_before_a_run_v1_keeps_its_bytes() {
         spec: ByteBuf::from("{}"),
     };
     keeps(&command, include_bytes!("../golden/command.v1.bin"));
+    let limits = ToTask::Limits {
+        nonce: 300,
+        limits: vec![(0, 1, 3)],
+    };
+    keeps(&limits, b"\x08\0\0\0\x06\xfb\x2c\x01\x01\0\x01\x03");
 }
 
 #[test]

@@ -10,13 +10,14 @@ use crate::name::{QueueName, TaskName};
 
 /// A header's keys that may be changed as long as the job waits: the rules of its attempts, and
 /// what belongs to the user.
-const OPEN: [&str; 9] = [
+const OPEN: [&str; 10] = [
     "timeout_ms",
     "patience_ms",
     "max_retries",
     "backoff",
     "result_ttl",
     "memory",
+    "limits",
     "profile",
     "mechanism",
     "metadata",
@@ -150,7 +151,8 @@ mod tests {
             let message = message.priority(1).add_metadata("why", 7);
             let message = message.max_retries(Retries::Times(2));
             let message = message.result_ttl(Keep::Forever);
-            message.patience(Duration::from_secs(2)).memory(32 << 20)
+            let message = message.patience(Duration::from_secs(2));
+            message.memory(32 << 20).open_files(64)
         })
         .unwrap();
         assert_eq!(priority, 1);
@@ -161,6 +163,7 @@ mod tests {
         }
         expected["patience_ms"] = 2000.into();
         expected["memory"] = (32 << 20).into();
+        expected["limits"] = json!({"open_files": 64});
         assert_eq!(header, expected);
     }
 

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::backoff::Backoff;
 use crate::flow::{Chain, JobStep, write_plan};
+use crate::limits::Limits;
 use crate::name::{QueueName, TaskName};
 use crate::policy::{Keep, Retries};
 use crate::task::Mechanism;
@@ -190,6 +191,40 @@ impl MessageBuilder {
             self.refuse(MessageError::Memory { bytes });
         }
         self.header.memory = Some(bytes);
+        self
+    }
+
+    /// Processes and threads at once; as each of these limits it can only lower what the profile of
+    /// its job allows.
+    pub fn processes(self, most: u64) -> Self {
+        self.lower(|limits| limits.processes = Some(most))
+    }
+
+    /// CPU time of each of its processes, in whole seconds: what is more is cut off.
+    pub fn cpu_time(self, most: Duration) -> Self {
+        self.lower(|limits| limits.cpu_time_s = Some(most.as_secs()))
+    }
+
+    /// Size of each file that it writes, in bytes.
+    pub fn file_size(self, bytes: u64) -> Self {
+        self.lower(|limits| limits.file_size = Some(bytes))
+    }
+
+    /// Open files, pipes and sockets of each of its processes.
+    pub fn open_files(self, most: u64) -> Self {
+        self.lower(|limits| limits.open_files = Some(most))
+    }
+
+    /// All limits of what it may consume besides memory.
+    pub fn limits(self, limits: Limits) -> Self {
+        self.lower(|all| *all = limits)
+    }
+
+    fn lower(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.header.limits);
+        if let Err(error) = self.header.limits.check() {
+            self.refuse(error.into());
+        }
         self
     }
 

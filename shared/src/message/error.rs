@@ -1,4 +1,5 @@
 use crate::flow::FlowError;
+use crate::limits::LimitError;
 use crate::name::{LockName, NameError};
 use crate::time::Timestamp;
 
@@ -59,6 +60,9 @@ pub enum MessageError {
         /// What was given.
         bytes: u64,
     },
+    /// A limit that no task could live with.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// The job would end before it may start.
     #[error(
         "the message expires at {expires} but is not ready before {ready} (raise `expires` or lower the delay)"

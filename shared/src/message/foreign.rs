@@ -65,6 +65,7 @@ impl MessageBuilder {
         if let Some(bytes) = header.memory {
             self = self.memory(bytes);
         }
+        self = self.limits(header.limits);
         if let Some(limit) = &header.concurrency {
             self = self.concurrency(limit.key.as_str(), limit.most);
         }

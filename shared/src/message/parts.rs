@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{HEADER_VERSION, Header, Message};
 use crate::flow::{FlowError, plan, read_plan, write_plan};
+use crate::limits::Limits;
 use crate::time::Timestamp;
 
 impl Message {
@@ -83,6 +84,7 @@ impl Header {
             backoff: None,
             result_ttl: None,
             memory: None,
+            limits: Limits::NONE,
             profile: None,
             mechanism: None,
             ttl_ms: None,

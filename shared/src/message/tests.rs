@@ -18,6 +18,11 @@ fn every_wrong_field_is_refused_with_a_way_out() {
     assert!(refused(add().delay(Duration::MAX)).contains("ten years"));
     assert!(refused(add().expires(secs(1)).delay(secs(2))).contains("expires"));
     assert!(refused(add().memory(1)).contains("16MiB"));
+    assert!(refused(add().processes(0)).contains("`processes` is 0"));
+    assert!(refused(add().cpu_time(Duration::from_millis(999))).contains("whole seconds"));
+    assert!(refused(add().cpu_time(Duration::MAX)).contains("ten years"));
+    assert!(refused(add().file_size(0)).contains("`file-size`"));
+    assert!(refused(add().open_files(3)).contains("less than 16"));
     assert!(refused(add().arg(vec![0u8; 64]).payload_limit(64)).contains("elsewhere"));
     let upside_down = Backoff {
         floor_ms: Some(2),

@@ -113,8 +113,9 @@ pub(crate) struct Ticket {
     pub lane: Lane,
     /// In a group it rides alone.
     pub is_alone: bool,
-    /// Task and memory class: a reused process serves one kind only.
-    pub kind: u32,
+    /// Task and memory class: a reused process serves one kind only. A ticket without a kind has
+    /// its process for itself, which serves nobody before or after.
+    pub kind: Option<u32>,
     /// The profile its process must have.
     pub profile: u16,
     /// The longest the attempt may run.

@@ -88,14 +88,11 @@ impl Slot {
             };
         }
         self.finish(work.ticket.id, end, turn);
-        match turn.refill {
-            Refill::Yes => State::Idle {
-                past: Past::Served {
-                    count,
-                    kind: work.ticket.kind,
-                },
+        match (turn.refill, work.ticket.kind) {
+            (Refill::Yes, Some(kind)) => State::Idle {
+                past: Past::Served { count, kind },
             },
-            Refill::No => self.quitting(turn),
+            _ => self.quitting(turn),
         }
     }
 

@@ -198,7 +198,7 @@ impl Left {
                 continue;
             }
             match past {
-                Past::Served { kind, .. } if kind == ticket.kind => {
+                Past::Served { kind, .. } if Some(kind) == ticket.kind => {
                     self.idle.swap_remove(index);
                     return Some((slot, past));
                 }

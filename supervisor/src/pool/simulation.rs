@@ -53,7 +53,7 @@ enum Outside {
 
 #[derive(Debug, Clone, Copy)]
 struct Order {
-    kind: u32,
+    kind: Option<u32>,
     profile: u16,
     timeout_ms: u16,
     patience_ms: u16,
@@ -128,7 +128,7 @@ fn natures() -> impl Strategy<Value = Nature> {
 }
 
 fn orders() -> impl Strategy<Value = Order> {
-    let kind = prop_oneof![3 => Just(0_u32), 1 => 0..3_u32];
+    let kind = prop_oneof![3 => Just(Some(0_u32)), 1 => (0..3_u32).prop_map(Some), 1 => Just(None)];
     let profile = prop_oneof![3 => Just(0_u16), 1 => 0..3_u16];
     let expires = prop_oneof![4 => Just(None), 1 => (0..900_u16).prop_map(Some)];
     (kind, profile, 1..500_u16, 0..PATIENCE_MOST_MS, expires).prop_map(

@@ -29,7 +29,7 @@ fn ticket(id: u64) -> Ticket {
         id: TicketId(id),
         lane: Lane::Process,
         is_alone: false,
-        kind: 0,
+        kind: Some(0),
         profile: 0,
         timeout: ms(1_000),
         patience: ms(200),

@@ -291,6 +291,17 @@ impl Cage {
         Ok(())
     }
 
+    /// Lowers the number of processes for the present one, until the next begins.
+    pub(crate) fn lower_processes(&self, most: u64) -> io::Result<()> {
+        let amounts = Amounts {
+            processes: Some(most),
+            ..self.amounts.get()
+        };
+        self.set(amounts)?;
+        self.amounts.set(amounts);
+        Ok(())
+    }
+
     fn set(&self, amounts: Amounts) -> io::Result<()> {
         let word =
             |value: Option<u64>, none: &str| value.map_or_else(|| none.into(), |v| v.to_string());

@@ -1,7 +1,10 @@
-//! The memory of a task's processes together: kept by a cgroup where there is one, else watched.
+//! What a task's processes have together: kept by cgroups where there are some, else memory is
+//! watched.
 
 use std::io;
 
+use bulkhead_shared::frame::ToTask;
+use bulkhead_shared::limits::Limits;
 use bulkhead_shared::time::Now;
 use tracing::info;
 
@@ -9,6 +12,7 @@ use super::Reactor;
 use crate::pool::{Input, LinkEvent, Seat, TicketId};
 use crate::process::limits::Amounts;
 use crate::process::memory::Members;
+use crate::sandbox::lowered::Headcount;
 use crate::watch::{Exceeded, Watched};
 
 impl Reactor {
@@ -41,6 +45,26 @@ impl Reactor {
             .cage
             .as_ref()
             .map_or(Ok(()), |cage| cage.begin(amounts))
+    }
+
+    /// Has a process take the limits that its only job brings along.
+    pub(super) fn lower(&mut self, seat: Seat, nonce: u64, lowered: &Limits, now: Now) {
+        let place = &self.places[usize::from(seat.slot)];
+        let Some(process) = &place.process else {
+            return;
+        };
+        let plan = &self.menu.entry(process.profile).plan;
+        let limits = plan.rlimits(lowered);
+        let cage = place.cage.as_ref();
+        let cage = cage.filter(|_| plan.headcount == Headcount::Cgroup);
+        if let (Some(cage), Some(most)) = (cage, lowered.processes)
+            && let Err(error) = cage.lower_processes(most)
+        {
+            return self.violate(seat, format!("its cgroup takes no limit: {error}"), now);
+        }
+        if !limits.is_empty() {
+            self.write(seat, &ToTask::Limits { nonce, limits }, now);
+        }
     }
 
     /// Has a process watched that has just been given a job, if nothing else limits its memory with

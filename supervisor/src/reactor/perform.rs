@@ -55,9 +55,12 @@ impl Reactor {
     pub(super) fn offer(&mut self, jobs: Vec<Box<Job>>, now: Now) {
         let mut tickets = Vec::with_capacity(jobs.len());
         for job in jobs {
-            let next = u32::try_from(self.kinds.len()).unwrap_or(u32::MAX);
-            let key = (job.task.clone(), job.policy.memory);
-            let kind = *self.kinds.entry(key).or_insert(next);
+            // What lowers the limits of one job would be those of the next.
+            let kind = job.policy.limits.is_empty().then(|| {
+                let next = u32::try_from(self.kinds.len()).unwrap_or(u32::MAX);
+                let key = (job.task.clone(), job.policy.memory);
+                *self.kinds.entry(key).or_insert(next)
+            });
             let expires = job.expires_at.map(|at| now.mono + at.since(now.wall));
             tickets.push(Ticket {
                 id: job.ticket,
@@ -206,6 +209,7 @@ impl Reactor {
             return;
         };
         let extra = job.extra.clone();
+        let limits = job.policy.limits;
         let run = run_frame(job, nonce, now);
         let process = self.places[usize::from(seat.slot)].process(seat.generation);
         let Some(process) = process else { return };
@@ -233,6 +237,9 @@ impl Reactor {
         self.watch_memory(seat, ticket);
         for frame in extra.iter().flat_map(|extra| extra.frames(nonce)) {
             self.write(seat, &frame, now);
+        }
+        if !limits.is_empty() {
+            self.lower(seat, nonce, &limits, now);
         }
         self.write(seat, &ToTask::Run(run), now);
     }

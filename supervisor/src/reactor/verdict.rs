@@ -111,6 +111,7 @@ fn by_limit(
         forbidden,
         bumps: under.bumps,
         memory: under.policy.memory,
+        limits: under.policy.limits,
     };
     match limit::explain(&evidence, under.plan) {
         Some((cause, error)) => failed(cause, ended_by(process, error)),

@@ -5,10 +5,11 @@ mod walls;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use bulkhead_shared::isolation::{Containment, Network, Setup};
+use bulkhead_shared::limits::Limits;
 
+use super::lowered::Headcount;
 use super::probe::Host;
 use super::profile::{Landlock, LimitsOf, Profile, RootKind, Space, Syscalls, User};
 use super::seccomp::Memory;
@@ -70,12 +71,11 @@ pub(crate) struct Plan {
     pub single_use: bool,
     /// Bytes kept of each output.
     pub output: u32,
+    /// Who counts the processes of a task.
+    pub headcount: Headcount,
     /// Limits of one process that a task may come up against.
-    pub cpu_time: Option<Duration>,
-    pub file_size: Option<u64>,
+    pub limits: Limits,
     pub tmp: Option<u64>,
-    pub processes: Option<u64>,
-    pub open_files: Option<u64>,
     /// Where zygotes start and what they find there.
     pub environment: Vec<(OsString, OsString)>,
     pub directory: Option<PathBuf>,
@@ -109,6 +109,11 @@ impl Plan {
             || user_namespace
             || matches!(containment, Containment::PidNamespace { user: true });
         let amounts = amounts(profile, config, host);
+        let headcount = match (profile.limits_of, &host.controllers) {
+            (LimitsOf::Task, Some(found)) if found.has(Controller::Processes) => Headcount::Cgroup,
+            _ if private => Headcount::User,
+            _ => Headcount::Nobody,
+        };
         let counts_memory = amounts.is_some_and(|amounts| amounts.memory.is_some());
         let is_for_task = profile.limits_of == LimitsOf::Task;
         let memory = match is_for_task && !counts_memory {
@@ -155,11 +160,9 @@ impl Plan {
             may: profile.may.clone(),
             single_use: profile.single_use,
             output: profile.output,
-            cpu_time: profile.cpu_time,
-            file_size: profile.file_size,
+            limits: profile.limits(),
+            headcount,
             tmp: profile.tmp.filter(|_| has_tmp),
-            processes: profile.processes,
-            open_files: profile.open_files,
             environment,
             directory: match spaces.root {
                 true => None,
@@ -240,6 +243,9 @@ impl Plan {
             Containment::PidNamespace { user: true }
         ) {
             self.setup.processes = None;
+            if self.headcount == Headcount::User {
+                self.headcount = Headcount::Nobody;
+            }
         }
         self.missing
             .push(format!("tasks run as this user: {reason}"));
@@ -452,10 +458,16 @@ fn limits(profile: &Profile) -> Vec<(u32, u64)> {
 
 /// Limits of what one process consumes: a zygote lives long, and must not have them.
 fn own_limits(profile: &Profile) -> Vec<(u32, u64, u64)> {
-    let seconds = profile.cpu_time.map(|time| time.as_secs());
-    let cpu = seconds.map(|seconds| (libc::RLIMIT_CPU, seconds, seconds + CPU_PATIENCE));
-    let size = profile
+    consumption(&profile.limits()).collect()
+}
+
+/// What each process may consume for itself.
+pub(super) fn consumption(limits: &Limits) -> impl Iterator<Item = (u32, u64, u64)> + use<> {
+    let hard = |seconds: u64| seconds.saturating_add(CPU_PATIENCE);
+    let cpu = limits.cpu_time_s;
+    let cpu = cpu.map(|seconds| (libc::RLIMIT_CPU, seconds, hard(seconds)));
+    let size = limits
         .file_size
         .map(|size| (libc::RLIMIT_FSIZE, size, size));
-    cpu.into_iter().chain(size).collect()
+    cpu.into_iter().chain(size)
 }

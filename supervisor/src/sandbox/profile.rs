@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bulkhead_shared::isolation::Network;
+use bulkhead_shared::limits::Limits;
 use bulkhead_shared::units::Size;
 
 use crate::process::link::TAIL;
@@ -250,6 +251,16 @@ impl Profile {
         Ok(self)
     }
 
+    /// Its limits that a message can lower, besides memory.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            processes: self.processes,
+            cpu_time_s: self.cpu_time.map(|time| time.as_secs()),
+            file_size: self.file_size,
+            open_files: self.open_files,
+        }
+    }
+
     fn check(&self) -> Result<(), String> {
         let least = |what: &str, found: Option<u64>, least: u64, unit: &str| match found {
             Some(found) if found < least => Err(format!(
@@ -260,15 +271,9 @@ impl Profile {
         least("memory", self.memory, 16 << 20, " bytes (`16MiB`)")?;
         least("tmp", self.tmp, 64 << 10, " bytes (`64KiB`)")?;
         least("tmp-files", Some(self.tmp_files), 2, "")?;
-        least("processes", self.processes, 2, "")?;
-        least("open-files", self.open_files, 16, "")?;
         least("cpu-percent", self.cpu_percent.map(u64::from), 1, "")?;
-        if self
-            .cpu_time
-            .is_some_and(|time| time < Duration::from_secs(1))
-        {
-            return Err("`cpu-time` is counted in whole seconds (write at least `1s`)".into());
-        }
+        let limits = self.limits().check();
+        limits.map_err(|error| error.to_string())?;
         if self.root == RootKind::Minimal && self.tmp.is_none() {
             return Err("a task in a root of its own needs a place to write to \
                         (give `tmp` a size, or use `root = \"host\"`)"

@@ -22,7 +22,7 @@ struct Promise {
     test: fn(&Path, &[TaskSpec]) -> Result<(), Wrong>,
 }
 
-const PROMISES: [Promise; 10] = [
+const PROMISES: [Promise; 11] = [
     Promise {
         check: "ready",
         kept: "it says hello and that it is ready",
@@ -73,6 +73,13 @@ const PROMISES: [Promise; 10] = [
         why: "a supervisor may say more than a child wants to know",
         way_out: "read all of such a frame and go on",
         test: strangers,
+    },
+    Promise {
+        check: "limits",
+        kept: "it takes the limits that a job brings along",
+        why: "whoever submits a job may lower what it can consume",
+        way_out: "read Limits, and set them with setrlimit before the job of that nonce begins",
+        test: limited,
     },
     Promise {
         check: "jobs",
@@ -237,6 +244,21 @@ fn strangers(program: &Path, _: &[TaskSpec]) -> Result<(), Wrong> {
     })?;
     talk.say(&job(nonce, NO_TASK, b"{}"))?;
     refusal(&mut talk, nonce).map(drop)
+}
+
+fn limited(program: &Path, _: &[TaskSpec]) -> Result<(), Wrong> {
+    let mut talk = started(program, 0)?;
+    let (nonce, most) = (300, 60);
+    let limits = vec![(libc::RLIMIT_NOFILE, most, most)];
+    talk.say(&ToTask::Limits { nonce, limits })?;
+    talk.say(&job(nonce, NO_TASK, b"{}"))?;
+    refusal(&mut talk, nonce)?;
+    match talk.open_files().map_err(|error| error.to_string())? {
+        found if found == Some((most, most)) => Ok(()),
+        found => Err(format!(
+            "it may open {found:?} files, soft and hard, and not {most}"
+        )),
+    }
 }
 
 fn several(program: &Path, _: &[TaskSpec]) -> Result<(), Wrong> {

@@ -1,5 +1,6 @@
 //! A process of the program under examination, and what is said to it and heard from it.
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -155,6 +156,16 @@ impl Talk {
     fn term(&self) -> io::Result<()> {
         let pid = i32::try_from(self.child.id()).unwrap_or(i32::MAX);
         PidFd::open(pid)?.signal(libc::SIGTERM)
+    }
+
+    /// How many files it may open, soft and hard; `None` is no limit.
+    pub(super) fn open_files(&self) -> io::Result<Option<(u64, u64)>> {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", self.child.id()))?;
+        let mut lines = limits.lines();
+        let line = lines.find_map(|line| line.strip_prefix("Max open files"));
+        let mut numbers = line.unwrap_or_default().split_whitespace();
+        let mut number = || numbers.next()?.parse().ok();
+        Ok(number().zip(number()))
     }
 
     /// How it ended by itself; `None` if it did not.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bulkhead_shared::backoff::Backoff;
+use bulkhead_shared::limits::Limits;
 use bulkhead_shared::message::{Arguments, Message, MessageBuilder};
 use bulkhead_shared::policy::{Keep, Retries};
 use bulkhead_shared::task::Mechanism;
@@ -13,7 +14,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::{JsonArray, backoff, flow};
+use super::{JsonArray, backoff, flow, limits};
 
 /// What a line may say; everything may be left out.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -42,6 +43,8 @@ pub(super) struct Line {
     pub backoff: Option<Backoff>,
     #[serde(deserialize_with = "bytes")]
     pub memory: Option<Size>,
+    #[serde(deserialize_with = "limits::key")]
+    pub limits: Limits,
     #[serde(deserialize_with = "confinement")]
     pub profile: Option<String>,
     #[serde(deserialize_with = "mechanism")]
@@ -113,6 +116,7 @@ impl Line {
             max_retries: self.max_retries.or(defaults.max_retries),
             backoff: self.backoff.or(defaults.backoff),
             memory: self.memory.or(defaults.memory),
+            limits: self.limits.or(defaults.limits),
             profile: self.profile.or_else(|| defaults.profile.clone()),
             mechanism: self.mechanism.or(defaults.mechanism),
             uuid: self.uuid.or(defaults.uuid),
@@ -135,6 +139,7 @@ impl Line {
             self.timeout.is_some() || self.patience.is_some() || self.expires.is_some(),
             self.max_retries.is_some() || self.backoff.is_some() || self.memory.is_some(),
             self.profile.is_some() || self.metadata.is_some() || self.result_ttl.is_some(),
+            !self.limits.is_empty(),
             self.unique.is_some() || self.concurrency.is_some() || self.lock.is_some(),
         ];
         if keys.contains(&true) {
@@ -191,6 +196,7 @@ impl Line {
         if let Some(Size(bytes)) = self.memory {
             builder = builder.memory(bytes);
         }
+        builder = builder.limits(self.limits);
         if let Some(profile) = self.profile {
             builder = builder.profile(&profile);
         }
@@ -250,7 +256,7 @@ fn value(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| format!("is not JSON: {error}"))
 }
 
-const fn kind(value: &Value) -> &'static str {
+pub(super) const fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -353,145 +359,4 @@ fn keeping<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Keep>, D::Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(json: &str) -> Result<Line, String> {
-        Line::parse(json.as_bytes(), &Line::default())
-    }
-
-    #[test]
-    fn null_retries_mean_no_end_and_absent_ones_the_default() {
-        let unlimited = parse(r#"{"task":"a","max_retries":null}"#).unwrap();
-        assert_eq!(unlimited.max_retries, Some(Retries::Unlimited));
-        assert_eq!(parse(r#"{"task":"a"}"#).unwrap().max_retries, None);
-        let three = parse(r#"{"task":"a","max_retries":3}"#).unwrap();
-        assert_eq!(three.max_retries, Some(Retries::Times(3)));
-    }
-
-    #[test]
-    fn options_are_the_defaults_of_lines() {
-        let defaults = Line {
-            task: Some("add".into()),
-            priority: Some(3),
-            at: Some(Timestamp::from_millis(5)),
-            ..Line::default()
-        };
-        let line = Line::parse(br#"{"priority":1,"delay":"2s"}"#, &defaults).unwrap();
-        assert_eq!(
-            (line.task.as_deref(), line.priority),
-            (Some("add"), Some(1))
-        );
-        assert_eq!((line.delay, line.at), (Some(Duration::from_secs(2)), None));
-    }
-
-    #[test]
-    fn every_rule_of_a_job_can_be_a_key() {
-        let line = parse(
-            r#"{"task":"a","patience":"0","ttl":"2s","backoff":"3s","memory":"32MiB",
-                "profile":"process","result_ttl":"1h"}"#,
-        );
-        let header = line
-            .and_then(Line::builder)
-            .unwrap()
-            .build()
-            .unwrap()
-            .header;
-        assert_eq!((header.patience_ms, header.ttl_ms), (Some(0), Some(2000)));
-        let three = Backoff::constant(Duration::from_secs(3));
-        assert_eq!(header.backoff, Some(three));
-        assert_eq!(header.memory, Some(32 << 20));
-        assert_eq!(header.profile.as_deref(), Some("process"));
-        assert_eq!(header.result_ttl, Some(Keep::For { ms: 3_600_000 }));
-        let bytes = parse(r#"{"task":"a","memory":33554432}"#).unwrap();
-        assert_eq!(bytes.memory, Some(Size(32 << 20)));
-    }
-
-    #[test]
-    fn what_jobs_share_can_be_a_key() {
-        let line = parse(
-            r#"{"task":"a","unique":{"key":"u","for":"10m"},"concurrency":{"key":"k","most":2}}"#,
-        );
-        let header = line
-            .and_then(Line::builder)
-            .unwrap()
-            .build()
-            .unwrap()
-            .header;
-        assert_eq!(header.unique.unwrap().for_ms, Some(600_000));
-        assert_eq!(header.concurrency.unwrap().most, 2);
-        let line = parse(r#"{"task":"a","unique":{"key":"u"},"lock":"l"}"#);
-        let header = line
-            .and_then(Line::builder)
-            .unwrap()
-            .build()
-            .unwrap()
-            .header;
-        assert_eq!(header.unique.unwrap().for_ms, None);
-        assert_eq!(header.lock.unwrap().name.as_str(), "l");
-    }
-
-    #[test]
-    fn wrong_lines_say_what_is_wrong_with_them() {
-        let says = |json, words: &[&str]| {
-            let error = parse(json).and_then(Line::flow).unwrap_err();
-            for word in words {
-                assert!(error.contains(word), "{word}: {error}");
-            }
-        };
-        says(r#"{"task":"a","colour":1}"#, &["`colour`", "max_retries"]);
-        says(r#"{"task":"a","args":{}}"#, &["sequence", "column"]);
-        says(r#"{"args":[]}"#, &["names no task"]);
-        says(r#"{"task":"a","timeout":1}"#, &["string"]);
-        says(r#"{"task":"a","timeout":"1"}"#, &["`250ms`"]);
-        says(
-            r#"{"task":"a","delay":"1s","at":"2030-01-31T09:30:00Z"}"#,
-            &["leave one out"],
-        );
-        says(r#"{"task":"a","uuid":"x"}"#, &["UUID"]);
-        says(r#"{"task":"a","result_ttl":5}"#, &["a number"]);
-        says(r#"{"task":"a","priority":-1}"#, &["lower runs first"]);
-        says(r#"{"task":"a","patience":"soon"}"#, &["`250ms`"]);
-        says(r#"{"task":"a","ttl":"0"}"#, &["ttl is zero"]);
-        says(r#"{"task":"a","memory":"1KiB"}"#, &["16MiB"]);
-        says(r#"{"task":"a","memory":1.5}"#, &["`memory`", "512MiB"]);
-        says(
-            r#"{"task":"a","profile":"o pen"}"#,
-            &["`o pen`", "`process`"],
-        );
-        says(
-            r#"{"task":"a","backoff":{"algorithm":"linear","factor":"1s","ceiling":"1s"}}"#,
-            &["swap"],
-        );
-        says(r#"{"task":"a","unique":{"for":"1s"}}"#, &["`key`"]);
-        says(r#"{"task":"a","unique":{"key":"a b"}}"#, &["`a b`"]);
-        says(
-            r#"{"task":"a","concurrency":{"key":"k","most":0}}"#,
-            &["zero"],
-        );
-        says(
-            r#"{"task":"a","lock":"l","concurrency":{"key":"k","most":1}}"#,
-            &["leave one out"],
-        );
-        says("[1]", &["column"]);
-        says("{", &["EOF"]);
-    }
-
-    #[test]
-    fn options_of_the_wrong_kind_are_named() {
-        assert!(
-            array("{}")
-                .unwrap_err()
-                .contains("must be a JSON array, got an object")
-        );
-        assert!(
-            object("[1]")
-                .unwrap_err()
-                .contains("must be a JSON object, got an array")
-        );
-        assert!(object("{oops}").unwrap_err().contains("column 2"));
-        assert!(retries("-1").is_err() && retries("none") == Ok(Retries::Unlimited));
-        assert_eq!(keep("0"), Ok(Keep::For { ms: 0 }));
-        assert_eq!(keep("none"), Ok(Keep::Forever));
-    }
-}
+mod tests;

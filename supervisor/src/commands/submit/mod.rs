@@ -2,6 +2,7 @@
 
 mod backoff;
 mod flow;
+mod limits;
 mod line;
 mod sender;
 mod source;
@@ -15,6 +16,7 @@ use bulkhead_shared::backend::Missing;
 use bulkhead_shared::backoff::Backoff;
 use bulkhead_shared::client::{BATCH, Client};
 use bulkhead_shared::flow::Flow;
+use bulkhead_shared::limits::Limits;
 use bulkhead_shared::message::Message;
 use bulkhead_shared::policy::{Keep, Retries};
 use bulkhead_shared::task::Mechanism;
@@ -36,7 +38,7 @@ use source::Source;
 /// With --from every line is one message: {"task": "add", "args": [2, 3], "kwargs": {}, "queue":
 /// "math", "max_retries": 0, "timeout": "1s", ...}. Its keys are `task` and the options below
 /// from --args to --result-ttl, with `_` for `-`; and {"unique": {"key": "k", "for": "10m"}},
-/// {"concurrency": {"key": "k", "most": 2}}, {"lock": "l"}. What a line leaves out comes from the
+/// {"concurrency": {"key": "k", "most": 2}}, {"lock": "l"}, {"limits": {"cpu-time": "10s"}}. What a line leaves out comes from the
 /// options, else from the task's registration. `"max_retries": null` is no limit. What follows a
 /// message is in its `callback`, a message or a list of them, or its `group`: {"members": [...],
 /// "join": {...}, "on_failed": "stop", "null" or "error"}; a line with only a `group` starts that.
@@ -90,6 +92,11 @@ pub(crate) struct SubmitArgs {
     /// Limit the memory of its process (default: the task's); never above the limit of `run`.
     #[arg(long, value_name = "SIZE", value_parser = str::parse::<Size>)]
     memory: Option<Size>,
+    /// Lower a limit of its profile: `processes=N`, `cpu-time=D`, `file-size=SIZE`, `open-files=N`.
+    ///
+    /// May be given several times. A limit that is not lower changes nothing.
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_parser = str::parse::<Limits>)]
+    limits: Vec<Limits>,
     /// Run it in this: `process` gives a task of a thread group a process of its own for once.
     #[arg(long, value_name = "MECHANISM")]
     mechanism: Option<Mechanism>,
@@ -202,6 +209,7 @@ fn plan(args: SubmitArgs) -> Result<Plan, CommandError> {
         max_retries: args.max_retries,
         backoff: args.backoff,
         memory: args.memory,
+        limits: limits::together(&args.limits),
         profile: args.profile,
         mechanism: args.mechanism,
         uuid: args.uuid,

@@ -200,7 +200,7 @@ impl World {
                 id,
                 lane: order.lane,
                 is_alone: order.is_alone,
-                kind: 0,
+                kind: Some(0),
                 profile: 0,
                 timeout: ms(order.timeout_ms),
                 patience: ms(order.patience_ms),

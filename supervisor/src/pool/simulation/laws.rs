@@ -26,7 +26,7 @@ struct Life {
     swept: Option<Sweep>,
     has_failed: bool,
     served: u32,
-    kind: Option<u32>,
+    kind: Option<Option<u32>>,
     job: Option<Job>,
 }
 
@@ -256,7 +256,8 @@ impl Laws {
         assert!(!life.termed && life.killed.is_none());
         assert!(life.job.is_none(), "{seat:?} has a job already");
         assert_eq!(life.profile, ticket.profile);
-        assert!(life.kind.is_none_or(|kind| kind == ticket.kind));
+        let is_same = |kind: Option<u32>| kind.is_some() && kind == ticket.kind;
+        assert!(life.kind.is_none_or(is_same));
         assert!(
             most == 0 || life.served < most,
             "{seat:?} has served enough"

@@ -10,7 +10,7 @@ const FIRST: Seat = Seat {
 fn of(profile: u16, kind: u32, id: u64) -> Ticket {
     Ticket {
         profile,
-        kind,
+        kind: Some(kind),
         ..ticket(id)
     }
 }
@@ -73,6 +73,20 @@ fn a_process_that_served_one_kind_takes_no_other() {
         same.step(Input::Offered(vec![of(0, 1, 2)])),
         [send(FIRST, 2)]
     );
+}
+
+#[test]
+fn a_ticket_without_a_kind_has_a_process_that_serves_nobody_else() {
+    let alone = |id| Ticket {
+        kind: None,
+        ..ticket(id)
+    };
+    let mut desk = Desk::running(0, alone(1));
+    assert_eq!(desk.link(FIRST, RETURNED)[1], Action::Quit(FIRST));
+    let mut used = Desk::running(0, of(0, 1, 1));
+    let _ = used.link(FIRST, RETURNED);
+    let offered = used.step(Input::Offered(vec![alone(2)]));
+    assert_eq!(offered, [Action::Quit(FIRST)]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use bulkhead_shared::limits::Limits;
 use bulkhead_shared::outcome::{Cause, ErrorDetails};
 use bulkhead_shared::units::{Size, show_duration};
 
@@ -29,6 +30,8 @@ pub(super) struct Evidence<'a> {
     pub bumps: Bumps,
     /// Bytes it may have.
     pub memory: Option<u64>,
+    /// What its message lowers of its profile.
+    pub limits: Limits,
 }
 
 /// Whether a system call can have been forbidden. Without a filter the signal is any signal.
@@ -46,12 +49,19 @@ pub(super) fn explain(evidence: &Evidence<'_>, plan: &Plan) -> Option<(Cause, Er
     if evidence.bumps.killed > 0 {
         return Some((Cause::OutOfMemory, out_of_memory(evidence)));
     }
-    let found = if let Some(limit) = plan.cpu_time
+    let own = evidence.limits;
+    let limits = own.or(plan.limits);
+    let raise = |own: Option<u64>, name: &str| match own {
+        Some(_) => format!("its message asks for that: raise `{name}` there, or leave it out"),
+        None => format!("raise `{name}` of the profile `{profile}`"),
+    };
+    let found = if let Some(limit) = limits.cpu_time()
         && (is(libc::SIGXCPU) || is(libc::SIGKILL) && evidence.cpu >= limit)
     {
         let text = format!(
-            "used more CPU time than its limit of {} (raise `cpu-time` of the profile `{profile}`)",
-            show_duration(limit)
+            "used more CPU time than its limit of {} ({})",
+            show_duration(limit),
+            raise(own.cpu_time_s, "cpu-time")
         );
         details(
             "cpu-time",
@@ -59,13 +69,13 @@ pub(super) fn explain(evidence: &Evidence<'_>, plan: &Plan) -> Option<(Cause, Er
             Some(millis(limit)),
             Some(millis(evidence.cpu)),
         )
-    } else if let Some(limit) = plan.file_size
+    } else if let Some(limit) = limits.file_size
         && (is(libc::SIGXFSZ) || said(libc::EFBIG))
     {
         let text = format!(
-            "wrote a file larger than its limit of {} (raise `file-size` of the profile \
-             `{profile}`)",
-            Size(limit)
+            "wrote a file larger than its limit of {} ({})",
+            Size(limit),
+            raise(own.file_size, "file-size")
         );
         details("file-size", text, Some(limit), None)
     } else if is(libc::SIGSYS) && filters(plan) {
@@ -76,12 +86,12 @@ pub(super) fn explain(evidence: &Evidence<'_>, plan: &Plan) -> Option<(Cause, Er
              it is needed, or let it fail with `on-forbidden = \"error\"`)"
         );
         details("forbidden-syscall", text, None, None)
-    } else if let Some(limit) = plan.processes
+    } else if let Some(limit) = limits.processes
         && (evidence.bumps.refused > 0 || said(libc::EAGAIN))
     {
         let text = format!(
-            "could not start a process or thread beyond its limit of {limit} (raise `processes` \
-             of the profile `{profile}`)"
+            "could not start a process or thread beyond its limit of {limit} ({})",
+            raise(own.processes, "processes")
         );
         details("processes", text, Some(limit), None)
     } else if let Some(limit) = plan.tmp
@@ -93,12 +103,12 @@ pub(super) fn explain(evidence: &Evidence<'_>, plan: &Plan) -> Option<(Cause, Er
             Size(limit)
         );
         details("disk-full", text, Some(limit), None)
-    } else if let Some(limit) = plan.open_files
+    } else if let Some(limit) = limits.open_files
         && said(libc::EMFILE)
     {
         let text = format!(
-            "opened more files than its limit of {limit} (raise `open-files` of the profile \
-             `{profile}`)"
+            "opened more files than its limit of {limit} ({})",
+            raise(own.open_files, "open-files")
         );
         details("open-files", text, Some(limit), None)
     } else {
