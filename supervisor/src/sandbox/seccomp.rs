@@ -9,6 +9,7 @@
 mod lists;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use bulkhead_shared::isolation::Network;
 use seccompiler::SeccompCmpArgLen::Dword;
@@ -66,6 +67,9 @@ pub(crate) fn name(number: i32) -> Option<&'static str> {
 
 /// The instruction that allows a call.
 const ALLOW: u64 = 0x0006_0000_7fff_0000;
+
+/// The instruction that goes on further below.
+const JUMP: u64 = 0x0005_0000_0000_0000;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
@@ -171,8 +175,12 @@ fn add(
 ) -> Result<(), FilterError> {
     if let Some(number) = number(name) {
         let rule = SeccompRule::new(conditions)?;
-        let known = rules.entry(number).or_default();
-        known.push(rule);
+        match rules.entry(number) {
+            Entry::Vacant(none) => drop(none.insert(vec![rule])),
+            // Forbidden whatever its arguments are.
+            Entry::Occupied(known) if known.get().is_empty() => {}
+            Entry::Occupied(known) => known.into_mut().push(rule),
+        }
     }
     Ok(())
 }
@@ -259,16 +267,15 @@ fn without_clone3() -> Result<Vec<u64>, FilterError> {
 ///
 /// The kernel would ask two as well. But to enter one costs a task far more than all instructions in
 /// it: the kernel compiles it, and stops every processor to put it into its own code.
-fn chain(mut first: Vec<u64>, then: Vec<u64>) -> Vec<u64> {
-    // All that it allows comes to its last instruction, by a jump or from above.
-    let last = first.pop();
-    debug_assert_eq!(
-        last,
-        Some(ALLOW),
-        "a filter ends with what it does otherwise"
-    );
-    first.extend(then);
-    first
+fn chain(first: Vec<u64>, then: Vec<u64>) -> Vec<u64> {
+    let end = first.len();
+    let first = first.into_iter().enumerate();
+    let linked = first.map(|(at, one)| match one {
+        // A jump over as many instructions.
+        ALLOW => JUMP | (end - at - 1) as u64,
+        one => one,
+    });
+    linked.chain(then).collect()
 }
 
 fn compile(
@@ -402,5 +409,27 @@ mod tests {
             forbidden
         );
         assert_eq!(run(&own, "socket", libc::AF_UNIX.cast_unsigned()), ALLOWS);
+    }
+
+    #[test]
+    fn what_a_profile_forbids_altogether_is_not_allowed_in_part() {
+        let forbidden = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
+        let names = ["clone", "ioctl", "mmap", "prctl", "socket"];
+        for syscalls in [Syscalls::Denylist, Syscalls::Allowlist, Syscalls::All] {
+            let profile = Profile {
+                syscalls,
+                deny_syscalls: names.map(String::from).into(),
+                ..Profile::strict()
+            };
+            for memory in [Memory::Kernel, Memory::Supervisor] {
+                let own = filters(&profile, memory).unwrap().own;
+                for name in names {
+                    assert_eq!(run(&own, name, 0), forbidden, "{name} {syscalls:?}");
+                    let unix = libc::AF_UNIX.cast_unsigned();
+                    assert_eq!(run(&own, name, unix), forbidden, "{name} {syscalls:?}");
+                }
+                assert_eq!(run(&own, "read", 0), libc::SECCOMP_RET_ALLOW);
+            }
+        }
     }
 }
