@@ -139,8 +139,8 @@ impl Ledger {
         to: Lessee,
         is_counted: bool,
     ) -> rusqlite::Result<Claimed> {
-        // Not by one statement that returns the row: SQLite makes and drops a table in memory for that,
-        // which takes longer than all else.
+        // Not by one statement that returns the row: SQLite makes and drops a table in memory for that, job
+        // by job.
         let sql = "SELECT uuid, fence + 1, lane, header, payload, history FROM job WHERE id = ?1";
         let mut statement = self.conn.prepare_cached(sql)?;
         let row = |row: &Row<'_>| -> rusqlite::Result<_> {

@@ -1,7 +1,14 @@
+use bulkhead_shared::message::Header;
+
 use super::*;
 
 fn parse(json: &str) -> Result<Line, String> {
     Line::parse(json.as_bytes(), &Line::default())
+}
+
+fn built(line: Result<Line, String>) -> Header {
+    let message = line.and_then(Line::builder).unwrap();
+    message.build().unwrap().header
 }
 
 #[test]
@@ -35,12 +42,7 @@ fn every_rule_of_a_job_can_be_a_key() {
         r#"{"task":"a","patience":"0","ttl":"2s","backoff":"3s","memory":"32MiB",
             "limits":{"cpu-time":"1m","processes":4},"profile":"process","result_ttl":"1h"}"#,
     );
-    let header = line
-        .and_then(Line::builder)
-        .unwrap()
-        .build()
-        .unwrap()
-        .header;
+    let header = built(line);
     assert_eq!((header.patience_ms, header.ttl_ms), (Some(0), Some(2000)));
     let three = Backoff::constant(Duration::from_secs(3));
     assert_eq!(header.backoff, Some(three));
@@ -58,21 +60,11 @@ fn what_jobs_share_can_be_a_key() {
     let line = parse(
         r#"{"task":"a","unique":{"key":"u","for":"10m"},"concurrency":{"key":"k","most":2}}"#,
     );
-    let header = line
-        .and_then(Line::builder)
-        .unwrap()
-        .build()
-        .unwrap()
-        .header;
+    let header = built(line);
     assert_eq!(header.unique.unwrap().for_ms, Some(600_000));
     assert_eq!(header.concurrency.unwrap().most, 2);
     let line = parse(r#"{"task":"a","unique":{"key":"u"},"lock":"l"}"#);
-    let header = line
-        .and_then(Line::builder)
-        .unwrap()
-        .build()
-        .unwrap()
-        .header;
+    let header = built(line);
     assert_eq!(header.unique.unwrap().for_ms, None);
     assert_eq!(header.lock.unwrap().name.as_str(), "l");
 }
