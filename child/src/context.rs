@@ -17,7 +17,7 @@ use nix::poll::{PollTimeout, poll};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::desk::{AskError, Desk, Patience};
+use crate::desk::{AskError, Desk, Patience, Sent};
 use crate::durable::Memory;
 use crate::lock::Lock;
 use crate::process;
@@ -417,10 +417,18 @@ impl Context {
         }
     }
 
-    /// [`Context::pass`], and asks for more.
-    pub(crate) fn ask_for_events(&self, passed: Option<u64>, ask: Ask) -> Result<Reply, AskError> {
-        let is_enough = || self.is_stopping();
-        self.desk.pass_and_ask(self.nonce, passed, ask, is_enough)
+    /// [`Context::pass`], and asks for more, without waiting for it.
+    pub(crate) fn ask_for_events(
+        &self,
+        passed: Option<u64>,
+        asks: Vec<Ask>,
+    ) -> Result<Vec<Sent>, AskError> {
+        self.desk.send(self.nonce, passed, asks)
+    }
+
+    /// Waits for what was asked for.
+    pub(crate) fn events(&self, sent: Sent) -> Result<Reply, AskError> {
+        self.desk.answer(self.nonce, sent, || self.is_stopping())
     }
 
     /// The timeout begins anew: with every event of a processor.

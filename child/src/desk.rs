@@ -152,20 +152,66 @@ impl Desk {
         ask: Ask,
         is_enough: impl Fn() -> bool,
     ) -> Result<Reply, AskError> {
-        self.pass_and_ask(nonce, None, ask, is_enough)
+        let sent = self.send(nonce, None, vec![ask])?.pop();
+        self.answer(nonce, sent.ok_or(AskError::Over)?, is_enough)
     }
 
-    /// [`Desk::pass`] and [`Desk::ask`] in one breath.
-    pub(crate) fn pass_and_ask(
+    #[cfg(feature = "async")]
+    pub(crate) async fn ask_async(&self, nonce: u64, ask: Ask) -> Result<Reply, AskError> {
+        let sent = self.send(nonce, None, vec![ask])?.pop();
+        let (inbox, id) = match (self, sent) {
+            (Self::Pipes { inbox, .. }, Some(Sent::Pipe(id))) => (inbox, id),
+            (_, Some(Sent::Answered(reply))) => return Ok(reply),
+            (_, _) => return Err(AskError::Over),
+        };
+        let answer = std::future::poll_fn(|wakes| inbox.poll((nonce, id), wakes.waker()));
+        answer.await.ok_or(AskError::Over)
+    }
+
+    /// [`Desk::pass`] and asks, in one write; their answers are to be waited for.
+    pub(crate) fn send(
         &self,
         nonce: u64,
         passed: Option<u64>,
-        ask: Ask,
+        asks: Vec<Ask>,
+    ) -> Result<Vec<Sent>, AskError> {
+        let (outbox, inbox, asked) = match self {
+            Self::Pipes {
+                outbox,
+                inbox,
+                asked,
+            } => (outbox, inbox, asked),
+            Self::Nowhere { fences } => {
+                let answers = asks.iter().map(|ask| Sent::Answered(alone(ask, fences)));
+                return Ok(answers.collect());
+            }
+        };
+        let passed = passed.map(|position| FromTask::Passed { nonce, position });
+        let (mut words, mut sent) = (Vec::from_iter(passed), Vec::with_capacity(asks.len()));
+        for ask in asks {
+            let id = asked.fetch_add(1, Ordering::Relaxed);
+            inbox.expect((nonce, id));
+            words.push(FromTask::Ask { nonce, id, ask });
+            sent.push(id);
+        }
+        if outbox.say(nonce, &words).is_err() {
+            sent.iter().for_each(|&id| inbox.give_up((nonce, id)));
+            return Err(AskError::Over);
+        }
+        Ok(sent.into_iter().map(Sent::Pipe).collect())
+    }
+
+    /// Waits for the answer to what was sent.
+    pub(crate) fn answer(
+        &self,
+        nonce: u64,
+        sent: Sent,
         is_enough: impl Fn() -> bool,
     ) -> Result<Reply, AskError> {
-        let (inbox, id) = match self.send(nonce, passed, ask)? {
-            Sent::Pipe(inbox, id) => (inbox, id),
-            Sent::Answered(reply) => return Ok(reply),
+        let (inbox, id) = match (self, sent) {
+            (Self::Pipes { inbox, .. }, Sent::Pipe(id)) => (inbox, id),
+            (_, Sent::Answered(reply)) => return Ok(reply),
+            (Self::Nowhere { .. }, Sent::Pipe(_)) => return Err(AskError::Over),
         };
         match inbox.wait((nonce, id), &is_enough) {
             Some(reply) => Ok(reply),
@@ -173,41 +219,12 @@ impl Desk {
             None => Err(AskError::Over),
         }
     }
-
-    #[cfg(feature = "async")]
-    pub(crate) async fn ask_async(&self, nonce: u64, ask: Ask) -> Result<Reply, AskError> {
-        let (inbox, id) = match self.send(nonce, None, ask)? {
-            Sent::Pipe(inbox, id) => (inbox, id),
-            Sent::Answered(reply) => return Ok(reply),
-        };
-        let answer = std::future::poll_fn(|wakes| inbox.poll((nonce, id), wakes.waker()));
-        answer.await.ok_or(AskError::Over)
-    }
-
-    fn send(&self, nonce: u64, passed: Option<u64>, ask: Ask) -> Result<Sent<'_>, AskError> {
-        let (outbox, inbox, asked) = match self {
-            Self::Pipes {
-                outbox,
-                inbox,
-                asked,
-            } => (outbox, inbox, asked),
-            Self::Nowhere { fences } => return Ok(Sent::Answered(alone(&ask, fences))),
-        };
-        let id = asked.fetch_add(1, Ordering::Relaxed);
-        inbox.expect((nonce, id));
-        let passed = passed.map(|position| FromTask::Passed { nonce, position });
-        let ask = FromTask::Ask { nonce, id, ask };
-        let words: Vec<_> = passed.into_iter().chain([ask]).collect();
-        if outbox.say(nonce, &words).is_err() {
-            inbox.give_up((nonce, id));
-            return Err(AskError::Over);
-        }
-        Ok(Sent::Pipe(inbox, id))
-    }
 }
 
-enum Sent<'a> {
-    Pipe(&'a Inbox, u32),
+/// An ask on its way.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    Pipe(u32),
     Answered(Reply),
 }
 

@@ -26,6 +26,9 @@ use crate::process;
 /// What is read at once: most frames. Each page more is a page fault in a fresh process.
 const READ_SIZE: usize = 2 << 10;
 
+/// What is read at once after there was more than that: what a pipe holds.
+const READ_SIZE_MOST: usize = 64 << 10;
+
 /// Longest stretch of a wait for an answer: between two, the reader makes way for others.
 const STRETCH_MS: u8 = 50;
 
@@ -60,6 +63,8 @@ struct Shared {
 #[derive(Debug)]
 struct Reader {
     pipe: File,
+    /// For long frames; empty until there was one.
+    buffer: Vec<u8>,
     frames: Assembler,
     /// What was read by one who waited for something else.
     early: VecDeque<ToTask>,
@@ -102,6 +107,7 @@ impl Inbox {
         Self(Arc::new(Shared {
             reader: Mutex::new(Reader {
                 pipe,
+                buffer: Vec::new(),
                 frames: Assembler::up_to(codec::RUN_LIMIT),
                 early: VecDeque::new(),
             }),
@@ -294,9 +300,16 @@ impl Inbox {
 
 impl Reader {
     fn read(&mut self) -> io::Result<usize> {
-        let mut buffer = [0; READ_SIZE];
-        let len = self.pipe.read(&mut buffer)?;
+        let mut small = [0; READ_SIZE];
+        let buffer = match self.buffer.as_mut_slice() {
+            [] => &mut small,
+            large => large,
+        };
+        let len = self.pipe.read(buffer)?;
         self.frames.push(&buffer[..len]);
+        if len == READ_SIZE && self.buffer.is_empty() {
+            self.buffer = vec![0; READ_SIZE_MOST];
+        }
         Ok(len)
     }
 

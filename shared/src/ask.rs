@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::stream::Event;
+use crate::stream::{Event, Together};
 
 /// Asks of one attempt that may wait for their answers at once, unless its profile says otherwise.
 pub const OPEN_MOST: u16 = 16;
@@ -218,7 +218,7 @@ pub enum Reply {
         now_ms: u64,
     },
     /// The next events, in order; none if there will be no more for this call, which is to return.
-    Events(Vec<Event>),
+    Events(#[serde(deserialize_with = "Together::read")] Vec<Event>),
     /// The flow was looked at.
     Submitted {
         /// Its first message, or the group that it begins with.

@@ -16,7 +16,7 @@ pub const MAGIC: [u8; 4] = *b"BLKH";
 pub const MAJOR: u16 = 1;
 
 /// The wire's minor version: for people to read.
-pub const MINOR: u16 = 5;
+pub const MINOR: u16 = 6;
 
 /// Length of the hello in bytes.
 pub const HELLO_LEN: usize = 8;

@@ -246,10 +246,9 @@ fn event(position: u64) -> Event {
                 seq: 3,
             },
         },
-        fields: vec![
-            ("kind".into(), ByteBuf::from("paid")),
-            ("body".into(), ByteBuf::from([0, 255])),
-        ],
+        fields: [("kind", b"paid".as_slice()), ("body", &[0, 255])]
+            .into_iter()
+            .collect(),
     }
 }
 

@@ -36,7 +36,7 @@ fn fill(store: &Backend, count: usize) -> Vec<Place> {
     let record = Record {
         partition: 0,
         id: None,
-        fields: vec![("n".into(), b"x".to_vec().into())],
+        fields: [("n", "x")].into_iter().collect(),
     };
     let sent = store.streams.send(&duty().stream, &vec![record; count]);
     let place = |sent| match sent {

@@ -28,7 +28,7 @@ fn send_prices(scene: &Scene<'_>, prices: &StreamName, minutes: &[u64]) -> Times
             ms: minute(*at).as_millis(),
             seq: 0,
         }),
-        fields: vec![("price".into(), serde_bytes::ByteBuf::from("7"))],
+        fields: [("price", "7")].into_iter().collect(),
     };
     let records: Vec<_> = (0..).zip(minutes).map(price).collect();
     let _ = scene.streams.send(prices, &records).unwrap();

@@ -233,7 +233,7 @@ fn a_record_that_cannot_be_read_is_a_failure_of_its_event() {
     let record = bulkhead_shared::stream::keep::Record {
         partition: 0,
         id: None,
-        fields: vec![("data".into(), serde_bytes::ByteBuf::from("no json"))],
+        fields: [("data", "no json")].into_iter().collect(),
     };
     let _ = scene.streams.send(&Scene::name(), &[record]).unwrap();
     let mut supervisor = scene.supervisor("ledger_dead_letter", &[]);

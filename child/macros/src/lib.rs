@@ -83,7 +83,7 @@ pub fn task(options: TokenStream, item: TokenStream) -> TokenStream {
 /// | `patience` | `"1s"` | from SIGTERM to SIGKILL |
 /// | `memory` | `"512MiB"` | memory of the process |
 /// | `profile` | `"strict"` | its sandbox |
-/// | `prefetch_count` | `8` | how many events are read ahead for each partition |
+/// | `prefetch_count` | `8` | how many events are read ahead for each partition; of batches, one in any case |
 /// | `lock_expiry` | `"30s"` | how long a partition is held without a sign of life from its supervisor |
 /// | `grace_period` | `"10s"` | how long it may go on with what is in hand when its partition is to be given away |
 /// | `join_delay` | `"1s"` | how long a supervisor that has just come waits before it takes partitions |

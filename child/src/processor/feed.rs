@@ -16,7 +16,7 @@ use bulkhead_shared::time::millis;
 use super::{Assignment, Middleware, Processor};
 use crate::answer::Reply;
 use crate::context::Context;
-use crate::desk::AskError;
+use crate::desk::{AskError, Sent};
 use crate::hooks::TaskError;
 
 #[derive(Debug)]
@@ -28,8 +28,13 @@ pub(super) struct Feed {
     state: Mutex<State>,
 }
 
+/// Batches that may be on their way while the function works off one.
+pub(super) const BATCHES_AHEAD: usize = 15;
+
 #[derive(Debug, Default)]
 struct State {
+    /// Asked for, and not waited for yet.
+    asked: VecDeque<Sent>,
     /// Read ahead, and never seen by the function.
     ahead: VecDeque<Event>,
     /// In its hands.
@@ -104,7 +109,7 @@ impl Feed {
             within_ms: None,
             as_one: false,
         };
-        self.advance(&mut state, ask)?;
+        self.advance(&mut state, &ask, 1)?;
         let event = state.ahead.pop_front()?;
         let record = read(&event);
         state.hand.push(event);
@@ -129,8 +134,11 @@ impl Feed {
             within_ms: Some(millis(within)),
             as_one: true,
         };
-        self.advance(&mut state, ask)?;
-        let mut records = Vec::new();
+        // As many as are to be read ahead, and one in any case: who works off a batch does not wait for
+        // the next one then.
+        let ahead = usize::try_from(self.prefetch / most).unwrap_or(usize::MAX);
+        self.advance(&mut state, &ask, 1 + ahead.clamp(1, BATCHES_AHEAD))?;
+        let mut records = Vec::with_capacity(state.ahead.len().min(most as usize));
         while records.len() < most as usize
             && let Some(event) = state.ahead.pop_front()
         {
@@ -151,8 +159,9 @@ impl Feed {
         self.hand_out(&mut state).then_some(records)
     }
 
-    /// Passes what is in hand, and sees to it that there is something ahead; `None` is the end.
-    fn advance(&self, state: &mut State, ask: Ask) -> Option<()> {
+    /// Passes what is in hand, and sees to it that there is something ahead, and that so many asks for
+    /// more are open before it waits for one; `None` is the end.
+    fn advance(&self, state: &mut State, ask: &Ask, open: usize) -> Option<()> {
         if state.end.is_some() {
             return None;
         }
@@ -172,7 +181,16 @@ impl Feed {
         }
         // From here on they may be known as passed, whatever the answer is.
         state.hand.clear();
-        match self.context.ask_for_events(passed, ask) {
+        let missing = open.saturating_sub(state.asked.len());
+        let asked = self
+            .context
+            .ask_for_events(passed, vec![ask.clone(); missing]);
+        let answer = asked.and_then(|sent| {
+            state.asked.extend(sent);
+            let first = state.asked.pop_front();
+            self.context.events(first.ok_or(AskError::Over)?)
+        });
+        match answer {
             Ok(Told::Events(events)) if !events.is_empty() => {
                 state.ahead = events.into();
                 return Some(());

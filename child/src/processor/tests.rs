@@ -8,7 +8,6 @@ use std::time::Duration;
 use bulkhead_shared::ask::{Denied, Reply as Told};
 use bulkhead_shared::stream::{Event, EventId, Place};
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
 
 use super::*;
 use crate::registry::Registry;
@@ -46,7 +45,7 @@ fn events(positions: &[u64]) -> Told {
 }
 
 fn damaged(position: u64) -> Event {
-    event(position, vec![("data".into(), ByteBuf::from("{"))])
+    event(position, [("data", "{")].into_iter().collect())
 }
 
 #[processor(stream = orders)]
@@ -167,6 +166,8 @@ fn a_batch_is_passed_as_one() {
             "passed 4",
             "passed 5",
             "batch 3 in 50",
+            "batch 3 in 50",
+            "batch 3 in 50",
             "passed 8",
             "batch 3 in 50",
             "passed 9",
@@ -176,7 +177,31 @@ fn a_batch_is_passed_as_one() {
     );
     let script = Script::new(vec![events(&[11]), events(&[12, 13, 14])]);
     let story = script.run(tasks![batches][0]);
-    assert_eq!(story, ["ask 8", "passed 11", "batch 3 in 50", "error: 13"]);
+    let three = ["batch 3 in 50"; 3];
+    assert_eq!(
+        story,
+        [&["ask 8", "passed 11"], &three[..], &["error: 13"]].concat()
+    );
+}
+
+#[processor(stream = orders, prefetch_count = 1)]
+fn pairs(events: Events<Order>) {
+    events.take(2, Duration::ZERO).for_each(drop);
+}
+
+#[processor(stream = orders, prefetch_count = 10_000)]
+fn far(events: Events<Order>) {
+    events.take(2, Duration::ZERO).for_each(drop);
+}
+
+#[test]
+fn batches_are_asked_for_ahead_as_far_as_events_are_read_ahead_and_by_one_in_any_case() {
+    for (task, ahead) in [(tasks![pairs][0], 1), (tasks![far][0], feed::BATCHES_AHEAD)] {
+        let story = Script::new(vec![events(&[1, 2])]).run(task);
+        let (first, rest) = story.split_at(1 + ahead);
+        assert!(first.iter().all(|word| word == "batch 2 in 0"), "{story:?}");
+        assert_eq!(rest, ["passed 2", "batch 2 in 0", "returned null"]);
+    }
 }
 
 #[test]
@@ -186,12 +211,12 @@ fn a_batch_ends_before_a_record_that_cannot_be_read() {
     };
     list.insert(1, damaged(9));
     let story = Script::new(vec![events(&[1]), Told::Events(list)]).run(tasks![batches][0]);
-    assert_eq!(
-        story[..4],
-        ["ask 8", "passed 1", "batch 3 in 50", "passed 2"]
-    );
-    assert!(story[4].starts_with("record: event 1009-0 "), "{story:?}");
-    assert_eq!(story.len(), 5);
+    let asked = ["ask 8", "passed 1"].into_iter();
+    let asked: Vec<_> = asked.chain(["batch 3 in 50"; 3]).collect();
+    assert_eq!(story[..5], asked);
+    assert_eq!(story[5], "passed 2");
+    assert!(story[6].starts_with("record: event 1009-0 "), "{story:?}");
+    assert_eq!(story.len(), 7);
 }
 
 #[processor(stream = orders)]

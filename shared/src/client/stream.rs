@@ -224,7 +224,7 @@ impl<T: Serialize> StreamSender<T> {
             };
             match self.record(record.borrow(), None) {
                 Ok(record) => {
-                    bytes += size(&record);
+                    bytes += record.fields.size();
                     batch.push(record);
                 }
                 Err(error) => return (batch, Some(error.into())),
@@ -314,11 +314,6 @@ fn partly(before: u64, error: SendError) -> SendError {
             source: Box::new(error),
         },
     }
-}
-
-fn size(record: &Record) -> usize {
-    let fields = record.fields.iter();
-    fields.map(|(name, value)| name.len() + value.len()).sum()
 }
 
 /// Stores records, each partition's in their order, and says what became of each. Where the stream lets

@@ -152,6 +152,16 @@ impl Writer {
         look: impl FnMut(&mut Ledger) -> rusqlite::Result<Option<T>> + Send + 'static,
         work: impl FnMut(&mut Ledger) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, BrokerError> {
+        self.begin(urgency, look, work)?.wait()
+    }
+
+    /// The same, without waiting for it.
+    pub(super) fn begin<T: Send + 'static>(
+        &self,
+        urgency: Urgency,
+        look: impl FnMut(&mut Ledger) -> rusqlite::Result<Option<T>> + Send + 'static,
+        work: impl FnMut(&mut Ledger) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<Begun<T>, BrokerError> {
         let (reply, answer) = bounded(1);
         let place = Arc::clone(&self.place);
         let errand = Box::new(Call {
@@ -168,7 +178,20 @@ impl Writer {
         let gone = || stopped(&self.place);
         let channel = channel.as_ref().ok_or_else(gone)?;
         channel.send(errand).map_err(|_| gone())?;
-        answer.recv().map_err(|_| gone())?
+        let place = Arc::clone(&self.place);
+        Ok(Begun { answer, place })
+    }
+}
+
+/// An errand that is under way.
+pub(super) struct Begun<T> {
+    answer: Receiver<Result<T, BrokerError>>,
+    place: Arc<str>,
+}
+
+impl<T> Begun<T> {
+    pub(super) fn wait(self) -> Result<T, BrokerError> {
+        self.answer.recv().map_err(|_| stopped(&self.place))?
     }
 }
 

@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
+
+use super::Fields;
 
 /// Names an event within its partition; each one is greater than those before it. Written
 /// `1700000000000-3`.
@@ -65,7 +66,7 @@ pub struct Event {
     /// Where it lies.
     pub place: Place,
     /// Its record: named fields in the order in which they were sent.
-    pub fields: Vec<(String, ByteBuf)>,
+    pub fields: Fields,
 }
 
 #[cfg(test)]

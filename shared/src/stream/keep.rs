@@ -13,9 +13,8 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
 
-use super::{Event, EventId, Place, StreamSpec};
+use super::{Event, EventId, Fields, Place, StreamSpec};
 use crate::broker::{BrokerError, SupervisorId};
 use crate::name::{StreamName, TaskName};
 use crate::time::Timestamp;
@@ -37,7 +36,7 @@ pub struct Record {
     /// Its id, if the sender wants to say; else the store's time. Both its numbers are below 2^53.
     pub id: Option<EventId>,
     /// Named fields; none is called `#`.
-    pub fields: Vec<(String, ByteBuf)>,
+    pub fields: Fields,
 }
 
 /// What became of a record.

@@ -7,10 +7,9 @@
 //! This module is data; [`keep`] is what stores do with it.
 
 mod event;
+mod fields;
 #[cfg(feature = "store")]
 pub mod keep;
-#[cfg(any(feature = "redis", feature = "sqlite"))]
-pub(crate) mod pack;
 mod partition;
 mod primitive;
 mod record;
@@ -20,8 +19,12 @@ mod spec;
 mod typed;
 
 pub use event::{Event, EventId, EventIdError, Place};
+pub use fields::Fields;
+pub(crate) use fields::Together;
+#[cfg(feature = "sqlite")]
+pub(crate) use fields::are_packed;
 pub use partition::{partition_of, sha256};
-pub use record::{Compression, EXPANDED_LIMIT, Fields, RecordError, Serializer, decode, encode};
+pub use record::{Compression, EXPANDED_LIMIT, RecordError, Serializer, decode, encode};
 pub use spec::{
     DEFAULT_PARTITIONS, DEFAULT_PREFETCH, DEFAULT_SIZE, ExceptionPolicy, FIELDS_MOST, Full,
     LastResort, PARTITIONS_MOST, PREFETCH_MOST, ProcessorSpec, RECORD_LIMIT, SIZE_MOST, SpecError,

@@ -7,12 +7,8 @@ use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_bytes::ByteBuf;
 
-use super::{FIELDS_MOST, RECORD_LIMIT, primitive};
-
-/// A record as it is stored: named fields, in order.
-pub type Fields = Vec<(String, ByteBuf)>;
+use super::{FIELDS_MOST, Fields, RECORD_LIMIT, primitive};
 
 /// Largest nested record before it is compressed, in bytes: a small record does not become a large
 /// one in its reader's memory.
@@ -152,14 +148,11 @@ pub fn encode(record: &impl Serialize) -> Result<Fields, RecordError> {
 }
 
 fn check(fields: &Fields) -> Result<(), RecordError> {
-    if fields.len() > FIELDS_MOST {
-        let count = fields.len();
+    let count = fields.len();
+    if count > FIELDS_MOST {
         return Err(RecordError::TooManyFields { count });
     }
-    let len = fields
-        .iter()
-        .fold(0, |sum, (name, value)| sum + name.len() + value.len());
-    within(len, RECORD_LIMIT)
+    within(fields.size(), RECORD_LIMIT)
 }
 
 const fn within(len: usize, limit: usize) -> Result<(), RecordError> {
@@ -186,11 +179,11 @@ fn nested(
         Compression::Lz4 => lz4_flex::compress_prepend_size(&bytes),
         Compression::Gzip => gzip(&bytes).map_err(|error| unwritten(error.to_string()))?,
     };
-    let mut fields = vec![(DATA.into(), ByteBuf::from(bytes))];
-    if let Some(format) = format(serializer, compression) {
-        fields.push((FORMAT.into(), ByteBuf::from(format)));
-    }
-    Ok(fields)
+    let format = format(serializer, compression).map(|format| (FORMAT, format.as_bytes()));
+    Ok([(DATA, bytes.as_slice())]
+        .into_iter()
+        .chain(format)
+        .collect())
 }
 
 const fn format(serializer: Serializer, compression: Compression) -> Option<&'static str> {
@@ -221,18 +214,13 @@ fn read_format(text: &[u8]) -> Result<(Serializer, Compression), RecordError> {
 ///
 /// # Errors
 /// [`RecordError`] names the field.
-pub fn decode<T: DeserializeOwned>(fields: &[(String, ByteBuf)]) -> Result<T, RecordError> {
-    let value = |wanted: &str| {
-        let mut fields = fields.iter();
-        fields
-            .find(|(name, _)| name == wanted)
-            .map(|(_, value)| value.as_slice())
-    };
-    let Some(data) = value(DATA) else {
+pub fn decode<T: DeserializeOwned>(fields: &Fields) -> Result<T, RecordError> {
+    let Some(data) = fields.get(DATA) else {
         return primitive::decode(fields);
     };
-    let (serializer, compression) =
-        value(FORMAT).map_or_else(|| Ok(Default::default()), read_format)?;
+    let (serializer, compression) = fields
+        .get(FORMAT)
+        .map_or_else(|| Ok(Default::default()), read_format)?;
     let wrong = |reason: String| RecordError::Field {
         field: DATA.into(),
         reason,

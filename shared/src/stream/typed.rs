@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Fields;
 use super::partition::{self, Hash};
-use super::record::{Compression, Fields, RecordError, Serializer, Shape};
+use super::record::{Compression, RecordError, Serializer, Shape};
 use super::{Full, SpecError, StreamSpec};
 use crate::name::{NameError, StreamName};
 

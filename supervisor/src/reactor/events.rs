@@ -19,12 +19,23 @@ pub(super) struct Progress {
     given: u64,
     /// The position of the last one that it has passed.
     passed: u64,
-    /// It waits for more.
-    is_waiting: bool,
+    /// It has asked for so much more.
+    asks: u8,
+}
+
+/// Asks for events that may be open at once: who works off whole batches has some on their way
+/// while it does.
+const ASKS_MOST: u8 = 16;
+
+impl Progress {
+    /// It has nothing in hand: its time does not run while it waits for events.
+    const fn waits(&self) -> bool {
+        self.asks > 0 && self.passed >= self.given
+    }
 }
 
 impl Reactor {
-    /// Hands a processor's wish for events on. It has no deadline while it waits for them.
+    /// Hands a processor's wish for events on.
     pub(super) fn take_wish_for_events(
         &mut self,
         seat: Seat,
@@ -52,16 +63,14 @@ impl Reactor {
             let text = "only a processor is given events (declare it with `#[processor]`)";
             return self.reply(seat, (nonce, id), Reply::denied(Denied::Invalid, text), now);
         }
-        if running.events.is_waiting {
-            return self.violate(seat, "asks for events while it waits for some".into(), now);
-        }
-        if running.events.passed < running.events.given {
-            // What it has in hand is kept here until it is passed.
-            let how = "asks for events before it has passed those it was given";
+        if running.events.asks == ASKS_MOST {
+            let how = format!("asks for events while {ASKS_MOST} such asks are open");
             return self.violate(seat, how.into(), now);
         }
-        running.events.is_waiting = true;
-        self.tell(now, Input::Timed(ticket, None));
+        running.events.asks += 1;
+        if running.events.waits() {
+            self.tell(now, Input::Timed(ticket, None));
+        }
         self.streams.send(Word::Wants(
             ticket,
             Want {
@@ -73,8 +82,8 @@ impl Reactor {
         ));
     }
 
-    /// Gives a processor what it asked for; nothing if there will be no more. It has its timeout for
-    /// the first of them.
+    /// Gives a processor what it asked for; nothing if there will be no more. If it has nothing else
+    /// in hand, it has its timeout for the first of them.
     pub(super) fn give_events(&mut self, asker: Asker, events: Vec<Event>, now: Now) {
         let Asker { seat, nonce, id } = asker;
         let Some(process) = self.process(seat) else {
@@ -85,13 +94,16 @@ impl Reactor {
             return;
         };
         let ticket = running.ticket;
-        running.events.is_waiting = false;
+        let waited = running.events.waits();
+        running.events.asks = running.events.asks.saturating_sub(1);
         if let Some(last) = events.last() {
             running.events.given = last.place.position;
         }
         let reply = Reply::Events(events);
         self.write(seat, &ToTask::Reply { nonce, id, reply }, now);
-        self.restart(ticket, now);
+        if waited {
+            self.restart(ticket, now);
+        }
     }
 
     /// A processor has come further.
@@ -109,8 +121,12 @@ impl Reactor {
             return self.violate(seat, "passed events that it was not given".into(), now);
         }
         events.passed = position;
+        let waits = events.waits();
         self.streams.send(Word::Passed(ticket, position));
-        self.restart(ticket, now);
+        match waits {
+            true => self.tell(now, Input::Timed(ticket, None)),
+            false => self.restart(ticket, now),
+        }
     }
 
     /// The time of one event begins.

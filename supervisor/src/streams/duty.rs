@@ -1,13 +1,15 @@
 //! One processor: the partitions of its stream that this supervisor holds, and what the store is asked
 //! and told about them.
 
+mod turn;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use bulkhead_shared::TaskName;
 use bulkhead_shared::broker::{BrokerError, SupervisorId};
 use bulkhead_shared::outcome::{Cause, Ended, Outcome};
-use bulkhead_shared::stream::keep::{Attendance, Duty as Name, Hold, Step, Streams, View};
+use bulkhead_shared::stream::keep::{Attendance, Duty as Name, Hold, Streams, View};
 use bulkhead_shared::stream::{DEFAULT_PREFETCH, ProcessorSpec};
 use bulkhead_shared::task::TaskSpec;
 use bulkhead_shared::time::Now;
@@ -55,6 +57,8 @@ pub(super) struct Duty {
     pub is_ending: bool,
     /// The store refuses it until then, and nobody else has to wait for that.
     refused_until: Option<Instant>,
+    /// When the store was told last how far calls have come.
+    said: Option<Instant>,
 }
 
 impl Duty {
@@ -89,6 +93,7 @@ impl Duty {
             paused: None,
             is_ending: false,
             refused_until: None,
+            said: None,
         }
     }
 
@@ -248,107 +253,6 @@ impl Duty {
         ours.map(|one| one.hold).collect()
     }
 
-    /// Tells the store what is new and reads what is wanted. Returns whether there was anything.
-    pub(super) fn step(
-        &mut self,
-        streams: &dyn Streams,
-        now: Instant,
-    ) -> Result<bool, BrokerError> {
-        let error = match self.step_of(streams, None, now) {
-            Err(error) if !error.is_transient() => error,
-            done => return done,
-        };
-        // It is the fault of one of them, and the others go on.
-        let (mut was_busy, mut blamed) = (false, 0);
-        let partitions: Vec<_> = self.partitions.keys().copied().collect();
-        for partition in partitions {
-            match self.step_of(streams, Some(partition), now) {
-                Ok(was) => was_busy |= was,
-                Err(error) if error.is_transient() => return Err(error),
-                Err(error) => {
-                    blamed += 1;
-                    error!(stream = %self.name.stream, processor = %self.task, partition, %error, "a partition cannot be processed; trying again");
-                    if let Some(one) = self.partitions.get_mut(&partition) {
-                        one.is_damaged(now);
-                    }
-                }
-            }
-        }
-        match blamed {
-            0 => Err(error),
-            _ => Ok(was_busy),
-        }
-    }
-
-    /// The same for one partition, or for all.
-    fn step_of(
-        &mut self,
-        streams: &dyn Streams,
-        only: Option<u16>,
-        now: Instant,
-    ) -> Result<bool, BrokerError> {
-        let mut steps = Vec::new();
-        let mut said = Vec::new();
-        let mut reads = Vec::new();
-        for (&partition, one) in &self.partitions {
-            if only.is_some_and(|only| only != partition) || !one.is_asked_about(now) {
-                continue;
-            }
-            let unsaid = one.unsaid();
-            if !unsaid.is_empty() {
-                said.push((partition, one.passed(), unsaid.len()));
-            }
-            steps.extend(unsaid.into_iter().map(|pass| Step {
-                hold: one.hold,
-                pass,
-            }));
-            reads.extend(one.wish().filter(|_| self.paused.is_none()));
-        }
-        if steps.is_empty() && reads.is_empty() {
-            return self.go(streams);
-        }
-        let turn = streams.step(&self.name, &steps, &reads)?;
-        let mut made = turn.steps.into_iter();
-        for (partition, passed, count) in said {
-            let refused = made.by_ref().take(count).filter(|is_made| !is_made).count();
-            let Some(one) = self.partitions.get_mut(&partition) else {
-                continue;
-            };
-            match refused {
-                0 => one.said(passed),
-                _ => {
-                    one.lose();
-                }
-            }
-        }
-        for (wish, events) in reads.into_iter().zip(turn.events) {
-            let Some(one) = self.partitions.get_mut(&wish.partition) else {
-                continue;
-            };
-            let dropped = one.read(wish, events, now);
-            if dropped > 0 {
-                warn!(stream = %self.name.stream, processor = %self.task, partition = wish.partition, dropped, "events were dropped before they were read (the stream drops the oldest when it is full)");
-            }
-        }
-        self.partitions.retain(|_, one| !one.is_gone());
-        self.go(streams).map(|_| true)
-    }
-
-    /// Gives back what can go.
-    fn go(&mut self, streams: &dyn Streams) -> Result<bool, BrokerError> {
-        let holds = self.holds(Partition::can_go);
-        if holds.is_empty() {
-            return Ok(false);
-        }
-        streams.give_back(&self.name, &holds)?;
-        for hold in holds {
-            self.partitions.remove(&hold.partition);
-        }
-        // Perhaps it is to be taken again, elsewhere in the stream.
-        self.attend_at = Now::read().mono;
-        Ok(true)
-    }
-
     /// What is to be done for each partition now.
     pub(super) fn advance(
         &mut self,
@@ -359,14 +263,23 @@ impl Duty {
     ) {
         let deliver = self.delivers(now);
         for one in self.partitions.values_mut() {
-            let allowed = Allowed {
+            let mut allowed = Allowed {
                 deliver,
                 offer: room > 0,
                 crowded,
             };
-            if let Some(deed) = one.advance(now, allowed) {
+            loop {
+                allowed.offer = room > 0;
+                let Some(deed) = one.advance(now, allowed) else {
+                    break;
+                };
                 room -= usize::from(matches!(deed, Deed::Offer));
+                // Its call may have asked for more than this.
+                let is_given = matches!(deed, Deed::Give(..));
                 perform(one, deed);
+                if !is_given {
+                    break;
+                }
             }
         }
         self.partitions.retain(|_, one| !one.is_gone());
@@ -461,7 +374,9 @@ impl Duty {
     /// When to look again, if nothing happens.
     pub(super) fn due(&self) -> Instant {
         let ours = self.partitions.values().filter_map(Partition::due);
-        let due = ours.fold(self.attend_at, Instant::min);
+        let news = self.partitions.values().filter(|one| one.has_news());
+        let news = news.filter_map(|one| self.say_at().max(one.damaged_until));
+        let due = ours.chain(news).fold(self.attend_at, Instant::min);
         self.refused_until.map_or(due, |until| due.max(until))
     }
 

@@ -1,6 +1,7 @@
 //! One partition that this supervisor holds for a processor: what was read, given and passed, and who
 //! processes it. Pure: no clock, no store; [`super::duty`] does what this says.
 
+mod queue;
 mod reading;
 
 use std::collections::VecDeque;
@@ -12,6 +13,7 @@ use bulkhead_shared::stream::{Event, Place};
 use super::judge::Then;
 use crate::pool::TicketId;
 use crate::services::Asker;
+use queue::Queue;
 
 /// A process that has had no event for so long is let go: the next event starts another.
 const IDLE: Duration = Duration::from_secs(60);
@@ -114,27 +116,25 @@ pub(super) struct Partition {
     passed: Place,
     /// What the store is to know of a failure.
     say: Option<Pass>,
-    /// Read and not given.
-    ahead: VecDeque<Event>,
+    /// Read and not passed.
+    events: Queue,
     /// When there was something to give, after there was nothing.
     ahead_since: Instant,
-    /// Given and not passed.
-    given: VecDeque<Event>,
-    /// What was given last is passed as one.
-    as_one: bool,
     read_to: Place,
     /// The last reading found no more.
     is_dry: bool,
     prefetch: u32,
     trouble: Option<Trouble>,
     run: Run,
-    want: Option<(Want, Instant)>,
+    /// What its call wants, each since when.
+    wants: VecDeque<(Want, Instant)>,
     pause: Option<Pause>,
     /// Runs in a row that passed nothing.
     fruitless: u32,
     leaving: Option<Leaving>,
     is_lost: bool,
-    damaged_until: Option<Instant>,
+    /// Its records in the store cannot be read; it is left alone until then.
+    pub damaged_until: Option<Instant>,
 }
 
 impl Partition {
@@ -144,16 +144,14 @@ impl Partition {
             stored: taken.passed,
             passed: taken.passed,
             say: None,
-            ahead: VecDeque::new(),
+            events: Queue::default(),
             ahead_since: now,
-            given: VecDeque::new(),
-            as_one: false,
             read_to: taken.passed,
             is_dry: false,
             prefetch,
             trouble: taken.trouble,
             run: Run::None,
-            want: None,
+            wants: VecDeque::new(),
             pause: None,
             fruitless: 0,
             leaving: None,
@@ -192,7 +190,7 @@ impl Partition {
     /// Whether it waits for a process.
     pub(super) fn is_hungry(&self) -> bool {
         let is_idle = matches!(self.run, Run::None) && self.pause.is_none() && !self.is_leaving();
-        is_idle && self.say.is_none() && !self.ahead.is_empty()
+        is_idle && self.say.is_none() && self.events.ahead() > 0
     }
 
     /// It is to be given back, at the latest `grace` from now.
@@ -228,16 +226,13 @@ impl Partition {
     }
 
     pub(super) fn wants(&mut self, want: Want, now: Instant) {
-        self.want = Some((want, now));
+        self.wants.push_back((want, now));
     }
 
     /// The call has passed what it was given up to here.
     pub(super) fn pass(&mut self, position: u64) {
-        while let Some(event) = self
-            .given
-            .pop_front_if(|event| event.place.position <= position)
-        {
-            self.passed = event.place;
+        if let Some(place) = self.events.pass(position) {
+            self.passed = place;
         }
         if self
             .trouble
@@ -266,10 +261,8 @@ impl Partition {
             Run::None => true,
         };
         self.run = Run::None;
-        self.want = None;
-        while let Some(event) = self.given.pop_back() {
-            self.ahead.push_front(event);
-        }
+        self.wants.clear();
+        self.events.take_back();
         has_reason
     }
 
@@ -296,15 +289,15 @@ impl Partition {
 
     /// The event that a call that fails now has in hand, or the first of those.
     pub(super) fn in_hand(&self) -> Option<&Event> {
-        self.given.front()
+        self.events.first_given()
     }
 
     /// The call failed at what it had in hand, or at the first of that alone; to be called before
     /// [`Self::over`].
     pub(super) fn failed(&mut self, trouble: Trouble, then: Then, at: At, now: Instant) {
-        let count = match (self.as_one, at) {
-            (true, At::All) => self.given.len(),
-            (true, At::First) | (false, _) => self.given.len().min(1),
+        let count = match at {
+            At::All => self.events.in_hand(),
+            At::First => 1,
         };
         self.trouble = Some(trouble.clone());
         match then {
@@ -321,13 +314,13 @@ impl Partition {
             }
             Then::Pass => {
                 self.trouble = None;
-                if let Some(last) = self.given.drain(..count).next_back() {
+                if let Some(last) = self.events.take(count).last() {
                     self.passed = last.place;
                 }
             }
             Then::Bury => {
                 self.trouble = None;
-                let events: Vec<_> = self.given.drain(..count).collect();
+                let events = self.events.take(count);
                 if let Some(last) = events.last() {
                     self.passed = last.place;
                     self.say = Some(Pass::Buried {
@@ -338,6 +331,18 @@ impl Partition {
                 }
             }
         }
+    }
+
+    /// There is something that the store is to be told.
+    pub(super) fn has_news(&self) -> bool {
+        let is_new = self.say.is_some() || self.passed.position > self.stored.position;
+        is_new && !self.is_lost
+    }
+
+    /// And at once: it is more than that a call goes on, or is to go to somebody else.
+    pub(super) fn is_pressing(&self) -> bool {
+        let goes_on = self.say.is_none() && matches!(self.run, Run::Going { .. });
+        self.has_news() && (!goes_on || self.leaving.is_some())
     }
 
     /// What the store is to be told, in this order.
@@ -375,7 +380,7 @@ impl Partition {
             }
             Run::Going { ticket, .. } if self.is_lost => Some(Deed::Kill(ticket)),
             Run::Going { ticket, .. } => match &mut self.leaving {
-                Some(_) if self.want.is_some() => self.end(),
+                Some(_) if !self.wants.is_empty() => self.end(),
                 Some(leaving) if leaving.by <= now && !leaving.is_told => {
                     leaving.is_told = true;
                     Some(Deed::Stop(ticket))
@@ -388,7 +393,7 @@ impl Partition {
 
     /// Tells the call that there is no more for it.
     fn end(&mut self) -> Option<Deed> {
-        let (want, _) = self.want.take()?;
+        let (want, _) = self.wants.pop_front()?;
         if let Run::Going { is_over, .. } = &mut self.run {
             *is_over = true;
         }
@@ -396,12 +401,21 @@ impl Partition {
     }
 
     fn serve(&mut self, now: Instant, allowed: Allowed) -> Option<Deed> {
-        let (want, asked) = self.want?;
-        let Run::Going { since, busy_at, .. } = self.run else {
+        let &(want, asked) = self.wants.front()?;
+        let Run::Going {
+            since,
+            busy_at,
+            is_over,
+            ..
+        } = self.run
+        else {
             return None;
         };
+        if is_over {
+            return self.end();
+        }
         let is_ready = self.is_ready(want, asked, now);
-        let is_idle = !is_ready && busy_at + IDLE <= now;
+        let is_idle = !is_ready && self.events.first_given().is_none() && busy_at + IDLE <= now;
         let has_had = if is_ready { since + TURN <= now } else { true };
         if is_idle || (allowed.crowded && has_had) {
             return self.end();
@@ -409,12 +423,8 @@ impl Partition {
         if !is_ready || !allowed.deliver {
             return None;
         }
-        let most = usize::try_from(want.most.max(1)).unwrap_or(usize::MAX);
-        let count = most.min(self.ahead.len());
-        let events: Vec<_> = self.ahead.drain(..count).collect();
-        self.given.extend(events.iter().cloned());
-        self.as_one = want.as_one;
-        self.want = None;
+        let events = self.events.give(want.most.max(1), want.as_one);
+        self.wants.pop_front();
         self.fruitless = 0;
         if let Run::Going { busy_at, .. } = &mut self.run {
             *busy_at = now;
@@ -423,9 +433,9 @@ impl Partition {
     }
 
     fn is_ready(&self, want: Want, asked: Instant, now: Instant) -> bool {
-        let is_full = self.ahead.len() >= usize::try_from(want.most).unwrap_or(usize::MAX);
+        let is_full = self.events.ahead() >= want.most || self.events.is_full();
         match want.within_ms {
-            _ if self.ahead.is_empty() => false,
+            _ if self.events.ahead() == 0 => false,
             None => true,
             Some(_) if is_full => true,
             Some(ms) => self.waits_until(asked, ms) <= now,
@@ -445,15 +455,15 @@ impl Partition {
         };
         let grace = self.leaving.filter(|leaving| !leaving.is_told);
         let grace = grace.map(|leaving| leaving.by);
-        let want = self.want.and_then(|(want, asked)| {
+        let want = self.wants.front().and_then(|&(want, asked)| {
             let Run::Going { busy_at, .. } = self.run else {
                 return None;
             };
-            let batch = want.within_ms.filter(|_| !self.ahead.is_empty());
-            Some(match batch {
-                Some(ms) => self.waits_until(asked, ms),
-                None => busy_at + IDLE,
-            })
+            let batch = want.within_ms.filter(|_| self.events.ahead() > 0);
+            match batch {
+                Some(ms) => Some(self.waits_until(asked, ms)),
+                None => (self.events.first_given().is_none()).then(|| busy_at + IDLE),
+            }
         });
         let running = self.ticket().is_some();
         [pause, grace.filter(|_| running), want]

@@ -29,7 +29,7 @@ fn each(events: Events<Item>) -> u64 {
 }
 
 /// Passes them by the hundred.
-#[processor(stream = items, prefetch_count = 200)]
+#[processor(stream = items, prefetch_count = 1000)]
 fn hundreds(events: Events<Item>) -> u64 {
     let batches = events.take(100, Duration::from_millis(5));
     batches.fold(0, |last, batch| {

@@ -53,7 +53,7 @@ fn record(partition: u16, text: &str) -> Record {
     Record {
         partition,
         id: None,
-        fields: vec![("n".into(), text.as_bytes().to_vec().into())],
+        fields: [("n", text)].into_iter().collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bulkhead_shared::Timestamp;
 use bulkhead_shared::stream::keep::{READ_BYTES, READ_MOST, Read, Record, Sent};
-use bulkhead_shared::stream::{EventId, Full, Place, RECORD_LIMIT};
+use bulkhead_shared::stream::{EventId, Fields, Full, Place, RECORD_LIMIT};
 use bulkhead_tests::{TestClock, for_each_backend, secs};
 
 use super::*;
@@ -11,14 +11,15 @@ for_each_backend!(
     events_are_read_in_the_order_and_with_the_fields_they_were_sent_with,
     |scene| {
         declare(scene, 3);
-        let fields = vec![
-            ("b".to_owned(), b"\x00\xff\n# ".to_vec().into()),
-            ("a".to_owned(), Vec::new().into()),
-            ("b".to_owned(), b"again".to_vec().into()),
-            ("\u{e4} \n".to_owned(), b"1".to_vec().into()),
+        let fields = [
+            ("b", b"\x00\xff\n# ".as_slice()),
+            ("a", b""),
+            ("b", b"again"),
+            ("\u{e4} \n", b"1"),
         ];
+        let fields: Fields = fields.into_iter().collect();
         let bare = Record {
-            fields: Vec::new(),
+            fields: Fields::default(),
             ..record(1, "")
         };
         let full = Record {
@@ -106,7 +107,7 @@ for_each_backend!(
         let error = refusal(streams.send(&orders(), &[record(0, "x"), large]));
         assert!(error.contains("more than 1048576"), "{error}");
         let mut clash = record(0, "x");
-        clash.fields[0].0 = "#".into();
+        clash.fields = [("#", "x")].into_iter().collect();
         let error = refusal(streams.send(&orders(), &[record(0, "x"), clash]));
         assert!(error.contains("field `#`"), "{error}");
         assert_eq!(kept(scene, 0), []);
@@ -197,7 +198,7 @@ for_each_backend!(
             let mut seen = Vec::new();
             while let Some(last) = read(after, most).last() {
                 let some = read(after, most);
-                let bytes = |event: &Event| event.fields[0].1.len();
+                let bytes = |event: &Event| event.fields.size();
                 let sum: usize = some.iter().map(bytes).sum();
                 assert!(some.len() == 1 || sum <= READ_BYTES, "{sum}");
                 seen.extend(positions(&some));

@@ -83,7 +83,11 @@ fn follow(answers: Vec<Told>, mut jobs: PipeWriter, mut results: PipeReader) -> 
                 FromTask::Ask { nonce, id, ask } => {
                     let reply = answers.next().unwrap_or_else(|| Told::Events(Vec::new()));
                     let reply = ToTask::Reply { nonce, id, reply };
-                    jobs.write_all(&codec::encode(&reply).unwrap()).unwrap();
+                    match jobs.write_all(&codec::encode(&reply).unwrap()) {
+                        // Who was told that there is no more does not wait for what else it asked.
+                        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                        written => written.unwrap(),
+                    }
                     asked(&ask)
                 }
                 FromTask::Passed { nonce, position } => {

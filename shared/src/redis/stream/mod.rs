@@ -102,7 +102,7 @@ impl Store {
             let id = record.id.map_or_else(String::new, |id| id.to_string());
             call.number(record.partition.into()).arg(id);
             call.number(u64::try_from(record.fields.len() * 2).unwrap_or(u64::MAX));
-            for (name, value) in &record.fields {
+            for (name, value) in record.fields.iter() {
                 call.arg(name).arg(value);
             }
         }

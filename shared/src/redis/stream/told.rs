@@ -1,8 +1,8 @@
 //! What scripts about streams are told, and what they answer.
 
+use bytes::Bytes;
 use redis::Value;
 use serde::{Deserialize, Serialize};
-use serde_bytes::ByteBuf;
 use uuid::Uuid;
 
 use super::super::answer::{Items, bytes, count, list, number};
@@ -14,9 +14,8 @@ use crate::stream::keep::{
     DeadEvent, Hold, Kept, Overview, Pass, READ_BYTES, Rest, Seek, Sent, Share, Step, Taken,
     Trouble, View,
 };
-use crate::stream::pack::{pack, unpack};
 use crate::stream::sending::{NUMBER_MOST, POSITION};
-use crate::stream::{Event, EventId, Full, Place, StreamSpec};
+use crate::stream::{Event, EventId, Fields, Full, Place, StreamSpec};
 use crate::time::Timestamp;
 
 type Told<T> = Result<T, trouble::Trouble>;
@@ -83,8 +82,7 @@ pub(super) fn events(
     let (mut events, mut bytes, mut largest) = (Vec::new(), 0, None);
     for found in list(answer)? {
         let event = event(found, what)?;
-        let sizes = event.fields.iter();
-        let size = sizes.map(|(name, value)| name.len() + value.len()).sum();
+        let size = event.fields.size();
         largest = largest.max(Some(size));
         bytes += size;
         if bytes > READ_BYTES && !events.is_empty() {
@@ -101,19 +99,19 @@ fn event(found: Value, what: &dyn Fn() -> String) -> Told<Event> {
     let damaged = || nonsense(&format!("event {id} in {}", what()));
     let read = id.parse::<EventId>().map_err(|_| damaged())?;
     let mut words = list(items.next()?)?.into_iter();
-    let mut fields = Vec::with_capacity(words.len() / 2);
-    while let (Some(name), Some(value)) = (words.next(), words.next()) {
-        let name = String::from_utf8(bytes(name)?).map_err(|_| damaged())?;
-        fields.push((name, ByteBuf::from(bytes(value)?)));
-    }
+    let mut fields = std::iter::from_fn(|| {
+        let (name, value) = (words.next()?, words.next()?);
+        let name = bytes(name).map(String::from_utf8);
+        Some(name.and_then(|name| Ok((name.map_err(|_| damaged())?, bytes(value)?))))
+    });
     // The position is the first of them.
-    let position = fields.first().filter(|(name, _)| name == POSITION);
-    let position = position.and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
+    let position = fields.next().transpose()?;
+    let position = position.filter(|(name, _)| name == POSITION);
+    let position = position.and_then(|(_, value)| std::str::from_utf8(&value).ok()?.parse().ok());
     let position = position.ok_or_else(damaged)?;
-    fields.remove(0);
     Ok(Event {
         place: Place { position, id: read },
-        fields,
+        fields: fields.collect::<Told<_>>()?,
     })
 }
 
@@ -293,7 +291,7 @@ pub(super) fn step(call: &mut Call, step: &Step) {
                 let Place { position, id } = event.place;
                 let mut kept = format!("{position} {id} {}\n", trouble.len()).into_bytes();
                 kept.extend_from_slice(trouble.as_bytes());
-                kept.extend_from_slice(&pack(&event.fields));
+                kept.extend_from_slice(event.fields.packed());
                 call.number(position.min(NUMBER_MOST)).arg(kept);
             }
         }
@@ -323,7 +321,7 @@ pub(super) fn dead(kept: &[u8], partition: u16, what: &dyn Fn() -> String) -> To
             partition,
             event: Event {
                 place: Place { position, id },
-                fields: unpack(fields)?,
+                fields: Fields::unpack(Bytes::copy_from_slice(fields))?,
             },
             trouble: serde_json::from_slice(trouble).ok()?,
         })

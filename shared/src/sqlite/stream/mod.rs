@@ -16,7 +16,7 @@ use super::clock::stored_length;
 use super::ledger::Ledger;
 use super::store::Store;
 use super::trouble::translate;
-use super::writer::Urgency;
+use super::writer::{Begun, Urgency};
 use crate::broker::{BrokerError, SupervisorId};
 use crate::name::{Namespace, StreamName, TaskName};
 use crate::stream::keep::{
@@ -79,11 +79,19 @@ impl Store {
     fn change<T: Send + 'static>(
         &self,
         urgency: Urgency,
-        mut work: impl FnMut(&mut Ledger) -> Done<T> + Send + 'static,
+        work: impl FnMut(&mut Ledger) -> Done<T> + Send + 'static,
     ) -> Result<T, BrokerError> {
+        self.begin(urgency, work)?.wait()?
+    }
+
+    fn begin<T: Send + 'static>(
+        &self,
+        urgency: Urgency,
+        mut work: impl FnMut(&mut Ledger) -> Done<T> + Send + 'static,
+    ) -> Result<Begun<Result<T, BrokerError>>, BrokerError> {
         let place = Arc::clone(&self.place);
-        self.writer
-            .write(urgency, move |ledger| ledger.apart(&place, &mut work))?
+        let work = move |ledger: &mut Ledger| ledger.apart(&place, &mut work);
+        self.writer.begin(urgency, |_| Ok(None), work)
     }
 
     fn look_at<T: Send + 'static>(
@@ -116,7 +124,7 @@ impl Streams for Store {
     fn send(&self, stream: &StreamName, records: &[Record]) -> Result<Vec<Sent>, BrokerError> {
         sending::in_batches(stream, records, |batch| {
             let stream = stream.clone();
-            let batch: Vec<_> = batch.iter().map(|one| send::Packed::new(one)).collect();
+            let batch: Vec<_> = batch.iter().map(|&one| one.clone()).collect();
             self.change(Urgency::Usual, move |ledger| ledger.send(&stream, &batch))
         })
     }
@@ -156,17 +164,24 @@ impl Streams for Store {
     }
 
     fn step(&self, duty: &Duty, steps: &[Step], reads: &[Read]) -> Result<Turn, BrokerError> {
-        let mut turn = Turn::default();
+        let mut making = None;
         if !steps.is_empty() {
             let (duty, steps) = (duty.clone(), steps.to_vec());
-            turn.steps = self.change(Urgency::Usual, move |ledger| ledger.make(&duty, &steps))?;
+            let make = move |ledger: &mut Ledger| ledger.make(&duty, &steps);
+            making = Some(self.begin(Urgency::Usual, make)?);
         }
+        // Meanwhile: no step changes what there is to read.
+        let mut events = Ok(Vec::new());
         if !reads.is_empty() {
             let (stream, reads) = (duty.stream.clone(), reads.to_vec());
-            turn.events = self
-                .look_at(move |conn, namespace| step::read_all(conn, namespace, &stream, &reads))?;
+            events = self
+                .look_at(move |conn, namespace| step::read_all(conn, namespace, &stream, &reads));
         }
-        Ok(turn)
+        let made = making.map_or_else(|| Ok(Ok(Vec::new())), Begun::wait);
+        Ok(Turn {
+            steps: made??,
+            events: events?,
+        })
     }
 
     fn seek(&self, duty: &Duty, partitions: &[u16], to: Seek) -> Result<(), BrokerError> {

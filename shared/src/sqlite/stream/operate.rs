@@ -1,5 +1,6 @@
 //! What operators do to streams and processors.
 
+use bytes::Bytes;
 use rusqlite::Connection;
 
 use super::super::claim::bound as count;
@@ -8,9 +9,8 @@ use super::Done;
 use super::rows::{self, Found, Processor, ShareRow, bound, must_find};
 use crate::name::{Namespace, StreamName, TaskName};
 use crate::stream::keep::{DeadEvent, Duty, READ_BYTES, READ_MOST, Seek, Trouble};
-use crate::stream::pack::unpack;
 use crate::stream::sending::{is_served, no_processor, other_count};
-use crate::stream::{Event, Place, StreamSpec};
+use crate::stream::{Event, Fields, Place, StreamSpec};
 
 impl Ledger {
     pub(super) fn declare(&mut self, spec: &StreamSpec) -> Done<()> {
@@ -216,7 +216,8 @@ pub(super) fn dead(
         let place = rows::place(row, 0)?;
         let trouble: String = row.get(3)?;
         let trouble = serde_json::from_str::<Trouble>(&trouble).ok();
-        let (Some(trouble), Some(fields)) = (trouble, unpack(packed)) else {
+        let fields = Fields::unpack(Bytes::copy_from_slice(packed));
+        let (Some(trouble), Some(fields)) = (trouble, fields) else {
             let (at, name) = (place.position, &processor.name);
             let what = format!("dead letter {at} of `{name}` in partition {part}");
             return Err(rows::damaged(3, what).into());

@@ -7,30 +7,12 @@ use super::super::ledger::Ledger;
 use super::Done;
 use super::rows::{Found, bound, columns, must_find};
 use crate::name::StreamName;
+use crate::stream::Place;
 use crate::stream::keep::{Record, Sent};
-use crate::stream::pack::pack;
 use crate::stream::sending::{Room, next_id};
-use crate::stream::{EventId, Place};
-
-/// A record, prepared by the caller's thread.
-pub(super) struct Packed {
-    partition: u16,
-    id: Option<EventId>,
-    fields: Vec<u8>,
-}
-
-impl Packed {
-    pub(super) fn new(record: &Record) -> Self {
-        Self {
-            partition: record.partition,
-            id: record.id,
-            fields: pack(&record.fields),
-        }
-    }
-}
 
 impl Ledger {
-    pub(super) fn send(&mut self, stream: &StreamName, batch: &[Packed]) -> Done<Vec<Sent>> {
+    pub(super) fn send(&mut self, stream: &StreamName, batch: &[Record]) -> Done<Vec<Sent>> {
         let found = must_find(&self.conn, &self.namespace, stream)?;
         for record in batch {
             found.check(record.partition)?;
@@ -74,7 +56,7 @@ impl Ledger {
     fn store_event(
         &self,
         found: &Found,
-        record: &Packed,
+        record: &Record,
         room: &mut Room,
     ) -> rusqlite::Result<Sent> {
         let now = u64::try_from(self.now.wall).unwrap_or(0);
@@ -94,7 +76,7 @@ impl Ledger {
             position,
             ms,
             seq,
-            &record.fields,
+            record.fields.packed(),
         );
         self.execute(sql, key)?;
         room.last = place;

@@ -6,9 +6,8 @@ use super::super::ledger::Ledger;
 use super::Done;
 use super::rows::{self, Found, Processor, ShareRow, bound, columns, json, must_find};
 use crate::name::{Namespace, StreamName};
-use crate::stream::Event;
 use crate::stream::keep::{DEAD_MOST, Duty, Pass, READ_BYTES, READ_MOST, Read, Step, Trouble};
-use crate::stream::pack::{pack, unpack};
+use crate::stream::{Event, Together, are_packed};
 
 impl Ledger {
     /// Makes steps; says of each whether it was made.
@@ -77,7 +76,7 @@ impl Ledger {
             let replaced = self.execute(sql, key)?;
             let sql = "INSERT INTO dead_event(processor, part, position, ms, seq, trouble, fields)
                 VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-            let fields = pack(&event.fields);
+            let fields = event.fields.packed();
             self.execute(sql, (key.0, key.1, key.2, ms, seq, &trouble, fields))?;
             share.dead += u64::from(replaced == 0);
         }
@@ -116,19 +115,19 @@ fn read(conn: &Connection, found: &Found, wish: &Read) -> rusqlite::Result<Vec<E
     let most = wish.most.min(READ_MOST);
     let key = (found.id, wish.partition, bound(wish.after.position), most);
     let mut rows = statement.query(key)?;
-    let (mut events, mut bytes) = (Vec::new(), 0);
+    let mut events = Together::default();
     while let Some(row) = rows.next()? {
         let packed = row.get_ref(3)?.as_blob()?;
-        bytes += packed.len();
-        if bytes > READ_BYTES && !events.is_empty() {
+        if events.len() > 0 && events.len() + packed.len() > READ_BYTES {
             break;
         }
         let place = rows::place(row, 0)?;
-        let fields = unpack(packed).ok_or_else(|| {
+        if !are_packed(packed) {
             let (at, part, stream) = (place.position, wish.partition, &found.spec.name);
-            rows::damaged(3, format!("event {at} of partition {part} of `{stream}`"))
-        })?;
-        events.push(Event { place, fields });
+            let what = format!("event {at} of partition {part} of `{stream}`");
+            return Err(rows::damaged(3, what));
+        }
+        events.push(place, packed);
     }
-    Ok(events)
+    Ok(events.into_events())
 }

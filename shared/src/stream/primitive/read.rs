@@ -5,18 +5,17 @@ use std::str::FromStr;
 use serde::de::value::{Error, MapDeserializer, StrDeserializer};
 use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
-use serde_bytes::ByteBuf;
 
+use crate::stream::Fields;
 use crate::stream::record::RecordError;
 
 /// Longest part of a value that an error shows, in characters.
 const SHOWN: usize = 64;
 
-pub(crate) fn decode<T: DeserializeOwned>(fields: &[(String, ByteBuf)]) -> Result<T, RecordError> {
-    let fields = fields.iter().map(|(name, value)| {
-        let name = name.as_str();
-        (name, Text { name, value })
-    });
+pub(crate) fn decode<T: DeserializeOwned>(fields: &Fields) -> Result<T, RecordError> {
+    let fields = fields
+        .iter()
+        .map(|(name, value)| (name, Text { name, value }));
     T::deserialize(MapDeserializer::new(fields)).map_err(|error: Error| RecordError::Read {
         reason: error.to_string(),
     })

@@ -3,9 +3,9 @@
 use std::fmt::Display;
 
 use serde::ser::{Error as _, Impossible, Serialize, SerializeStruct, Serializer};
-use serde_bytes::ByteBuf;
 
-use crate::stream::record::{Fields, RecordError, is_reserved};
+use crate::stream::Fields;
+use crate::stream::record::{RecordError, is_reserved};
 
 pub(crate) fn encode(record: &impl Serialize) -> Result<Fields, RecordError> {
     let refused = |refusal: Refusal| RecordError::NotPrimitive { reason: refusal.0 };
@@ -118,7 +118,7 @@ impl Serializer for Whole {
     }
 }
 
-struct Named(Fields);
+struct Named(Vec<(&'static str, Vec<u8>)>);
 
 impl SerializeStruct for Named {
     type Ok = Fields;
@@ -137,13 +137,13 @@ impl SerializeStruct for Named {
         let value = value.map_err(|refusal| Refusal(format!("field `{name}`: {refusal}")))?;
         // An absent one is `None` to its reader.
         if let Some(value) = value {
-            self.0.push((name.into(), ByteBuf::from(value)));
+            self.0.push((name, value));
         }
         Ok(())
     }
 
     fn end(self) -> Result<Fields, Refusal> {
-        Ok(self.0)
+        Ok(self.0.into_iter().collect())
     }
 }
 

@@ -117,23 +117,18 @@ proptest! {
         ]),
         more in prop::collection::vec((".*", any::<Vec<u8>>()), 0..4),
     ) {
-        let mut fields: Fields = more
-            .into_iter()
-            .map(|(name, value)| (name, ByteBuf::from(value)))
-            .collect();
+        let fields: Fields = more.clone().into_iter().collect();
         let _ = decode::<Order>(&fields);
         let _ = decode::<Reading>(&fields);
-        fields.push((DATA.into(), ByteBuf::from(data)));
-        fields.extend(format.map(|format| (FORMAT.into(), ByteBuf::from(format))));
+        let format = format.map(|format| (FORMAT.to_owned(), format.into_bytes()));
+        let nested = [(DATA.to_owned(), data)].into_iter().chain(format);
+        let fields: Fields = more.into_iter().chain(nested).collect();
         let _ = decode::<Order>(&fields);
     }
 }
 
 fn fields(pairs: &[(&str, &[u8])]) -> Fields {
-    let pairs = pairs.iter();
-    pairs
-        .map(|(name, value)| ((*name).into(), ByteBuf::from(*value)))
-        .collect()
+    pairs.iter().copied().collect()
 }
 
 #[test]
@@ -163,7 +158,7 @@ fn records_are_written_for_other_programs_to_read() {
         .serializer(Serializer::MessagePack)
         .compression(Compression::Lz4);
     let packed = packed.encode(&record).unwrap();
-    assert_eq!(packed[1], fields(&[("format", b"messagepack+lz4")])[0]);
+    assert_eq!(packed.get("format"), Some(b"messagepack+lz4".as_slice()));
 }
 
 #[test]

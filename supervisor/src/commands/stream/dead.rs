@@ -111,9 +111,9 @@ pub(super) fn replay(args: &ReplayArgs, client: &Client) -> Result<Exit, Command
 fn object(dead: &DeadEvent) -> Value {
     let trouble = &dead.trouble;
     let record = decode::<Value>(&dead.event.fields).unwrap_or_else(|_| {
-        let field = |(name, value): &(String, serde_bytes::ByteBuf)| {
+        let field = |(name, value): (&str, &[u8])| {
             let text = String::from_utf8_lossy(value);
-            (name.clone(), Value::String(text.into_owned()))
+            (name.to_owned(), Value::String(text.into_owned()))
         };
         Value::Object(dead.event.fields.iter().map(field).collect::<Map<_, _>>())
     });

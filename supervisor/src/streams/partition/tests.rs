@@ -1,6 +1,7 @@
+mod story;
+
 use bulkhead_shared::Timestamp;
-use bulkhead_shared::stream::EventId;
-use proptest::prelude::*;
+use bulkhead_shared::stream::{EventId, Fields};
 
 use super::*;
 use crate::pool::Seat;
@@ -24,7 +25,7 @@ fn place(position: u64) -> Place {
 fn event(position: u64) -> Event {
     Event {
         place: place(position),
-        fields: Vec::new(),
+        fields: Fields::default(),
     }
 }
 
@@ -159,6 +160,77 @@ fn a_batch_waits_until_it_is_full_or_its_time_is_over() {
     partition.look_again();
     fill(&mut partition, 7..=7, later + 79 * MS);
     assert_eq!(given(partition.advance(later + 79 * MS, ALLOWED)), [6, 7]);
+}
+
+#[test]
+fn batches_asked_for_ahead_are_given_each_by_itself() {
+    let now = now();
+    let mut partition = going(now);
+    for _ in 0..3 {
+        partition.wants(want(2, Some(50), true), now);
+    }
+    assert_eq!(given(partition.advance(now, ALLOWED)), [1, 2]);
+    assert_eq!(given(partition.advance(now, ALLOWED)), [3, 4]);
+    assert!(partition.advance(now, ALLOWED).is_none());
+    // It fails at one of them; the other one is given again with what came after.
+    let mut failed = partition;
+    failed.failed(trouble(1), Then::Bury, At::All, now);
+    failed.over();
+    let burial = Pass::Buried {
+        to: place(2),
+        events: vec![event(1), event(2)],
+        trouble: trouble(1),
+    };
+    assert_eq!(failed.unsaid(), [burial]);
+    failed.said(place(2));
+    assert!(matches!(failed.advance(now, ALLOWED), Some(Deed::Offer)));
+    failed.began(TicketId::of_stream(8), now);
+    failed.wants(want(3, None, true), now);
+    assert_eq!(given(failed.advance(now, ALLOWED)), [3, 4, 5]);
+    // When it is to end, each ask is told so, and none that comes late is given anything.
+    failed.leave(now + MS);
+    failed.wants(want(1, None, true), now);
+    failed.wants(want(1, None, true), now);
+    assert!(given(failed.advance(now, ALLOWED)).is_empty());
+    assert!(given(failed.advance(now, ALLOWED)).is_empty());
+    assert!(failed.advance(now, ALLOWED).is_none());
+}
+
+#[test]
+fn a_call_with_something_in_hand_is_not_idle_however_long_it_takes() {
+    let now = now();
+    let mut partition = going(now);
+    partition.wants(want(5, Some(0), true), now);
+    partition.wants(want(5, Some(0), true), now);
+    assert_eq!(given(partition.advance(now, ALLOWED)), [1, 2, 3, 4, 5]);
+    assert!(partition.advance(now + 2 * IDLE, ALLOWED).is_none());
+    assert_eq!(partition.due(), None);
+    partition.pass(5);
+    assert_eq!(partition.due(), Some(now + IDLE));
+    assert!(given(partition.advance(now + 2 * IDLE, ALLOWED)).is_empty());
+}
+
+#[test]
+fn events_that_were_not_passed_are_not_read_ahead_without_end() {
+    let now = now();
+    let mut partition = going(now);
+    let large = |position| Event {
+        fields: [("f", vec![0; 1 << 20])].into_iter().collect(),
+        ..event(position)
+    };
+    let mut read = 5;
+    for _ in 0..100 {
+        partition.look_again();
+        partition.wants(want(1_000, Some(0), true), now);
+        if let Some(wish) = partition.wish() {
+            read += 1;
+            partition.read(wish, vec![large(read)], now);
+        }
+        let _ = partition.advance(now, ALLOWED);
+    }
+    assert!((8..=10).contains(&read), "{read}");
+    partition.pass(read);
+    assert!(partition.wish().is_some());
 }
 
 #[test]
@@ -305,118 +377,5 @@ fn a_call_that_passes_nothing_is_called_again_ever_more_slowly() {
     assert_eq!(partition.rest(now), 2 * FRUITLESS);
     for _ in 0..40 {
         assert!(partition.rest(now) <= FRUITLESS_MOST);
-    }
-}
-
-/// What a call does next.
-#[derive(Debug, Clone)]
-enum Act {
-    Ask(u32, bool),
-    Pass(u8),
-    Return,
-    Fail(u8),
-    Say,
-    Wait(u16),
-}
-
-fn acts() -> impl Strategy<Value = Act> {
-    prop_oneof![
-        6 => (1..6_u32, any::<bool>()).prop_map(|(most, as_one)| Act::Ask(most, as_one)),
-        8 => (1..4_u8).prop_map(Act::Pass),
-        1 => Just(Act::Return),
-        2 => (0..4_u8).prop_map(Act::Fail),
-        4 => Just(Act::Say),
-        3 => (1..200_u16).prop_map(Act::Wait),
-    ]
-}
-
-proptest! {
-    #[test]
-    fn every_event_is_given_in_order_until_it_is_passed_or_put_away(
-        acts in prop::collection::vec(acts(), 0..120),
-    ) {
-        let mut now = now();
-        let mut one = partition(now);
-        let (mut sent, mut stored, mut passed, mut given_to) = (0_u64, 0_u64, 0_u64, 0_u64);
-        let mut buried = Vec::new();
-        for act in acts {
-            sent += 1;
-            one.look_again();
-            while let Some(wish) = one.wish() {
-                let from = wish.after.position + 1;
-                let to = sent.min(wish.after.position + u64::from(wish.most));
-                one.read(wish, (from..=to).map(event).collect(), now);
-            }
-            match one.advance(now, ALLOWED) {
-                Some(Deed::Offer) => one.began(TicketId::of_stream(sent), now),
-                Some(Deed::Give(_, events)) if !events.is_empty() => {
-                    // Exactly what follows the last that was passed, or given in this call.
-                    for event in events {
-                        prop_assert_eq!(event.place.position, given_to + 1);
-                        given_to += 1;
-                    }
-                }
-                Some(Deed::Give(..)) | None => {}
-                Some(other) => prop_assert!(false, "{:?}", other),
-            }
-            let runs = one.ticket().is_some();
-            match act {
-                Act::Ask(most, as_one) if runs && one.want.is_none() && (!as_one || given_to == passed) => {
-                    one.wants(want(most, as_one.then_some(5), as_one), now);
-                }
-                Act::Pass(count) if runs => {
-                    let to = if one.as_one { given_to } else { given_to.min(passed + u64::from(count)) };
-                    if to > passed {
-                        one.pass(to);
-                        passed = to;
-                    }
-                }
-                Act::Return if runs => {
-                    if !one.over() {
-                        one.rest(now);
-                    }
-                    given_to = passed;
-                }
-                Act::Fail(how) if runs && given_to > passed => {
-                    let count = if one.as_one { one.given.len() } else { 1 };
-                    let in_hand: Vec<_> =
-                        (one.given.iter().take(count)).map(|event| event.place.position).collect();
-                    prop_assert_eq!(in_hand[0], passed + 1);
-                    let then = match how {
-                        0 => Then::Pass,
-                        1 => Then::Bury,
-                        _ => Then::Again(50 * MS),
-                    };
-                    if how < 2 {
-                        passed = *in_hand.last().unwrap();
-                    }
-                    if how == 1 {
-                        buried.extend(in_hand);
-                    }
-                    one.failed(trouble(passed + 1), then, At::All, now);
-                    one.over();
-                    given_to = passed;
-                }
-                Act::Wait(ms) => now += u32::from(ms) * MS,
-                _ => {}
-            }
-            prop_assert_eq!(one.passed().position, passed);
-            if matches!(act, Act::Say) || one.say.is_some() {
-                for pass in one.unsaid() {
-                    match pass {
-                        Pass::To(place) => prop_assert!(place.position > stored),
-                        Pass::Buried { to, events, .. } => {
-                            prop_assert_eq!(events.last().unwrap().place, to);
-                            for event in &events {
-                                prop_assert!(buried.contains(&event.place.position));
-                            }
-                        }
-                        Pass::Failed(_) => {}
-                    }
-                }
-                one.said(one.passed());
-                stored = passed;
-            }
-        }
     }
 }
