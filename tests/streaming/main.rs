@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         ledger_dead_letter,
         ledger_halt,
         ledger_ignore,
+        ledger_late,
         ledger_quarantine,
         ledger_retry,
     ])
@@ -61,6 +62,12 @@ fn ledger_quarantine(ctx: &Context, events: Events<Order>) -> anyhow::Result<()>
 
 #[processor(stream = orders, exception_policy = ignore, timeout = "3s", patience = "200ms")]
 fn ledger_ignore(ctx: &Context, events: Events<Order>) -> anyhow::Result<()> {
+    one_by_one(ctx, events)
+}
+
+/// Would take partitions only when a test is long over.
+#[processor(stream = orders, exception_policy = ignore, join_delay = "1h")]
+fn ledger_late(ctx: &Context, events: Events<Order>) -> anyhow::Result<()> {
     one_by_one(ctx, events)
 }
 

@@ -72,6 +72,29 @@ fn come_and_go(place: &Place) {
 }
 
 #[test]
+fn who_has_just_come_takes_nothing_before_its_join_delay_is_over() {
+    let place = Place::new();
+    let scene = Scene::new(&place);
+    let mut supervisor = scene.supervisor("ledger_late,ledger_ignore", &[]);
+    scene.send(&some(0));
+    // The other processor of the same supervisor tells that there was time enough.
+    scene.drained(LEDGER);
+    let late = scene.lag_when("ledger_late", "to be a member", |shares| !shares.is_empty());
+    let found = scene.streams.streams(Some(&Scene::name())).unwrap();
+    let members = found[0]
+        .processors
+        .iter()
+        .map(|(_, view)| view.members.len());
+    assert!(members.eq([1, 1]), "{found:?}");
+    assert!(
+        late.iter().all(|share| share["owner"].is_null()),
+        "{late:?}"
+    );
+    assert!(late.iter().any(|share| share["lag"] != 0), "{late:?}");
+    assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+}
+
+#[test]
 fn supervisors_share_partitions_and_take_over_from_those_who_go_and_die() {
     come_and_go(&Place::new());
 }
