@@ -11,9 +11,9 @@ use crate::broker::BrokerError;
 const APPLICATION_ID: i64 = 0x424C_4B48;
 
 /// One step per version: `STEPS[n]` brings version n to n + 1.
-const STEPS: [&str; 9] = [
+const STEPS: [&str; 10] = [
     VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8,
-    VERSION_9,
+    VERSION_9, VERSION_10,
 ];
 
 /// One row per job holds all there is about it, so that settling touches one page.
@@ -289,6 +289,11 @@ CREATE TABLE dead_event(
     trouble TEXT NOT NULL,
     fields BLOB NOT NULL,
     PRIMARY KEY(processor, part, position)) STRICT, WITHOUT ROWID;
+";
+
+/// A row has several events, and its place is that of the last one.
+const VERSION_10: &str = "
+ALTER TABLE event ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
 ";
 
 /// What a file says about itself.

@@ -8,6 +8,8 @@ use serde::de::{DeserializeSeed, Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+#[cfg(feature = "sqlite")]
+use super::keep::READ_BYTES;
 use super::{Event, Place};
 
 /// Bytes of the length before a name or a value.
@@ -166,10 +168,11 @@ impl Together {
         self.ends.push((place, self.packed.len()));
     }
 
-    /// Bytes of their packed fields.
+    /// Whether one more of that length would be too much for an answer with at most so many events.
     #[cfg(feature = "sqlite")]
-    pub(crate) const fn len(&self) -> usize {
-        self.packed.len()
+    pub(crate) fn is_enough(&self, most: u32, len: usize) -> bool {
+        let count = self.ends.len();
+        count >= most as usize || count > 0 && self.packed.len() + len > READ_BYTES
     }
 
     pub(crate) fn into_events(self) -> Vec<Event> {

@@ -65,7 +65,7 @@ impl Reactor {
         }
         if running.events.asks == ASKS_MOST {
             let how = format!("asks for events while {ASKS_MOST} such asks are open");
-            return self.violate(seat, how.into(), now);
+            return self.violate(seat, how, now);
         }
         running.events.asks += 1;
         if running.events.waits() {

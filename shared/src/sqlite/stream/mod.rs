@@ -2,6 +2,7 @@
 //! their supervisor is known to be dead.
 
 mod operate;
+mod pack;
 mod rows;
 mod send;
 mod serve;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::super::ledger::name;
 use super::super::read::unsigned;
 use super::Done;
+use super::pack::Packed;
 use crate::broker::{BrokerError, SupervisorId};
 use crate::name::{Namespace, StreamName, TaskName};
 use crate::stream::keep::{Seek, Trouble};
@@ -152,11 +153,21 @@ impl Found {
         part: u16,
         position: u64,
     ) -> rusqlite::Result<Option<Place>> {
-        let sql = "SELECT position, ms, seq FROM event
-            WHERE stream = ?1 AND part = ?2 AND position = ?3";
+        let sql = "SELECT position, ms, seq, count, fields FROM event
+            WHERE stream = ?1 AND part = ?2 AND position >= ?3 ORDER BY position LIMIT 1";
         let mut statement = conn.prepare_cached(sql)?;
-        let key = (self.id, part, bound(position));
-        statement.query_row(key, |row| place(row, 0)).optional()
+        let mut rows = statement.query((self.id, part, bound(position)))?;
+        let Some(row) = rows.next()? else {
+            return Ok(None);
+        };
+        let packed = packed(row)?;
+        if packed.last.position == position {
+            return Ok(Some(packed.last));
+        }
+        let places = packed
+            .events()
+            .map_while(|event| event.map(|(place, _)| place));
+        Ok(places.into_iter().find(|place| place.position == position))
     }
 
     /// The place behind which the event of that position comes.
@@ -220,6 +231,15 @@ pub(super) fn track(row: &Row<'_>) -> rusqlite::Result<Track> {
     Ok(Track {
         last: place(row, 0)?,
         gone: place(row, 3)?,
+    })
+}
+
+/// Events, from place, count and fields.
+pub(super) fn packed<'a>(row: &'a Row<'_>) -> rusqlite::Result<Packed<'a>> {
+    Ok(Packed {
+        last: place(row, 0)?,
+        count: unsigned(row, 3)?,
+        bytes: row.get_ref(4)?.as_blob()?,
     })
 }
 

@@ -5,11 +5,20 @@ use std::collections::btree_map::Entry;
 
 use super::super::ledger::Ledger;
 use super::Done;
+use super::pack::Pack;
 use super::rows::{Found, bound, columns, must_find};
 use crate::name::StreamName;
 use crate::stream::Place;
 use crate::stream::keep::{Record, Sent};
 use crate::stream::sending::{Room, next_id};
+
+/// How events come into one partition.
+struct Inlet {
+    room: Room,
+    is_full: bool,
+    /// Taken in, and not stored yet.
+    pack: Option<Pack>,
+}
 
 impl Ledger {
     pub(super) fn send(&mut self, stream: &StreamName, batch: &[Record]) -> Done<Vec<Sent>> {
@@ -17,22 +26,29 @@ impl Ledger {
         for record in batch {
             found.check(record.partition)?;
         }
-        let mut rooms: BTreeMap<u16, (Room, bool)> = BTreeMap::new();
+        let mut inlets = BTreeMap::new();
         let mut all = Vec::with_capacity(batch.len());
         for record in batch {
             let part = record.partition;
-            let (room, is_full) = match rooms.entry(part) {
+            let inlet = match inlets.entry(part) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(new) => new.insert((self.room_in(&found, part)?, false)),
+                Entry::Vacant(new) => new.insert(Inlet {
+                    room: self.room_in(&found, part)?,
+                    is_full: false,
+                    pack: None,
+                }),
             };
-            *is_full |= !room.is_there();
-            all.push(match *is_full {
+            inlet.is_full |= !inlet.room.is_there();
+            all.push(match inlet.is_full {
                 true => Sent::Full,
-                false => self.store_event(&found, record, room)?,
+                false => self.take_in(&found, record, inlet)?,
             });
         }
-        for (part, (room, _)) in &mut rooms {
-            self.trim(&found, *part, room)?;
+        for (part, mut inlet) in inlets {
+            if let Some(pack) = inlet.pack {
+                self.store_pack(&found, part, &pack)?;
+            }
+            self.trim(&found, part, &mut inlet.room)?;
         }
         self.marks.rings |= all.iter().any(|sent| matches!(sent, Sent::Stored(_)));
         Ok(all)
@@ -53,12 +69,8 @@ impl Ledger {
         })
     }
 
-    fn store_event(
-        &self,
-        found: &Found,
-        record: &Record,
-        room: &mut Room,
-    ) -> rusqlite::Result<Sent> {
+    fn take_in(&self, found: &Found, record: &Record, inlet: &mut Inlet) -> rusqlite::Result<Sent> {
+        let room = &mut inlet.room;
         let now = u64::try_from(self.now.wall).unwrap_or(0);
         let Some(id) = next_id(room.last.id, now, record.id) else {
             return Ok(Sent::NotNewer { last: room.last.id });
@@ -67,20 +79,26 @@ impl Ledger {
             position: room.last.position + 1,
             id,
         };
-        let (position, ms, seq) = columns(place);
-        let sql = "INSERT INTO event(stream, part, position, ms, seq, fields)
-            VALUES(?1, ?2, ?3, ?4, ?5, ?6)";
-        let key = (
-            found.id,
-            record.partition,
-            position,
-            ms,
-            seq,
-            record.fields.packed(),
-        );
-        self.execute(sql, key)?;
         room.last = place;
+        let fields = record.fields.packed();
+        match &mut inlet.pack {
+            Some(pack) if pack.has_room(fields) => pack.push(place, fields),
+            pack => {
+                if let Some(full) = pack.replace(Pack::new(place, fields)) {
+                    self.store_pack(found, record.partition, &full)?;
+                }
+            }
+        }
         Ok(Sent::Stored(place))
+    }
+
+    fn store_pack(&self, found: &Found, part: u16, pack: &Pack) -> rusqlite::Result<()> {
+        let (position, ms, seq) = columns(pack.last);
+        let sql = "INSERT INTO event(stream, part, position, ms, seq, count, fields)
+            VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        let key = (found.id, part, position, ms, seq, pack.count, pack.bytes());
+        self.execute(sql, key)?;
+        Ok(())
     }
 
     /// Removes what may go, and writes how far the partition has come.

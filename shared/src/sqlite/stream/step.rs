@@ -6,8 +6,8 @@ use super::super::ledger::Ledger;
 use super::Done;
 use super::rows::{self, Found, Processor, ShareRow, bound, columns, json, must_find};
 use crate::name::{Namespace, StreamName};
-use crate::stream::keep::{DEAD_MOST, Duty, Pass, READ_BYTES, READ_MOST, Read, Step, Trouble};
-use crate::stream::{Event, Together, are_packed};
+use crate::stream::keep::{DEAD_MOST, Duty, Pass, READ_MOST, Read, Step, Trouble};
+use crate::stream::{Event, Together};
 
 impl Ledger {
     /// Makes steps; says of each whether it was made.
@@ -109,25 +109,31 @@ pub(super) fn read_all(
 }
 
 fn read(conn: &Connection, found: &Found, wish: &Read) -> rusqlite::Result<Vec<Event>> {
-    let sql = "SELECT position, ms, seq, fields FROM event
+    let sql = "SELECT position, ms, seq, count, fields FROM event
         WHERE stream = ?1 AND part = ?2 AND position > ?3 ORDER BY position LIMIT ?4";
     let mut statement = conn.prepare_cached(sql)?;
     let most = wish.most.min(READ_MOST);
-    let key = (found.id, wish.partition, bound(wish.after.position), most);
-    let mut rows = statement.query(key)?;
+    // A row may have events that are gone before those that are not.
+    let gone = found.track(conn, wish.partition)?.gone.position;
+    let after = wish.after.position.max(gone);
+    let mut rows = statement.query((found.id, wish.partition, bound(after), most))?;
     let mut events = Together::default();
     while let Some(row) = rows.next()? {
-        let packed = row.get_ref(3)?.as_blob()?;
-        if events.len() > 0 && events.len() + packed.len() > READ_BYTES {
-            break;
+        let row = rows::packed(row)?;
+        for event in row.events() {
+            let (place, fields) = event.ok_or_else(|| {
+                let (last, part, stream) = (row.last.position, wish.partition, &found.spec.name);
+                let what = format!("event {last} of partition {part} of `{stream}`");
+                rows::damaged(4, what)
+            })?;
+            if place.position <= after {
+                continue;
+            }
+            if events.is_enough(most, fields.len()) {
+                return Ok(events.into_events());
+            }
+            events.push(place, fields);
         }
-        let place = rows::place(row, 0)?;
-        if !are_packed(packed) {
-            let (at, part, stream) = (place.position, wish.partition, &found.spec.name);
-            let what = format!("event {at} of partition {part} of `{stream}`");
-            return Err(rows::damaged(3, what));
-        }
-        events.push(place, packed);
     }
     Ok(events.into_events())
 }
