@@ -70,6 +70,26 @@ for_each_backend!(a_processor_is_forgotten_once_nobody_serves_it, |scene| {
     assert!(!step(scene, hold, Pass::To(places[3])));
 });
 
+for_each_backend!(
+    a_forgotten_processor_leaves_the_fences_of_others_alone,
+    |scene| {
+        declare(scene, 1);
+        let (one, two) = (supervisor(), supervisor());
+        attend(scene, one, &[]);
+        let first = take_one(scene, one, 0).hold.fence;
+        let streams = &scene.store.streams;
+        let audit = duty("audit");
+        attend_to(scene, &audit, two, &[]);
+        for _ in 0..5 {
+            let taken = streams.take(&audit, two, &[0], LEASE).unwrap();
+            assert_eq!(taken.len(), 1);
+        }
+        streams.depart(&audit, two).unwrap();
+        assert!(streams.forget(&audit).unwrap());
+        assert_eq!(take_one(scene, one, 0).hold.fence, first + 1);
+    }
+);
+
 for_each_backend!(all_streams_are_seen_at_a_glance, |scene| {
     let streams = &scene.store.streams;
     assert_eq!(streams.streams(None).unwrap(), []);

@@ -18,7 +18,9 @@ for i = 6, #ARGV do
   local s = read_share(proc, part, at)
   local is_resting = s.rest == 'q' and not is_quiet(s)
   if not is_resting and (s.owner == who or not is_held(s)) then
-    s.fence = math.max(s.fence, spec.fence) + 1
+    -- Of a new one; it may have been forgotten once.
+    if s.fence == 0 then s.fence = spec.fence end
+    s.fence = s.fence + 1
     s.owner, s.till = who, till
     local what, ms, seq = match(s.moved, '^(%l+):?(%d*)%-?(%d*)$')
     if what == 'start' then

@@ -179,7 +179,11 @@ impl Ledger {
             if is_held || rest == Some(Rest::Quarantined) {
                 continue;
             }
-            share.fence = share.fence.max(found.fence) + 1;
+            // Of a new one; it may have been forgotten once.
+            if share.fence == 0 {
+                share.fence = found.fence;
+            }
+            share.fence += 1;
             share.owner = Some(Owner {
                 id: member,
                 term: term(),

@@ -120,11 +120,11 @@ fn read(conn: &Connection, found: &Found, wish: &Read) -> rusqlite::Result<Vec<E
     let mut events = Together::default();
     while let Some(row) = rows.next()? {
         let row = rows::packed(row)?;
-        for event in row.events() {
+        for (event, nth) in row.events().zip(1..) {
             let (place, fields) = event.ok_or_else(|| {
-                let (last, part, stream) = (row.last.position, wish.partition, &found.spec.name);
-                let what = format!("event {last} of partition {part} of `{stream}`");
-                rows::damaged(4, what)
+                let at = row.last.position.saturating_sub(row.count) + nth;
+                let (part, stream) = (wish.partition, &found.spec.name);
+                rows::damaged(4, format!("event {at} of partition {part} of `{stream}`"))
             })?;
             if place.position <= after {
                 continue;
