@@ -16,7 +16,7 @@ use bulkhead_tests::flow::Planned;
 use bulkhead_tests::network::Network;
 use bulkhead_tests::supervise::{PATIENCE, Supervisor};
 use bulkhead_tests::work::{self, Job, Kind};
-use bulkhead_tests::{cgroup_of_run, until};
+use bulkhead_tests::{cgroups_of_run, until};
 use redis::Connection;
 
 use crate::attempts::Attempts;
@@ -326,7 +326,8 @@ impl<'a> Fleet<'a> {
             assert_eq!(runs_at(place), [""; 0], "runs left behind");
         }
         for run in &self.runs {
-            assert_eq!(cgroup_of_run(run), None, "a cgroup was left behind");
+            let left = cgroups_of_run(run);
+            assert!(left.is_empty(), "left behind: {left:?}");
         }
         laws::hold(&self.jobs, &self.evidence, &self.attempts)
     }

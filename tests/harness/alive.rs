@@ -83,30 +83,41 @@ pub fn ignores_term(pid: i32) -> bool {
     ignored.is_some_and(|bits| bits & 1 << (libc::SIGTERM - 1) != 0)
 }
 
-/// The cgroup of a run of a supervisor, named as its directory is, if it is still there.
+/// The cgroups of a run of a supervisor, named as its directory is, that are still there.
 ///
 /// # Panics
 /// If mounts cannot be read.
 #[must_use]
-pub fn cgroup_of_run(run: &str) -> Option<PathBuf> {
-    cgroup_mounts()
-        .into_iter()
-        .map(|mount| mount.join(format!("bulkhead-{run}")))
-        .find(|cgroup| cgroup.exists())
+pub fn cgroups_of_run(run: &str) -> Vec<PathBuf> {
+    let places = own_cgroups().into_iter();
+    let names = [format!("bulkhead-{run}"), format!("bulkhead-{run}.limits")];
+    let all = places.flat_map(|place| names.each_ref().map(|name| place.join(name)));
+    all.filter(|cgroup| cgroup.exists()).collect()
 }
 
-/// Where the unified hierarchy is mounted; supervisors of tests make their cgroups in our own.
-fn cgroup_mounts() -> Vec<PathBuf> {
+/// Our own cgroup in every hierarchy: supervisors of tests make theirs in it.
+fn own_cgroups() -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap();
-    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"));
-    let places = mounts.lines().filter_map(|line| {
+    // Such as `4:memory:/jobs`; the unified one is `0::/jobs`.
+    let own_in = |controllers: &str| {
+        let mut lines = groups.lines().filter_map(|line| line.split_once(':'));
+        let own = lines.find_map(|(_, line)| {
+            let (names, own) = line.split_once(':')?;
+            let is_it = |name: &str| controllers.split(',').any(|one| one == name);
+            (names == controllers || names.split(',').any(is_it)).then_some(own)
+        })?;
+        own.strip_prefix('/')
+    };
+    let own = mounts.lines().filter_map(|line| {
         let (places, kind) = line.split_once(" - ")?;
-        kind.starts_with("cgroup2 ")
-            .then(|| places.split(' ').nth(4))
-            .flatten()
+        let mut kind = kind.split(' ');
+        let own = match (kind.next()?, kind.nth(1)?) {
+            ("cgroup2", _) => own_in("")?,
+            ("cgroup", options) => own_in(options)?,
+            _ => return None,
+        };
+        Some(PathBuf::from(places.split(' ').nth(4)?).join(own))
     });
-    places
-        .map(|mount| PathBuf::from(mount).join(own.unwrap_or_default()))
-        .collect()
+    own.collect()
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::alive::cgroup_of_run;
+use crate::alive::cgroups_of_run;
 use crate::supervise::copy;
 
 /// The program `name` beside the test executable.
@@ -52,9 +52,9 @@ impl Drop for Place {
         let bases = fs::read_dir(self.path("tmp")).into_iter().flatten();
         let runs = bases.flatten().flat_map(|base| fs::read_dir(base.path()));
         for run in runs.flatten().flatten() {
-            if let Some(cgroup) = run.file_name().to_str().and_then(cgroup_of_run) {
-                remove_empty(&cgroup);
-            }
+            let name = run.file_name();
+            let cgroups = name.to_str().map(cgroups_of_run);
+            cgroups.iter().flatten().for_each(|one| remove_empty(one));
         }
     }
 }

@@ -22,7 +22,7 @@ pub mod sentinel;
 pub mod supervise;
 pub mod work;
 
-pub use alive::{cgroup_of_run, ignores_term, processes_of, until};
+pub use alive::{cgroups_of_run, ignores_term, processes_of, until};
 pub use backends::Kind;
 pub use clock::TestClock;
 pub use disk::{enlarge, small_disk};

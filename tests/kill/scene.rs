@@ -9,7 +9,7 @@ use bulkhead_shared::{Message, Uuid};
 use bulkhead_tests::cli::Place;
 use bulkhead_tests::supervise::{PATIENCE, Supervisor};
 use bulkhead_tests::work::{self, Job, Kind};
-use bulkhead_tests::{cgroup_of_run, until};
+use bulkhead_tests::{cgroups_of_run, until};
 
 use crate::evidence::{Lines, Witness};
 use crate::laws;
@@ -151,8 +151,8 @@ impl<'a> Scene<'a> {
         self.lines.refresh();
         assert_eq!(self.present_runs(), [""; 0], "runs left behind");
         for run in &self.runs {
-            let left = cgroup_of_run(run);
-            assert_eq!(left, None, "a cgroup was left behind");
+            let left = cgroups_of_run(run);
+            assert!(left.is_empty(), "left behind: {left:?}");
         }
         assert_eq!(self.witness.leases(), []);
         assert_eq!(self.witness.integrity(), "ok");
