@@ -168,6 +168,11 @@ impl Together {
         self.ends.push((place, self.packed.len()));
     }
 
+    #[cfg(feature = "sqlite")]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
     /// Whether one more of that length would be too much for an answer with at most so many events.
     #[cfg(feature = "sqlite")]
     pub(crate) fn is_enough(&self, most: u32, len: usize) -> bool {

@@ -184,7 +184,11 @@ impl Link {
         if self.unsent.is_empty() {
             self.unsent = frame;
         } else {
-            // Of a group: bounded by the jobs it may have at once.
+            // Who always has some more to read never comes to the end of this.
+            if self.sent > self.unsent.len() / 2 {
+                self.unsent.drain(..self.sent);
+                self.sent = 0;
+            }
             self.unsent.extend(frame);
         }
         self.flush()
@@ -300,7 +304,41 @@ pub(crate) fn encode(frame: &frame::ToTask) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::Read as _;
+
     use super::*;
+
+    /// Frames as a reader gets them that never comes to the end of what there is for it.
+    #[test]
+    fn what_is_always_more_than_the_pipe_takes_is_sent_in_order_and_does_not_pile_up() {
+        let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
+        let other = || File::open("/dev/null").unwrap().into();
+        let ours = Ours {
+            job: writer,
+            result: other(),
+            stdout: other(),
+            stderr: other(),
+            report: None,
+        };
+        let mut link = Link::new(ours, 0);
+        let mut reader = File::from(reader);
+        let frame = |number: u32| number.to_le_bytes().repeat(10_000);
+        for number in 0..10 {
+            link.send(frame(number));
+        }
+        let mut got = vec![0; 40_000];
+        for number in 0..500 {
+            let mut filled = 0;
+            while filled < got.len() {
+                filled += reader.read(&mut got[filled..]).unwrap();
+                link.flush();
+            }
+            assert_eq!(got, frame(number));
+            link.send(frame(number + 10));
+            assert!(link.has_unsent() && link.unsent.len() < 1 << 20);
+        }
+    }
 
     #[test]
     fn of_a_flood_the_end_is_kept_and_all_of_it_is_counted() {

@@ -2,7 +2,6 @@
 //! for the next.
 
 use bulkhead_shared::ask::{Ask, Denied, Reply};
-use bulkhead_shared::frame::ToTask;
 use bulkhead_shared::stream::Event;
 use bulkhead_shared::time::Now;
 
@@ -100,7 +99,7 @@ impl Reactor {
             running.events.given = last.place.position;
         }
         let reply = Reply::Events(events);
-        self.write(seat, &ToTask::Reply { nonce, id, reply }, now);
+        self.reply(seat, (nonce, id), reply, now);
         if waited {
             self.restart(ticket, now);
         }

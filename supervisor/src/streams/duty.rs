@@ -4,6 +4,7 @@
 mod turn;
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::time::{Duration, Instant};
 
 use bulkhead_shared::TaskName;
@@ -45,6 +46,8 @@ pub(super) struct Duty {
     rules: Rules,
     pub lease: Duration,
     pub partitions: BTreeMap<u16, Partition>,
+    /// Who comes first when there is room for a process: the one behind who had it last.
+    turn: u16,
     is_declared: bool,
     joined: Option<Instant>,
     /// When the store was asked that renewed the leases last.
@@ -85,6 +88,7 @@ impl Duty {
             },
             lease: ms(processor.lock_expiry_ms).unwrap_or(lease),
             partitions: BTreeMap::new(),
+            turn: 0,
             is_declared: false,
             joined: None,
             renewed: None,
@@ -262,23 +266,28 @@ impl Duty {
         mut perform: impl FnMut(&mut Partition, Deed),
     ) {
         let deliver = self.delivers(now);
-        for one in self.partitions.values_mut() {
-            let mut allowed = Allowed {
-                deliver,
-                offer: room > 0,
-                crowded,
-            };
-            loop {
-                allowed.offer = room > 0;
-                let Some(deed) = one.advance(now, allowed) else {
-                    break;
-                };
-                room -= usize::from(matches!(deed, Deed::Offer));
-                // Its call may have asked for more than this.
-                let is_given = matches!(deed, Deed::Give(..));
-                perform(one, deed);
-                if !is_given {
-                    break;
+        let first = self.turn;
+        for range in [(Included(first), Unbounded), (Unbounded, Excluded(first))] {
+            for (&partition, one) in self.partitions.range_mut(range) {
+                loop {
+                    let allowed = Allowed {
+                        deliver,
+                        offer: room > 0,
+                        crowded,
+                    };
+                    let Some(deed) = one.advance(now, allowed) else {
+                        break;
+                    };
+                    if matches!(deed, Deed::Offer) {
+                        room -= 1;
+                        self.turn = partition.wrapping_add(1);
+                    }
+                    // Its call may have asked for more than this.
+                    let is_given = matches!(deed, Deed::Give(..));
+                    perform(one, deed);
+                    if !is_given {
+                        break;
+                    }
                 }
             }
         }
@@ -373,7 +382,9 @@ impl Duty {
 
     /// When to look again, if nothing happens.
     pub(super) fn due(&self) -> Instant {
-        let ours = self.partitions.values().filter_map(Partition::due);
+        let deliver = self.paused.is_none();
+        let ours = self.partitions.values();
+        let ours = ours.filter_map(|one| one.due(deliver));
         let news = self.partitions.values().filter(|one| one.has_news());
         let news = news.filter_map(|one| self.say_at().max(one.damaged_until));
         let due = ours.chain(news).fold(self.attend_at, Instant::min);

@@ -287,7 +287,8 @@ impl Thread {
         let hungry = self.duties.iter().any(Duty::is_hungry);
         let mut offered = Vec::new();
         let mut deeds = Vec::new();
-        for duty in &mut self.duties {
+        let mut last = None;
+        for (index, duty) in self.duties.iter_mut().enumerate() {
             let room = slots.saturating_sub(self.tickets.len() + offered.len());
             let crowded = hungry && room == 0;
             let (lease, asked) = (duty.lease, duty.renewed.unwrap_or(now));
@@ -298,6 +299,7 @@ impl Thread {
                     self.next_ticket += 1;
                     partition.began(ticket, now);
                     offered.push((ticket, stream.clone(), task.clone(), partition.hold));
+                    last = Some(index);
                     let receipt = receipt(&stream, partition.hold.fence);
                     self.setting.held.add_for(ticket, receipt, asked, lease);
                 }
@@ -306,6 +308,8 @@ impl Thread {
                 Deed::Kill(ticket) => deeds.push(Notice::Lost(ticket)),
             });
         }
+        // Who comes first when there is room again: the one behind who had it last.
+        self.duties.rotate_left(last.map_or(0, |last| last + 1));
         let Some(rules) = self.rules.as_ref() else {
             return;
         };

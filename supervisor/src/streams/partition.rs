@@ -416,7 +416,8 @@ impl Partition {
         }
         let is_ready = self.is_ready(want, asked, now);
         let is_idle = !is_ready && self.events.first_given().is_none() && busy_at + IDLE <= now;
-        let has_had = if is_ready { since + TURN <= now } else { true };
+        let has_nothing = self.events.ahead() == 0 && self.events.first_given().is_none();
+        let has_had = has_nothing || since + TURN <= now;
         if is_idle || (allowed.crowded && has_had) {
             return self.end();
         }
@@ -425,6 +426,7 @@ impl Partition {
         }
         let events = self.events.give(want.most.max(1), want.as_one);
         self.wants.pop_front();
+        self.ahead_since = now;
         self.fruitless = 0;
         if let Run::Going { busy_at, .. } = &mut self.run {
             *busy_at = now;
@@ -433,7 +435,9 @@ impl Partition {
     }
 
     fn is_ready(&self, want: Want, asked: Instant, now: Instant) -> bool {
-        let is_full = self.events.ahead() >= want.most || self.events.is_full();
+        // Where there is no room for more, what there is has to do.
+        let is_all = self.events.is_full() && self.events.first_given().is_none();
+        let is_full = self.events.ahead() >= want.most || is_all;
         match want.within_ms {
             _ if self.events.ahead() == 0 => false,
             None => true,
@@ -447,15 +451,16 @@ impl Partition {
         self.ahead_since.max(asked) + Duration::from_millis(ms).min(IDLE)
     }
 
-    /// When to look again, if nothing happens.
-    pub(super) fn due(&self) -> Option<Instant> {
+    /// When to look again, if nothing happens; `deliver` as in [`Allowed`].
+    pub(super) fn due(&self, deliver: bool) -> Option<Instant> {
         let pause = match self.pause {
             Some(Pause::Until(until)) => Some(until),
             Some(Pause::Halted) | None => None,
         };
         let grace = self.leaving.filter(|leaving| !leaving.is_told);
         let grace = grace.map(|leaving| leaving.by);
-        let want = self.wants.front().and_then(|&(want, asked)| {
+        let want = self.wants.front().filter(|_| deliver);
+        let want = want.and_then(|&(want, asked)| {
             let Run::Going { busy_at, .. } = self.run else {
                 return None;
             };

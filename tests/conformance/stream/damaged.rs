@@ -66,6 +66,64 @@ fn damages(scene: &Scene, member: SupervisorId) -> Vec<String> {
 }
 
 #[test]
+fn what_lies_around_a_damaged_event_of_a_row_is_read() {
+    let scene = Scene::new(Kind::SqliteFile);
+    declare(&scene, 2);
+    let texts: Vec<_> = ["one", "two", "three"].map(|text| record(1, text)).into();
+    assert_eq!(send(&scene, &texts).len(), 3);
+    let conn = rusqlite::Connection::open(scene.path()).unwrap();
+    let whole = kept(&scene, 1);
+    // The length of the name of the field of the second one: behind the first, and its own head.
+    let at = u32::try_from(20 + whole[0].fields.size() + 8 + 20).unwrap();
+    let sql = "UPDATE event SET fields = CAST(substr(fields, 1, ?1) || x'ff'
+        || substr(fields, ?1 + 2) AS BLOB) WHERE count = 3 AND part = 1";
+    assert_eq!(conn.execute(sql, [at]).unwrap(), 1);
+    let read = |after: Place| {
+        let read = Read {
+            partition: 1,
+            after,
+            most: 9,
+        };
+        let turn = scene.store.streams.step(&ledger(), &[], &[read]);
+        turn.map(|turn| turn.events[0].clone())
+    };
+    assert_eq!(read(Place::default()).unwrap(), whole[..1]);
+    let damaged = read(whole[0].place).unwrap_err().to_string();
+    assert!(
+        damaged.contains("event 2 of partition 1 of `orders`"),
+        "{damaged}"
+    );
+    assert_eq!(read(whole[1].place).unwrap(), whole[2..]);
+    // And so one can go on behind it.
+    let member = supervisor();
+    attend(&scene, member, &[]);
+    scene
+        .store
+        .streams
+        .seek(&ledger(), &[1], Seek::Skip(2))
+        .unwrap();
+    assert_eq!(take_one(&scene, member, 1).passed, whole[1].place);
+    // Where nothing in the row makes sense, it is passed as one.
+    assert_eq!(
+        conn.execute("UPDATE event SET fields = x'00' WHERE part = 1", [])
+            .unwrap(),
+        1
+    );
+    scene
+        .store
+        .streams
+        .seek(&ledger(), &[1], Seek::Start)
+        .unwrap();
+    take_one(&scene, member, 1);
+    scene
+        .store
+        .streams
+        .seek(&ledger(), &[1], Seek::Skip(1))
+        .unwrap();
+    assert_eq!(take_one(&scene, member, 1).passed, whole[2].place);
+}
+
+#[test]
 fn a_damaged_row_is_named_and_jobs_go_on_beside_it() {
     let rows = [
         (

@@ -26,7 +26,7 @@ use crate::stream::keep::{
 };
 use crate::stream::{Place, StreamSpec, sending};
 
-/// Events removed in one move when a namespace is cleared.
+/// Rows of events removed in one move when a namespace is cleared.
 const CLEARED_AT_ONCE: usize = 10_000;
 
 /// Why a move was not made.

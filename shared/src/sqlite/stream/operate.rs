@@ -153,7 +153,7 @@ impl Ledger {
         Ok(u64::try_from(dropped).unwrap_or(u64::MAX))
     }
 
-    /// Removes up to `limit` events of the namespace; with none left all else of its streams. Returns
+    /// Removes up to `limit` rows of events of the namespace; with none left all else of its streams. Returns
     /// whether it has come to the end.
     pub(super) fn clear_streams(&mut self, limit: usize) -> rusqlite::Result<bool> {
         let namespace = self.namespace.as_str();

@@ -4,7 +4,7 @@
 //! more, for each of them its id and the length of its fields (16 and 4 bytes, the lowest first), then
 //! the fields.
 
-use crate::stream::{EventId, Place, are_packed};
+use crate::stream::{EventId, Place};
 
 /// Bytes in one row, if it has more than one event. SQLite takes a row of a little more, 1,002 bytes with
 /// all its columns, out of its page; then it reads whole rows to find the place of another.
@@ -66,8 +66,8 @@ pub(super) struct Packed<'a> {
 }
 
 impl<'a> Packed<'a> {
-    /// Its events, in order, with their fields as they are packed; `None` is one that makes no sense, and
-    /// nothing after it does.
+    /// Its events, in order, with their fields as they should be packed; `None` is where the row makes no
+    /// sense, and nothing after it does.
     pub(super) fn events(self) -> impl Iterator<Item = Option<(Place, &'a [u8])>> {
         let Self { last, count, bytes } = self;
         let before = last.position.checked_sub(count);
@@ -81,7 +81,7 @@ impl<'a> Packed<'a> {
             let position = before? + nth;
             let is_whole = nth < count || rest.is_empty() && id == last.id;
             let place = Place { position, id };
-            (is_whole && are_packed(fields)).then_some((place, fields))
+            is_whole.then_some((place, fields))
         })
     }
 }
@@ -102,7 +102,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::stream::Fields;
+    use crate::stream::{Fields, are_packed};
 
     fn place(position: u64) -> Place {
         let (ms, seq) = (1_000 + position / 3, position % 3);
@@ -153,7 +153,7 @@ mod tests {
             pack.push(place(6), b"");
             pack.push(place(7), b"");
             let whole = packed(&pack);
-            let is_good = |row: Packed<'_>| row.events().all(|event| event.is_some());
+            let is_good = |row: Packed<'_>| row.events().all(|event| event.is_some_and(|(_, fields)| are_packed(fields)));
             prop_assert!(is_good(whole));
             prop_assert_eq!(is_good(Packed { count, ..whole }), count == 3);
             let cut = &whole.bytes[..cut.index(whole.bytes.len())];

@@ -164,10 +164,15 @@ impl Found {
         if packed.last.position == position {
             return Ok(Some(packed.last));
         }
-        let places = packed
-            .events()
-            .map_while(|event| event.map(|(place, _)| place));
-        Ok(places.into_iter().find(|place| place.position == position))
+        for event in packed.events() {
+            match event {
+                Some((place, _)) if place.position == position => return Ok(Some(place)),
+                Some(_) => {}
+                // Nothing in it can be read any more: whoever goes on goes on behind it.
+                None => return Ok(Some(packed.last)),
+            }
+        }
+        Ok(None)
     }
 
     /// The place behind which the event of that position comes.

@@ -7,7 +7,7 @@ use super::Done;
 use super::rows::{self, Found, Processor, ShareRow, bound, columns, json, must_find};
 use crate::name::{Namespace, StreamName};
 use crate::stream::keep::{DEAD_MOST, Duty, Pass, READ_MOST, Read, Step, Trouble};
-use crate::stream::{Event, Together};
+use crate::stream::{Event, Together, are_packed};
 
 impl Ledger {
     /// Makes steps; says of each whether it was made.
@@ -121,17 +121,21 @@ fn read(conn: &Connection, found: &Found, wish: &Read) -> rusqlite::Result<Vec<E
     while let Some(row) = rows.next()? {
         let row = rows::packed(row)?;
         for (event, nth) in row.events().zip(1..) {
-            let (place, fields) = event.ok_or_else(|| {
+            let damaged = || {
                 let at = row.last.position.saturating_sub(row.count) + nth;
                 let (part, stream) = (wish.partition, &found.spec.name);
                 rows::damaged(4, format!("event {at} of partition {part} of `{stream}`"))
-            })?;
-            if place.position <= after {
-                continue;
-            }
-            if events.is_enough(most, fields.len()) {
-                return Ok(events.into_events());
-            }
+            };
+            let (place, fields) = match event {
+                Some((place, _)) if place.position <= after => continue,
+                Some((_, fields)) if events.is_enough(most, fields.len()) => {
+                    return Ok(events.into_events());
+                }
+                Some((place, fields)) if are_packed(fields) => (place, fields),
+                // Those before it come first.
+                _ if !events.is_empty() => return Ok(events.into_events()),
+                _ => return Err(damaged()),
+            };
             events.push(place, fields);
         }
     }

@@ -70,7 +70,9 @@ impl Duty {
             reads.extend(one.wish().filter(|_| self.paused.is_none()));
         }
         let is_pressing = self.partitions.values().any(Partition::is_pressing);
-        let may_wait = !is_pressing && self.say_at().is_some_and(|at| at > now);
+        // Whoever looks for the one to blame asks all.
+        let is_soon = self.say_at().is_some_and(|at| at > now);
+        let may_wait = is_soon && !is_pressing && only.is_none();
         if reads.is_empty() && (steps.is_empty() || may_wait) {
             return self.go(streams);
         }

@@ -7,8 +7,9 @@ use bulkhead_shared::stream::{Event, Place};
 /// Bytes of events that are here, about: large events are not read ahead as far as small ones.
 const BYTES_MOST: usize = 4 << 20;
 
-/// What an event takes beside its fields, about.
+/// What an event takes beside its fields, and each of them beside its name and value, about.
 const EVENT_SIZE: usize = 64;
+const FIELD_SIZE: usize = 8;
 
 /// Events in order. Those in front were given.
 #[derive(Debug, Default)]
@@ -23,7 +24,7 @@ pub(super) struct Queue {
 }
 
 fn size(event: &Event) -> usize {
-    EVENT_SIZE + event.fields.size()
+    EVENT_SIZE + FIELD_SIZE * event.fields.len() + event.fields.size()
 }
 
 impl Queue {

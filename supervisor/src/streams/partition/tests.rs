@@ -144,7 +144,7 @@ fn a_batch_waits_until_it_is_full_or_its_time_is_over() {
     let mut partition = going(now);
     partition.wants(want(6, Some(50), true), now);
     assert!(partition.advance(now + 49 * MS, ALLOWED).is_none());
-    assert_eq!(partition.due(), Some(now + 50 * MS));
+    assert_eq!(partition.due(true), Some(now + 50 * MS));
     assert_eq!(
         given(partition.advance(now + 50 * MS, ALLOWED)),
         [1, 2, 3, 4, 5]
@@ -204,10 +204,53 @@ fn a_call_with_something_in_hand_is_not_idle_however_long_it_takes() {
     partition.wants(want(5, Some(0), true), now);
     assert_eq!(given(partition.advance(now, ALLOWED)), [1, 2, 3, 4, 5]);
     assert!(partition.advance(now + 2 * IDLE, ALLOWED).is_none());
-    assert_eq!(partition.due(), None);
+    assert_eq!(partition.due(true), None);
     partition.pass(5);
-    assert_eq!(partition.due(), Some(now + IDLE));
+    assert_eq!(partition.due(true), Some(now + IDLE));
     assert!(given(partition.advance(now + 2 * IDLE, ALLOWED)).is_empty());
+}
+
+#[test]
+fn a_batch_that_fills_is_not_ended_for_others_before_the_turn_is_over() {
+    let now = now();
+    let crowded = Allowed {
+        crowded: true,
+        offer: false,
+        ..ALLOWED
+    };
+    let mut partition = going(now);
+    partition.wants(want(100, Some(50), true), now);
+    partition.wants(want(100, Some(50), true), now);
+    assert!(partition.advance(now, crowded).is_none());
+    let full = now + 50 * MS;
+    assert_eq!(given(partition.advance(full, crowded)), [1, 2, 3, 4, 5]);
+    // With a batch in hand it goes on; with nothing at all it makes room.
+    assert!(partition.advance(full, crowded).is_none());
+    partition.pass(5);
+    assert!(given(partition.advance(full, crowded)).is_empty());
+}
+
+#[test]
+fn what_is_left_of_a_batch_waits_for_its_own_time() {
+    let now = now();
+    let mut partition = going(now);
+    partition.wants(want(3, Some(50), true), now);
+    partition.wants(want(3, Some(50), true), now);
+    let later = now + 20 * MS;
+    assert_eq!(given(partition.advance(later, ALLOWED)), [1, 2, 3]);
+    assert!(partition.advance(now + 69 * MS, ALLOWED).is_none());
+    assert_eq!(given(partition.advance(now + 70 * MS, ALLOWED)), [4, 5]);
+}
+
+#[test]
+fn nothing_is_due_for_a_call_that_waits_while_nothing_may_be_given() {
+    let now = now();
+    for within in [None, Some(0)] {
+        let mut partition = going(now);
+        partition.wants(want(1, within, within.is_some()), now);
+        assert!(partition.due(true).is_some());
+        assert_eq!(partition.due(false), None);
+    }
 }
 
 #[test]
@@ -265,7 +308,7 @@ fn what_it_failed_at_is_what_it_had_in_hand() {
     assert_eq!(again.unsaid(), [Pass::Failed(trouble(1))]);
     again.said(Place::default());
     assert!(again.advance(now + 19 * MS, ALLOWED).is_none());
-    assert_eq!(again.due(), Some(now + 20 * MS));
+    assert_eq!(again.due(true), Some(now + 20 * MS));
     assert!(matches!(
         again.advance(now + 20 * MS, ALLOWED),
         Some(Deed::Offer)
@@ -310,7 +353,7 @@ fn a_partition_that_is_to_go_ends_its_call_and_stops_it_at_the_end_of_its_grace(
     assert_eq!(given(busy.advance(now, ALLOWED)), [1]);
     busy.leave(now + 10 * MS);
     assert!(busy.advance(now + 9 * MS, ALLOWED).is_none());
-    assert_eq!(busy.due(), Some(now + 10 * MS));
+    assert_eq!(busy.due(true), Some(now + 10 * MS));
     let late = now + 10 * MS;
     assert!(matches!(busy.advance(late, ALLOWED), Some(Deed::Stop(_))));
     assert!(busy.advance(late, ALLOWED).is_none(), "once is enough");
