@@ -225,6 +225,8 @@ pub(crate) fn gather_free_memory() {
     const STEP: usize = 16;
     /// Pieces that such a list has at most.
     const PIECES: usize = 8;
+    // SAFETY: gives whole pages that are free back to the kernel; takes an integer.
+    unsafe { libc::malloc_trim(0) };
     // SAFETY: malloc may be called with any size. What it gives is not used and never freed; a null
     // pointer lies below all others.
     let piece = |size| unsafe { libc::malloc(size) }.addr();

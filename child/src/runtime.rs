@@ -19,7 +19,7 @@ use crate::inbox::{Inbox, InboxError};
 use crate::outbox::Outbox;
 use crate::registry::Registry;
 use crate::usage::Meter;
-use crate::{call, group, panics, process, program};
+use crate::{call, durable, group, panics, process, program};
 
 /// The exit code of a process that was started in a wrong way.
 const EXIT_USAGE: i32 = 2;
@@ -45,6 +45,7 @@ pub(crate) fn prepare() {
     // For what the first call of each leaves behind.
     let _ = panics::catch(|| Ok(()));
     process::flush_output();
+    durable::prepare();
     process::gather_free_memory();
 }
 

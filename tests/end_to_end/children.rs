@@ -136,6 +136,49 @@ fn zygote(supervisor: &Supervisor<'_>) -> i32 {
     zygotes[0]
 }
 
+/// Kilobytes of what a process holds of the code of its program: in all, and of its own.
+fn code_of(pid: i32) -> (u64, u64) {
+    let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+    // Its copy in the place of this test has a number behind its name.
+    let is_code = |line: &&str| line.contains(" r-xp ") && line.contains("/child");
+    let mut lines = maps.lines().skip_while(|line| !is_code(line));
+    let mut kilobytes = |name: &str| -> u64 {
+        let line = lines.find_map(|line| line.strip_prefix(name)).unwrap();
+        let number = line.trim().strip_suffix(" kB").unwrap();
+        number.parse().unwrap()
+    };
+    (kilobytes("Rss:"), kilobytes("Anonymous:"))
+}
+
+#[test]
+fn a_zygote_holds_ready_what_its_tasks_touch_of_the_program() {
+    // The others hide their memory from whoever is not root.
+    let seen = if nix::unistd::geteuid().is_root() {
+        3
+    } else {
+        1
+    };
+    for sandbox in &["none", "process", "strict"][..seen] {
+        let place = Place::new();
+        let job = place.submit(&["add", "--args", "[2, 3]"]);
+        let mut supervisor = Supervisor::at(&place)
+            .args(["--processes", "1", "--sandbox", sandbox])
+            .start();
+        assert_eq!(place.returned(&job), json!(5));
+        let (held, own) = code_of(zygote(&supervisor));
+        assert!(
+            own > 0,
+            "{sandbox}: forks copy no page table without a page of its own"
+        );
+        let whole = fs::metadata(program("child")).unwrap().len() / 1024;
+        assert!(
+            held > own && held < whole,
+            "{sandbox}: {held} of {whole} kB"
+        );
+        assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+    }
+}
+
 #[test]
 fn the_death_of_the_zygote_harms_no_running_task_and_a_new_one_takes_its_place() {
     let place = Place::new();

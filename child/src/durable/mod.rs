@@ -66,6 +66,11 @@ thread_local! {
     static HERE: RefCell<Option<Durable>> = const { RefCell::new(None) };
 }
 
+/// Has this thread say later which task runs on it without a first time.
+pub(crate) fn prepare() {
+    HERE.with(|here| drop(here.borrow()));
+}
+
 /// Says which task runs on this thread, until the answer is dropped.
 pub(crate) fn enter(context: &Arc<Context>) -> Entered {
     Durable::outermost(Arc::clone(context)).enter()

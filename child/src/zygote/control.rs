@@ -36,6 +36,11 @@ impl Control {
         Ok(Self { socket })
     }
 
+    /// Any socket that keeps packets apart.
+    pub(super) const fn of(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
     /// The next message, read into `packet`; `None` once the supervisor's end is closed.
     pub(super) fn hear<'a>(
         &self,

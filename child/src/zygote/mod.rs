@@ -8,6 +8,7 @@ mod control;
 mod home;
 mod init;
 mod prepare;
+mod rehearsal;
 mod task;
 mod walls;
 
@@ -26,6 +27,7 @@ use crate::runtime;
 use crate::sys::{self, Forked, Received};
 use control::Control;
 use prepare::Prepared;
+use rehearsal::Stage;
 
 /// Largest request for a fork: some numbers and a path.
 const REQUEST: usize = 1 << 10;
@@ -92,10 +94,15 @@ fn serve(control: &Control, registry: &Registry, program: Option<&Path>) -> Resu
             .say(&FromZygote::Task(ByteBuf::from(json)))
             .step("describe a task")?;
     }
+    let stage = Stage::open();
     let Some(prepared) = set_up(control, program)? else {
         return Ok(());
     };
     runtime::prepare();
+    if prepared.program.is_none() {
+        // Without it tasks begin somewhat later.
+        let _ = stage.and_then(|stage| stage.rehearse(&prepared));
+    }
     control.say(&FromZygote::Ready).step("say ready")?;
     let mut packet = [0; REQUEST];
     loop {

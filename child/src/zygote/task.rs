@@ -51,6 +51,23 @@ pub(super) struct Given {
 const LIMITS: usize = 3;
 
 impl Given {
+    pub(super) const fn new(
+        job: OwnedFd,
+        result: OwnedFd,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+    ) -> Self {
+        Self {
+            job,
+            result,
+            stdout,
+            stderr,
+            cgroup: None,
+            report: None,
+            limits: [const { None }; LIMITS],
+        }
+    }
+
     /// Gives each descriptor its meaning; `None` if there are too few.
     pub(super) fn sort(received: Received, prepared: &Prepared) -> Option<Self> {
         let containment = prepared.setup.containment;
@@ -102,7 +119,11 @@ pub(super) fn become_task(
             Err(failed) => unfit(result, &failed),
         }
     }
-    match set_up(prepared, fork, &given) {
+    let furnished = match prepared.setup.containment.has_init() {
+        true => Ok(()),
+        false => furnish(prepared, fork),
+    };
+    match furnished.and_then(|()| set_up(prepared, fork, &given)) {
         // From here on the places are what counts; `given` has been closed behind our back.
         Ok(()) => std::mem::forget(given),
         Err(failed) => unfit(given.result.as_fd(), &failed),
@@ -130,14 +151,17 @@ fn furnish(prepared: &Prepared, fork: &frame::Fork<'_>) -> Result<(), Failed> {
     }
 }
 
-fn set_up(prepared: &Prepared, fork: &frame::Fork<'_>, given: &Given) -> Result<(), Failed> {
+pub(super) fn set_up(
+    prepared: &Prepared,
+    fork: &frame::Fork<'_>,
+    given: &Given,
+) -> Result<(), Failed> {
     let setup = &prepared.setup;
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).step("unblock signals")?;
     // Below an init of ours it leads one already.
     if !setup.containment.has_init() {
         let own = Pid::from_raw(0);
         setpgid(own, own).step("lead a process group")?;
-        furnish(prepared, fork)?;
     }
     let walls = setup.walls.as_deref();
     if let (Some(cgroup), false) = (&given.cgroup, setup.clone3) {
@@ -197,7 +221,7 @@ fn set_up(prepared: &Prepared, fork: &frame::Fork<'_>, given: &Given) -> Result<
     walls.map_or(Ok(()), walls::shut)
 }
 
-fn place(prepared: &Prepared, given: &Given) -> io::Result<()> {
+pub(super) fn place(prepared: &Prepared, given: &Given) -> io::Result<()> {
     let places = [
         (&prepared.null, 0),
         (&given.stdout, 1),
