@@ -417,6 +417,12 @@ impl Context {
         }
     }
 
+    /// Says that a processor's batch ends here, and the rest of it is another one.
+    pub(crate) fn part(&self, position: u64) {
+        // As above.
+        let _ = self.desk.part(self.nonce, position);
+    }
+
     /// [`Context::pass`], and asks for more, without waiting for it.
     pub(crate) fn ask_for_events(
         &self,

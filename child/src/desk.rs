@@ -146,6 +146,16 @@ impl Desk {
         }
     }
 
+    /// Call `nonce`, a processor, makes two of a batch: what lies up to this position, and the rest.
+    pub(crate) fn part(&self, nonce: u64, position: u64) -> io::Result<()> {
+        match self {
+            Self::Pipes { outbox, .. } => {
+                outbox.say(nonce, &[FromTask::Parted { nonce, position }])
+            }
+            Self::Nowhere { .. } => Ok(()),
+        }
+    }
+
     pub(crate) fn ask(
         &self,
         nonce: u64,

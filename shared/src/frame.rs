@@ -16,7 +16,7 @@ pub const MAGIC: [u8; 4] = *b"BLKH";
 pub const MAJOR: u16 = 1;
 
 /// The wire's minor version: for people to read.
-pub const MINOR: u16 = 6;
+pub const MINOR: u16 = 7;
 
 /// Length of the hello in bytes.
 pub const HELLO_LEN: usize = 8;
@@ -264,6 +264,14 @@ pub enum FromTask {
         /// The call.
         nonce: u64,
         /// The position of the last one.
+        position: u64,
+    },
+    /// Call `nonce` makes two of the events that it was given as one: those up to this one, and those
+    /// behind it. A failure is one of the first part then.
+    Parted {
+        /// The call.
+        nonce: u64,
+        /// The position of the last event of the first part.
         position: u64,
     },
 }

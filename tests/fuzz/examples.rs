@@ -83,6 +83,10 @@ fn from_tasks() -> Vec<FromTask> {
             nonce: NONCE,
             position: 1 << 50,
         },
+        FromTask::Parted {
+            nonce: NONCE,
+            position: 1 << 50,
+        },
     ];
     all.extend(done);
     let asks = asks().into_iter().zip(0..);

@@ -227,6 +227,27 @@ fn a_partition_that_is_damaged_in_the_store_stops_nobody_else() {
 }
 
 #[test]
+fn what_lies_behind_a_record_that_cannot_be_read_is_not_lost_with_the_part_of_its_batch() {
+    let place = Place::new();
+    let scene = Scene::new(&place);
+    let mut sent = vec![poison("sick", 0, "crash")];
+    scene.send(&sent);
+    let record = bulkhead_shared::stream::keep::Record {
+        partition: partition_of(&"sick", PARTITIONS).unwrap(),
+        id: None,
+        fields: [("data", "no json")].into_iter().collect(),
+    };
+    let _ = scene.streams.send(&Scene::name(), &[record]).unwrap();
+    let behind = orders("sick", 1..5);
+    scene.send(&behind);
+    sent.extend(behind);
+    let mut supervisor = scene.supervisor("ledger_batches", &[]);
+    scene.drained("ledger_batches");
+    judge(&scene.lines("ledger_batches"), &sent, &put_away(&[0]));
+    assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+}
+
+#[test]
 fn a_record_that_cannot_be_read_is_a_failure_of_its_event() {
     let place = Place::new();
     let scene = Scene::new(&place);

@@ -151,6 +151,8 @@ impl Feed {
                 // Those before it are a batch, so that they are passed and it is the one that failed.
                 Err(_) => {
                     state.ahead.push_front(event);
+                    let last = state.hand.last().map(|event| event.place.position);
+                    last.into_iter().for_each(|last| self.context.part(last));
                     break;
                 }
             }

@@ -139,6 +139,15 @@ fn snoozed_v1_keeps_its_bytes() {
 }
 
 #[test]
+fn passed_and_parted_v1_keep_their_bytes() {
+    let (nonce, position) = (300, 7);
+    let passed = FromTask::Passed { nonce, position };
+    keeps(&passed, b"\x05\0\0\0\x08\xfb\x2c\x01\x07");
+    let parted = FromTask::Parted { nonce, position };
+    keeps(&parted, b"\x05\0\0\0\x09\xfb\x2c\x01\x07");
+}
+
+#[test]
 fn declined_v1_keeps_its_bytes() {
     let declined = FromTask::Declined {
         nonce: 300,

@@ -18,6 +18,8 @@ pub(super) struct Progress {
     given: u64,
     /// The position of the last one that it has passed.
     passed: u64,
+    /// The position of the last one that it has made the end of a batch.
+    parted: u64,
     /// It has asked for so much more.
     asks: u8,
 }
@@ -126,6 +128,25 @@ impl Reactor {
             true => self.tell(now, Input::Timed(ticket, None)),
             false => self.restart(ticket, now),
         }
+    }
+
+    /// A processor makes two of a batch.
+    pub(super) fn part_events(&mut self, seat: Seat, nonce: u64, position: u64, now: Now) {
+        let Some(process) = self.process(seat) else {
+            return;
+        };
+        let running = match call(&mut process.running, nonce) {
+            Ok(running) => running,
+            Err(violation) => return self.violate(seat, violation.into(), now),
+        };
+        let (ticket, events) = (running.ticket, &mut running.events);
+        let first = events.parted.max(events.passed);
+        if position <= first || position > events.given {
+            return self.violate(seat, "parted events that it was not given".into(), now);
+        }
+        // Each event ends one part at the most, so a call says this no more often than it has events.
+        events.parted = position;
+        self.streams.send(Word::Parted(ticket, position));
     }
 
     /// The time of one event begins.

@@ -177,6 +177,9 @@ impl Reactor {
             FromTask::Passed { nonce, position } => {
                 return self.pass_events(seat, nonce, position, now);
             }
+            FromTask::Parted { nonce, position } => {
+                return self.part_events(seat, nonce, position, now);
+            }
             FromTask::SetupFailed { step, errno } => {
                 let error = std::io::Error::from_raw_os_error(errno);
                 error!(%error, step, slot = seat.slot, "a task's sandbox could not be set up");

@@ -306,6 +306,13 @@ impl Duty {
         }
     }
 
+    /// A call makes two of a batch of a partition.
+    pub(super) fn part(&mut self, partition: u16, position: u64) {
+        if let Some(one) = self.partitions.get_mut(&partition) {
+            one.part(position);
+        }
+    }
+
     /// The call for a partition has ended.
     pub(super) fn ended(&mut self, partition: u16, ended: Option<Ended>, now: Instant) {
         let Some(one) = self.partitions.get_mut(&partition) else {

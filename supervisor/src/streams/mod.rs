@@ -50,6 +50,8 @@ pub(crate) enum Word {
     Wants(TicketId, Want),
     /// A call has passed what it was given up to this position.
     Passed(TicketId, u64),
+    /// A call makes two of what it was given as one, behind this position.
+    Parted(TicketId, u64),
     /// A call has ended.
     Ended(TicketId, Box<Ended>),
     /// A call was killed, since its lease was lost or not sure.
@@ -186,6 +188,9 @@ impl Thread {
                 }
                 Ok(Word::Passed(ticket, position)) => {
                     self.of(ticket, |duty, partition| duty.pass(partition, position));
+                }
+                Ok(Word::Parted(ticket, position)) => {
+                    self.of(ticket, |duty, partition| duty.part(partition, position));
                 }
                 Ok(Word::Ended(ticket, ended)) => self.ended(ticket, Some(*ended)),
                 Ok(Word::Forgotten(ticket)) => self.ended(ticket, None),

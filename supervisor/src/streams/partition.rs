@@ -243,6 +243,11 @@ impl Partition {
         }
     }
 
+    /// The call makes two of what it was given as one: what lies up to here, and the rest.
+    pub(super) fn part(&mut self, position: u64) {
+        self.events.part(position);
+    }
+
     /// The process for it was offered.
     pub(super) const fn began(&mut self, ticket: TicketId, now: Instant) {
         self.run = Run::Going {

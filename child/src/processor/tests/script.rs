@@ -94,6 +94,10 @@ fn follow(answers: Vec<Told>, mut jobs: PipeWriter, mut results: PipeReader) -> 
                     assert_eq!(nonce, 9);
                     format!("passed {position}")
                 }
+                FromTask::Parted { nonce, position } => {
+                    assert_eq!(nonce, 9);
+                    format!("parted {position}")
+                }
                 FromTask::Done { answer, .. } => match answer {
                     Answer::Returned(bytes) => {
                         format!("returned {}", String::from_utf8_lossy(&bytes))

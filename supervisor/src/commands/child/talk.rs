@@ -229,6 +229,7 @@ pub(super) const fn name(frame: &FromTask) -> &'static str {
         FromTask::Ask { .. } => "Ask",
         FromTask::Forbidden { .. } => "Forbidden",
         FromTask::Passed { .. } => "Passed",
+        FromTask::Parted { .. } => "Parted",
     }
 }
 

@@ -69,6 +69,17 @@ impl Queue {
         }
     }
 
+    /// The gift that this position lies in ends there, and the rest of it is another one.
+    pub(super) fn part(&mut self, position: u64) {
+        let at = self.gifts.partition_point(|&(to, _)| to < position);
+        // Where it ends already, nothing is left to be parted.
+        if let Some(&(to, true)) = self.gifts.get(at)
+            && to > position
+        {
+            self.gifts.insert(at, (position, true));
+        }
+    }
+
     /// So many were given up to this position.
     fn given_to(&self, position: u64) -> usize {
         let given = self.events.range(..self.given);

@@ -197,6 +197,33 @@ fn batches_asked_for_ahead_are_given_each_by_itself() {
 }
 
 #[test]
+fn who_fails_at_the_first_part_of_a_batch_fails_at_nothing_else() {
+    let now = now();
+    let mut partition = going(now);
+    partition.wants(want(4, Some(50), true), now);
+    partition.wants(want(1, Some(50), true), now);
+    assert_eq!(given(partition.advance(now, ALLOWED)), [1, 2, 3, 4]);
+    assert_eq!(given(partition.advance(now, ALLOWED)), [5]);
+    // Where a batch ends anyway, and behind all of them, there is nothing to be parted.
+    for position in [4, 2, 5, 9] {
+        partition.part(position);
+    }
+    partition.failed(trouble(1), Then::Bury, At::All, now);
+    partition.over();
+    let burial = Pass::Buried {
+        to: place(2),
+        events: vec![event(1), event(2)],
+        trouble: trouble(1),
+    };
+    assert_eq!(partition.unsaid(), [burial]);
+    partition.said(place(2));
+    assert!(matches!(partition.advance(now, ALLOWED), Some(Deed::Offer)));
+    partition.began(TicketId::of_stream(8), now);
+    partition.wants(want(8, None, false), now);
+    assert_eq!(given(partition.advance(now, ALLOWED)), [3, 4, 5]);
+}
+
+#[test]
 fn a_call_with_something_in_hand_is_not_idle_however_long_it_takes() {
     let now = now();
     let mut partition = going(now);

@@ -9,6 +9,8 @@ use super::*;
 enum Act {
     Ask(u32, bool),
     Pass(u8),
+    /// A batch ends before its end.
+    Part(u8),
     Return,
     Fail(u8),
     Say,
@@ -19,6 +21,7 @@ fn acts() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => (1..6_u32, any::<bool>()).prop_map(|(most, as_one)| Act::Ask(most, as_one)),
         8 => (1..4_u8).prop_map(Act::Pass),
+        2 => (1..4_u8).prop_map(Act::Part),
         1 => Just(Act::Return),
         2 => (0..4_u8).prop_map(Act::Fail),
         4 => Just(Act::Say),
@@ -71,6 +74,13 @@ proptest! {
                         passed = if as_one { to } else { to.min(passed + u64::from(count)) };
                         one.pass(passed);
                         gifts.pop_front_if(|gift| gift.0 == passed);
+                    }
+                }
+                Act::Part(count) if runs => {
+                    let end = passed + u64::from(count);
+                    if let Some(&(to, true)) = gifts.front() && end < to {
+                        one.part(end);
+                        gifts.push_front((end, true));
                     }
                 }
                 Act::Return if runs => {
