@@ -105,7 +105,7 @@ impl Ledger {
 
     fn view(&self, found: &Found, processor: &Processor) -> rusqlite::Result<View> {
         let shares = processor.shares(&self.conn)?;
-        let tracks = self.tracks(found)?;
+        let tracks = found.tracks(&self.conn)?;
         if shares.len() != tracks.len() {
             let name = &processor.name;
             return Err(rows::damaged(0, format!("the partitions of `{name}`")));
@@ -117,12 +117,6 @@ impl Ledger {
             shares: shares.collect::<Result<_, _>>()?,
             paused: processor.paused.clone(),
         })
-    }
-
-    fn tracks(&self, found: &Found) -> rusqlite::Result<Vec<Track>> {
-        let sql = "SELECT last, last_ms, last_seq, gone, gone_ms, gone_seq FROM track
-            WHERE stream = ?1 ORDER BY part";
-        self.rows(sql, [found.id], rows::track)
     }
 
     fn show(&self, found: &Found, mut share: ShareRow, track: Track) -> rusqlite::Result<Share> {
@@ -274,7 +268,7 @@ impl Ledger {
                 processors.push((processor.name, view));
             }
             let mut partitions = Vec::new();
-            for (part, track) in (0..).zip(self.tracks(&found)?) {
+            for (part, track) in (0..).zip(found.tracks(&self.conn)?) {
                 let first = track.gone.position + 1;
                 partitions.push(Kept {
                     len: track.last.position.saturating_sub(track.gone.position),

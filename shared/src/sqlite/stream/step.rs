@@ -4,10 +4,13 @@ use rusqlite::Connection;
 
 use super::super::ledger::Ledger;
 use super::Done;
-use super::rows::{self, Found, Processor, ShareRow, bound, columns, json, must_find};
+use super::rows::{self, Found, Processor, ShareRow, Track, bound, columns, json, must_find};
 use crate::name::{Namespace, StreamName};
 use crate::stream::keep::{DEAD_MOST, Duty, Pass, READ_MOST, Read, Step, Trouble};
 use crate::stream::{Event, Together, are_packed};
+
+/// Where one in so many partitions is read, what is known of all of them is looked up together.
+const ALL_AT_ONCE: usize = 4;
 
 impl Ledger {
     /// Makes steps; says of each whether it was made.
@@ -104,18 +107,37 @@ pub(super) fn read_all(
     for read in reads {
         found.check(read.partition)?;
     }
-    let events = reads.iter().map(|wish| read(conn, &found, wish));
+    // Whoever waits looks at all of them whenever anything was committed.
+    let partitions = usize::from(found.spec.partitions);
+    let tracks = match reads.len() > partitions / ALL_AT_ONCE {
+        true => found.tracks(conn)?,
+        false => Vec::new(),
+    };
+    let events = reads.iter().map(|wish| {
+        let track = match tracks.get(usize::from(wish.partition)) {
+            Some(track) if tracks.len() == partitions => *track,
+            _ => found.track(conn, wish.partition)?,
+        };
+        read(conn, &found, wish, track)
+    });
     Ok(events.collect::<rusqlite::Result<_>>()?)
 }
 
-fn read(conn: &Connection, found: &Found, wish: &Read) -> rusqlite::Result<Vec<Event>> {
+fn read(
+    conn: &Connection,
+    found: &Found,
+    wish: &Read,
+    track: Track,
+) -> rusqlite::Result<Vec<Event>> {
+    // A row may have events that are gone before those that are not.
+    let after = wish.after.position.max(track.gone.position);
+    if after >= track.last.position {
+        return Ok(Vec::new());
+    }
     let sql = "SELECT position, ms, seq, count, fields FROM event
         WHERE stream = ?1 AND part = ?2 AND position > ?3 ORDER BY position LIMIT ?4";
     let mut statement = conn.prepare_cached(sql)?;
     let most = wish.most.min(READ_MOST);
-    // A row may have events that are gone before those that are not.
-    let gone = found.track(conn, wish.partition)?.gone.position;
-    let after = wish.after.position.max(gone);
     let mut rows = statement.query((found.id, wish.partition, bound(after), most))?;
     let mut events = Together::default();
     while let Some(row) = rows.next()? {
