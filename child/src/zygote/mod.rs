@@ -27,7 +27,7 @@ use crate::runtime;
 use crate::sys::{self, Forked, Received};
 use control::Control;
 use prepare::Prepared;
-use rehearsal::Stage;
+use rehearsal::{Lesson, Stage};
 
 /// Largest request for a fork: some numbers and a path.
 const REQUEST: usize = 1 << 10;
@@ -99,18 +99,34 @@ fn serve(control: &Control, registry: &Registry, program: Option<&Path>) -> Resu
         return Ok(());
     };
     runtime::prepare();
-    if prepared.program.is_none() {
+    let lesson = match &prepared.program {
         // Without it tasks begin somewhat later.
-        let _ = stage.and_then(|stage| stage.rehearse(&prepared));
-    }
+        None => stage
+            .and_then(|stage| stage.rehearse(registry, &prepared))
+            .ok(),
+        Some(_) => None,
+    };
     control.say(&FromZygote::Ready).step("say ready")?;
+    hear(control, registry, &prepared, lesson.as_ref())
+}
+
+/// Does what it is asked for until it is to end. By itself, so that it can be rehearsed.
+#[inline(never)]
+fn hear(
+    control: &Control,
+    registry: &Registry,
+    prepared: &Prepared,
+    lesson: Option<&Lesson>,
+) -> Result<(), Failed> {
+    // Not before: whatever runs between here and there would be mapped anew, with its neighbours.
+    let _ = lesson.map(Lesson::take);
     let mut packet = [0; REQUEST];
     loop {
         let mut received = Received::default();
         match control.hear(&mut packet, &mut received) {
             Ok(Some(ToZygote::Fork(fork))) => {
                 // What the supervisor asked for before it died can still be read, not answered.
-                if answer(control, registry, &prepared, &fork, received).is_err() {
+                if answer(control, registry, prepared, &fork, received).is_err() {
                     return prepared.kill_everything().step("kill the tasks");
                 }
             }

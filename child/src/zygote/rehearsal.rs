@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use bulkhead_shared::codec;
-use bulkhead_shared::frame::{self, FromZygote, Run, ToTask, ToZygote};
+use bulkhead_shared::frame::{self, Run, ToTask, ToZygote};
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl;
@@ -18,11 +18,11 @@ use nix::unistd::{ForkResult, fork, geteuid, pipe2};
 use serde_bytes::ByteBuf;
 
 use super::control::Control;
+use super::home;
 use super::prepare::Prepared;
 use super::task::{self, Given};
-use super::{REQUEST, home};
 use crate::registry::Registry;
-use crate::sys::{self, Program, Received};
+use crate::sys::{self, Program};
 use crate::{runtime, tasks};
 
 /// What is rehearsed: takes and gives what most tasks do.
@@ -36,6 +36,19 @@ const PATIENCE: u16 = 5_000;
 
 const ARGUMENTS: &str = r#"{"kwargs":{"number":41,"text":"bulkhead"}}"#;
 
+/// What a rehearsal has shown.
+#[derive(Debug)]
+pub(super) struct Lesson {
+    program: Program,
+    touched: Vec<u8>,
+}
+
+impl Lesson {
+    pub(super) fn take(&self) -> io::Result<()> {
+        self.program.keep(&self.touched)
+    }
+}
+
 /// The host's `/proc`, for a zygote that will not see it.
 #[derive(Debug)]
 pub(super) struct Stage(OwnedFd);
@@ -47,7 +60,7 @@ impl Stage {
     }
 
     /// Rehearses. What goes wrong costs nothing but time later.
-    pub(super) fn rehearse(self, prepared: &Prepared) -> io::Result<()> {
+    pub(super) fn rehearse(self, registry: &Registry, prepared: &Prepared) -> io::Result<Lesson> {
         let program = Program::look(self.0.as_fd())?;
         let flags = OFlag::O_CLOEXEC;
         let (job, jobs) = pipe2(flags)?;
@@ -58,7 +71,7 @@ impl Stage {
         // SAFETY: the process has one thread, so no lock is held by a thread that is not copied.
         match unsafe { fork() }? {
             ForkResult::Child => {
-                let performed = self.perform(&program, prepared, job, result, stdout);
+                let performed = self.perform(&program, (registry, prepared), job, result, stdout);
                 sys::leave(performed.map_or(1, |()| 0));
             }
             ForkResult::Parent { child } => {
@@ -71,7 +84,7 @@ impl Stage {
                 let read = File::from(seen).read_to_end(&mut touched);
                 waitpid(child, None)?;
                 read?;
-                program.keep(&touched)
+                Ok(Lesson { program, touched })
             }
         }
     }
@@ -80,7 +93,7 @@ impl Stage {
     fn perform(
         self,
         program: &Program,
-        prepared: &Prepared,
+        (registry, prepared): (&Registry, &Prepared),
         job: OwnedFd,
         result: OwnedFd,
         stdout: OwnedFd,
@@ -97,16 +110,15 @@ impl Stage {
             memory: Some(u64::MAX),
             jobs: 1,
         };
-        home::reserve();
-        let _ = hear_and_answer(&fork);
+        let _ = be_a_zygote(registry, prepared, &fork);
         let given = Given::new(job, result, stdout, table.into());
         if task::set_up(prepared, &fork, &given).is_err() {
             // A host that refuses has been tried; tasks will say so themselves.
             task::place(prepared, &given)?;
         }
         std::mem::forget(given);
-        let registry = Registry::new(tasks![rehearse]).map_err(io::Error::other)?;
-        runtime::serve(&registry, fork.jobs);
+        let tasks = Registry::new(tasks![rehearse]).map_err(io::Error::other)?;
+        runtime::serve(&tasks, fork.jobs);
         // The places of its standard streams.
         let table = io::stderr().as_fd().try_clone_to_owned()?;
         let touched = program.touched(&table.into())?;
@@ -115,20 +127,22 @@ impl Stage {
     }
 }
 
-/// The zygote's part.
-fn hear_and_answer(fork: &frame::Fork<'_>) -> io::Result<()> {
+/// The zygote's part: it is asked for a fork that it has to refuse, and to end.
+fn be_a_zygote(registry: &Registry, prepared: &Prepared, fork: &frame::Fork<'_>) -> io::Result<()> {
     let (kind, flags) = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
     let (here, there) = socketpair(AddressFamily::Unix, kind, None, flags)?;
-    let body = codec::body(&ToZygote::Fork(fork.clone())).map_err(io::Error::other)?;
-    sys::send(there.as_fd(), &body, Some(there.as_fd()))?;
+    for message in [ToZygote::Fork(fork.clone()), ToZygote::Retire] {
+        let body = codec::body(&message).map_err(io::Error::other)?;
+        // One descriptor is too few for a task.
+        sys::send(there.as_fd(), &body, Some(there.as_fd()))?;
+    }
+    home::reserve();
+    let pipe = || pipe2(OFlag::O_CLOEXEC);
+    let ((job, result), (stdout, stderr)) = (pipe()?, pipe()?);
+    // What it does with those of a task that it has forked.
+    drop(Given::new(job, result, stdout, stderr));
     let control = Control::of(here);
-    let (mut packet, mut received) = ([0; REQUEST], Received::default());
-    control.hear(&mut packet, &mut received)?;
-    let generation = fork.generation;
-    control.answer(
-        &FromZygote::Forked { generation, pid: 1 },
-        Some(there.as_fd()),
-    )
+    super::hear(&control, registry, prepared, None).map_err(|failed| failed.error)
 }
 
 fn job_frame() -> io::Result<Vec<u8>> {

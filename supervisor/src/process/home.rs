@@ -146,7 +146,9 @@ fn renew(directory: OwnedFd) -> io::Result<bool> {
         // Its number may be another slot's next, which must not find a way in.
         nix::unistd::fchown(&directory, Some(me), Some(nix::unistd::getegid()))?;
     }
-    fchmod(&directory, Mode::S_IRWXU)?;
+    if Mode::from_bits_truncate(found.st_mode) != Mode::S_IRWXU {
+        fchmod(&directory, Mode::S_IRWXU)?;
+    }
     Ok(true)
 }
 
