@@ -116,8 +116,10 @@ impl Program {
             at = mapping.start;
             for alike in touched.chunk_by(|one, next| one == next) {
                 let end = at + alike.len() * self.page;
-                if alike.first() != Some(&1) {
-                    advise(at, end, libc::MADV_DONTNEED)?;
+                // Its own page stays, as a sign.
+                let other = end.min(mapping.end - self.page);
+                if alike.first() != Some(&1) && at < other {
+                    advise(at, other, libc::MADV_DONTNEED)?;
                 }
                 at = end;
             }
