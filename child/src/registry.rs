@@ -204,6 +204,17 @@ impl Registry {
     pub(crate) fn specs(&self) -> impl Iterator<Item = &TaskSpec> {
         self.tasks.iter().map(|(spec, _)| spec)
     }
+
+    /// Where the functions of the tasks begin, in the order of the names.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = *const ()> {
+        let tasks = self.tasks.iter();
+        tasks.map(|(_, task)| match task.definition().call {
+            Function::Sync(call) => call as *const (),
+            Function::Processor(call) => call as *const (),
+            #[cfg(feature = "async")]
+            Function::Async(call) => call as *const (),
+        })
+    }
 }
 
 fn trigger(definition: &Definition) -> Result<Option<TriggerSpec>, RegistryError> {

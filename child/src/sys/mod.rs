@@ -19,7 +19,7 @@ pub(crate) use mounts::{
     NO_DEVICES, NO_EXECUTION, NO_SETUID, READ_ONLY, attach, confine_tree, copy_tree, own_proc, text,
 };
 pub(crate) use network::loopback_up;
-pub(crate) use pages::{Program, table as page_table};
+pub(crate) use pages::{Memory, Program, above, table as page_table, touch};
 pub(crate) use privilege::{drop_bounding_set, drop_capabilities, restrict_self};
 pub(crate) use reap::{Reaped, reap_any, wait_for_signal};
 pub(crate) use socket::{Received, receive, send};

@@ -4,14 +4,15 @@
 //! that is the wrong trade: it touches a few dozen pages of its program, each fault takes a microsecond
 //! and maps sixteen pages around, and all of them are taken down a moment later. Where a mapping
 //! has a page of its own (`vma_needs_copy` in `mm/memory.c` of Linux), fork copies its table as
-//! well: so a zygote gives itself such a page and keeps nothing mapped but what tasks will touch.
+//! well, and does so for good: so a zygote gives itself one and keeps nothing mapped but what tasks will
+//! touch.
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, openat};
 use nix::sys::stat::Mode;
 
 use super::check;
@@ -29,6 +30,36 @@ const SWAPPED: u64 = 1 << 62;
 /// It is the file's, no copy.
 const OF_FILE: u64 = 1 << 61;
 
+/// A process's own view of its memory: opened while it may be, used later.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    maps: File,
+    table: File,
+    bytes: File,
+}
+
+impl Memory {
+    /// Of this process. Its descriptors lie from `lowest` on.
+    pub(crate) fn open(proc: BorrowedFd<'_>, lowest: RawFd) -> io::Result<Self> {
+        let open = |path, flags| {
+            let opened = openat(proc, path, flags | OFlag::O_CLOEXEC, Mode::empty())?;
+            above(opened.as_fd(), lowest).map(File::from)
+        };
+        Ok(Self {
+            maps: open("self/maps", OFlag::O_RDONLY)?,
+            table: open("self/pagemap", OFlag::O_RDONLY)?,
+            bytes: open("self/mem", OFlag::O_RDWR)?,
+        })
+    }
+}
+
+/// A copy of a descriptor that lies from `lowest` on.
+pub(crate) fn above(descriptor: BorrowedFd<'_>, lowest: RawFd) -> io::Result<OwnedFd> {
+    let copy = fcntl(descriptor, FcntlArg::F_DUPFD_CLOEXEC(lowest))?;
+    // SAFETY: the kernel has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
 /// What is mapped of a program and its libraries, and never written to.
 #[derive(Debug)]
 pub(crate) struct Program {
@@ -40,33 +71,42 @@ pub(crate) struct Program {
 struct Mapping {
     start: usize,
     end: usize,
-    is_code: bool,
 }
 
 impl Program {
-    /// This process's, as seen in this `/proc`.
-    pub(crate) fn look(proc: BorrowedFd<'_>) -> io::Result<Self> {
-        let maps = io::read_to_string(open(proc, "self/maps")?)?;
+    /// This process's; of each mapping a page becomes its own.
+    pub(crate) fn own(memory: &Memory) -> io::Result<Self> {
+        let maps = io::read_to_string(&memory.maps)?;
         let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE)?;
         let page = page.and_then(|page| usize::try_from(page).ok());
         let page = page.ok_or(io::ErrorKind::Unsupported)?;
-        let table = open(proc, "self/pagemap")?;
         let mut mappings = Vec::new();
         let mut rest = MOST;
         for mapping in maps.lines().filter_map(Mapping::parse) {
             if mapping.pages(page) > rest {
                 continue;
             }
-            let pages = mapping.entries(&table, page)?;
+            let pages = mapping.entries(&memory.table, page)?;
             let is_unwritten = |entry: &u64| {
                 entry & SWAPPED == 0 && (entry & PRESENT == 0 || entry & OF_FILE != 0)
             };
             if pages.iter().all(is_unwritten) {
                 rest -= pages.len();
+                // As a debugger does: a page that may not be written to is copied first.
+                let last = (mapping.end - page) as u64;
+                let mut byte = [0];
+                memory.bytes.read_exact_at(&mut byte, last)?;
+                memory.bytes.write_all_at(&byte, last)?;
                 mappings.push(mapping);
             }
         }
         Ok(Self { mappings, page })
+    }
+
+    /// Pages, all of them.
+    pub(crate) fn pages(&self) -> usize {
+        let pages = self.mappings.iter().map(|mapping| mapping.pages(self.page));
+        pages.sum()
     }
 
     /// From here on every page that this process touches can be told from its neighbours.
@@ -92,7 +132,7 @@ impl Program {
         Ok(touched)
     }
 
-    /// Maps what was touched, and nothing else, in a way that forks copy.
+    /// Maps what was touched, and nothing else.
     pub(crate) fn keep(&self, touched: &[u8]) -> io::Result<()> {
         let mut rest = touched;
         for mapping in &self.mappings {
@@ -104,7 +144,6 @@ impl Program {
             if !touched.contains(&1) {
                 continue;
             }
-            mapping.own_a_page(self.page)?;
             let mut at = mapping.start;
             // Whatever is read brings its neighbours, so all of it comes first.
             for &is_touched in touched {
@@ -133,17 +172,12 @@ impl Mapping {
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_ascii_whitespace();
         let (start, end) = words.next()?.split_once('-')?;
-        let is_code = match words.next()? {
-            "r--p" => false,
-            "r-xp" => true,
-            _ => return None,
-        };
+        matches!(words.next()?, "r--p" | "r-xp").then_some(())?;
         words.nth(3)?.starts_with('/').then_some(())?;
         let address = |text| usize::from_str_radix(text, 16).ok();
         Some(Self {
             start: address(start)?,
             end: address(end)?,
-            is_code,
         })
     }
 
@@ -166,46 +200,17 @@ impl Mapping {
             .map(|&entry| u64::from_ne_bytes(entry))
             .collect())
     }
-
-    /// Makes its last page this process's own.
-    fn own_a_page(&self, page: usize) -> io::Result<()> {
-        let before = match self.is_code {
-            true => libc::PROT_READ | libc::PROT_EXEC,
-            false => libc::PROT_READ,
-        };
-        // All of it: parts that were protected apart stay apart.
-        self.protect(before | libc::PROT_WRITE)?;
-        let byte = std::ptr::with_exposed_provenance_mut::<u8>(self.end - page);
-        // SAFETY: the page is mapped and may be read.
-        let as_it_was = unsafe { byte.read_volatile() };
-        // SAFETY: it may be written to since the call above, and nothing changes; this process has
-        // one thread.
-        unsafe { byte.write_volatile(as_it_was) };
-        self.protect(before)
-    }
-
-    fn protect(&self, protection: libc::c_int) -> io::Result<()> {
-        let place = std::ptr::with_exposed_provenance_mut(self.start);
-        // SAFETY: takes no right away that the mapping had when the program started.
-        check(unsafe { libc::mprotect(place, self.end - self.start, protection) }.into())?;
-        Ok(())
-    }
 }
 
-/// A file of this `/proc`.
-fn open(proc: BorrowedFd<'_>, path: &str) -> io::Result<File> {
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    Ok(File::from(openat(
-        proc.as_fd(),
-        path,
-        flags,
-        Mode::empty(),
-    )?))
-}
-
-/// Its pages, for [`Program::touched`]: opened while they can be.
+/// What the kernel tells of this process's pages, for [`Program::touched`].
 pub(crate) fn table(proc: BorrowedFd<'_>) -> io::Result<File> {
-    open(proc, "self/pagemap")
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    Ok(openat(proc, "self/pagemap", flags, Mode::empty())?.into())
+}
+
+/// Touches what lies at `place`, which is the program's.
+pub(crate) fn touch(place: *const ()) {
+    read(place.addr());
 }
 
 fn read(page: usize) {
@@ -216,8 +221,8 @@ fn read(page: usize) {
 
 fn advise(start: usize, end: usize, advice: libc::c_int) -> io::Result<()> {
     let place = std::ptr::with_exposed_provenance_mut(start);
-    // SAFETY: lies in a private mapping of a file that nobody has written to: whatever the kernel
-    // forgets of it, it reads again.
+    // SAFETY: lies in a private mapping of a file, of which only one page was written to, and that with
+    // what it had: whatever the kernel forgets of it, it reads again.
     check(unsafe { libc::madvise(place, end - start, advice) }.into())?;
     Ok(())
 }
@@ -225,13 +230,30 @@ fn advise(start: usize, end: usize, advice: libc::c_int) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::wait::waitpid;
+    use crate::sys::leave;
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::{WaitStatus, waitpid};
     use nix::unistd::{ForkResult, fork};
     use proptest::prelude::*;
     use std::io::Read;
+    use std::os::fd::AsRawFd;
 
-    fn proc() -> File {
-        File::open("/proc").unwrap()
+    fn own() -> (Memory, Program) {
+        let memory = Memory::open(File::open("/proc").unwrap().as_fd(), 10).unwrap();
+        assert!(memory.bytes.as_raw_fd() >= 10);
+        let program = Program::own(&memory).unwrap();
+        (memory, program)
+    }
+
+    #[track_caller]
+    fn in_a_fork(what: impl FnOnce() -> bool) {
+        // SAFETY: the new process uses no lock but the allocator's, which outlives forks in glibc.
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Child => leave(i32::from(!what())),
+            ForkResult::Parent { child } => {
+                assert_eq!(waitpid(child, None), Ok(WaitStatus::Exited(child, 0)));
+            }
+        }
     }
 
     #[test]
@@ -239,16 +261,10 @@ mod tests {
         let line = |rights: &str, path: &str| {
             Mapping::parse(&format!("1000-3000 {rights} 00000000 fe:00 17   {path}"))
         };
-        let mapping = |is_code| {
-            let (start, end) = (0x1000, 0x3000);
-            Some(Mapping {
-                start,
-                end,
-                is_code,
-            })
-        };
-        assert_eq!(line("r-xp", "/bin/child"), mapping(true));
-        assert_eq!(line("r--p", "/bin/a child"), mapping(false));
+        let (start, end) = (0x1000, 0x3000);
+        for rights in ["r-xp", "r--p"] {
+            assert_eq!(line(rights, "/bin/a child"), Some(Mapping { start, end }));
+        }
         for rights in ["rw-p", "rwxp", "r-xs", "---p", ""] {
             assert_eq!(line(rights, "/bin/child"), None, "{rights}");
         }
@@ -264,14 +280,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_fork_finds_what_its_parent_keeps_and_nothing_else() {
-        let program = Program::look(proc().as_fd()).unwrap();
-        let own = table(proc().as_fd()).unwrap();
-        let pages = program.touched(&own).unwrap().len();
-        // Every eighth page, wherever it lies.
-        let wanted: Vec<u8> = (0..pages).map(|page| u8::from(page % 8 == 0)).collect();
-        program.keep(&wanted).unwrap();
+    /// Whether a fork of this process has all of these pages, and not many others.
+    fn are_handed_down(program: &Program, wanted: &[u8]) -> bool {
         let (mut held, hold) = io::pipe().unwrap();
         // SAFETY: the new process only calls read and _exit.
         let child = match unsafe { fork() }.unwrap() {
@@ -279,12 +289,12 @@ mod tests {
             ForkResult::Child => {
                 // The write end is open here as well: this waits to be killed.
                 let _ = held.read(&mut [0]);
-                crate::sys::leave(0)
+                leave(0)
             }
         };
         let its = File::open(format!("/proc/{child}/pagemap")).unwrap();
         let found = program.touched(&its).unwrap();
-        nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();
+        kill(child, Signal::SIGKILL).unwrap();
         waitpid(child, None).unwrap();
         drop(hold);
         let both = |here: u8, there: u8| {
@@ -293,24 +303,52 @@ mod tests {
                 .filter(|&(&wanted, &found)| (wanted, found) == (here, there))
                 .count()
         };
-        assert_eq!(both(1, 0), 0, "pages that were kept are not there");
         // What this process has run since was mapped again, with what lies around.
-        assert!(both(0, 1) < pages / 2, "{} of {pages}", both(0, 1));
+        both(1, 0) == 0 && both(0, 1) < program.pages() / 2
+    }
+
+    #[test]
+    fn a_fork_finds_what_its_parent_keeps_and_little_else() {
+        in_a_fork(|| {
+            let (_, program) = own();
+            // Every eighth page, wherever it lies.
+            let wanted: Vec<u8> = (0..program.pages())
+                .map(|page| u8::from(page % 8 == 0))
+                .collect();
+            program.keep(&wanted).is_ok() && are_handed_down(&program, &wanted)
+        });
     }
 
     #[test]
     fn who_is_watched_touches_single_pages() {
-        let program = Program::look(proc().as_fd()).unwrap();
-        let own = table(proc().as_fd()).unwrap();
-        program.watch().unwrap();
-        let touched = program.touched(&own).unwrap();
-        let lone = |around: &&[u8]| **around == [0, 1, 0];
-        assert!(touched.windows(3).filter(lone).count() > 0);
+        in_a_fork(|| {
+            let (memory, program) = own();
+            program.watch().unwrap();
+            let touched = program.touched(&memory.table).unwrap();
+            let is_lone = |around: &[u8]| *around == [0, 1, 0];
+            touched.windows(3).any(is_lone)
+        });
     }
 
     #[test]
-    fn an_answer_that_is_too_short_changes_nothing() {
-        let program = Program::look(proc().as_fd()).unwrap();
-        assert!(program.keep(&[]).is_err());
+    fn nothing_of_the_program_is_changed_and_no_right_to_it() {
+        in_a_fork(|| {
+            let code = || std::fs::read_to_string("/proc/self/maps").unwrap();
+            let is_code = |line: &&str| line.contains(" r-xp ");
+            let before = code();
+            let (_, program) = own();
+            let kept = program.keep(&vec![1; program.pages()]).is_ok();
+            let after = code();
+            let (mut before, mut after) = (
+                before.lines().filter(is_code),
+                after.lines().filter(is_code),
+            );
+            kept && before.by_ref().eq(after.by_ref())
+        });
+    }
+
+    #[test]
+    fn an_answer_that_is_too_short_is_an_error() {
+        in_a_fork(|| own().1.keep(&[]).is_err());
     }
 }

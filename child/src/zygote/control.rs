@@ -3,7 +3,7 @@
 //! Nothing here uses the heap, but for what the first messages hold: see [`sys::receive`].
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use bulkhead_shared::codec;
 use bulkhead_shared::frame::{FromZygote, ToZygote};
@@ -34,6 +34,12 @@ impl Control {
         }
         let socket = nix::unistd::dup(&stdin)?;
         Ok(Self { socket })
+    }
+
+    /// Lets go of the socket, at both of its numbers: each is another file from here on.
+    pub(super) fn replace(&self, other: BorrowedFd<'_>) -> io::Result<()> {
+        sys::place(other, 0)?;
+        sys::place(other, self.socket.as_raw_fd())
     }
 
     /// Any socket that keeps packets apart.

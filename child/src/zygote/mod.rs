@@ -94,20 +94,30 @@ fn serve(control: &Control, registry: &Registry, program: Option<&Path>) -> Resu
             .say(&FromZygote::Task(ByteBuf::from(json)))
             .step("describe a task")?;
     }
-    let stage = Stage::open();
+    // A program that is started afresh for each task has nothing from its zygote.
+    let stage = program.is_none().then(|| Stage::open().ok()).flatten();
     let Some(prepared) = set_up(control, program)? else {
         return Ok(());
     };
     runtime::prepare();
-    let lesson = match &prepared.program {
-        // Without it tasks begin somewhat later.
-        None => stage
-            .and_then(|stage| stage.rehearse(registry, &prepared))
-            .ok(),
-        Some(_) => None,
-    };
+    // Without a lesson tasks begin somewhat later.
+    let stage = stage.filter(|_| prepared.program.is_none());
+    let lesson = stage.and_then(|stage| stage.rehearse(control, registry, &prepared).ok());
     control.say(&FromZygote::Ready).step("say ready")?;
-    hear(control, registry, &prepared, lesson.as_ref())
+    match hear(control, registry, &prepared, lesson.as_ref()) {
+        End::Retired => Ok(()),
+        // Its tasks must not outlive it.
+        End::Alone => prepared.kill_everything().step("kill the tasks"),
+    }
+}
+
+/// Why a zygote ends.
+#[derive(Debug)]
+enum End {
+    /// It was told to.
+    Retired,
+    /// The supervisor has closed its end, or has died.
+    Alone,
 }
 
 /// Does what it is asked for until it is to end. By itself, so that it can be rehearsed.
@@ -117,7 +127,7 @@ fn hear(
     registry: &Registry,
     prepared: &Prepared,
     lesson: Option<&Lesson>,
-) -> Result<(), Failed> {
+) -> End {
     // Not before: whatever runs between here and there would be mapped anew, with its neighbours.
     let _ = lesson.map(Lesson::take);
     let mut packet = [0; REQUEST];
@@ -127,13 +137,12 @@ fn hear(
             Ok(Some(ToZygote::Fork(fork))) => {
                 // What the supervisor asked for before it died can still be read, not answered.
                 if answer(control, registry, prepared, &fork, received).is_err() {
-                    return prepared.kill_everything().step("kill the tasks");
+                    return End::Alone;
                 }
             }
             Ok(Some(ToZygote::Setup(_))) => {}
-            Ok(Some(ToZygote::Retire)) => return Ok(()),
-            // The supervisor has closed its end, or has died: its tasks must not outlive it.
-            Ok(None) | Err(_) => return prepared.kill_everything().step("kill the tasks"),
+            Ok(Some(ToZygote::Retire)) => return End::Retired,
+            Ok(None) | Err(_) => return End::Alone,
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{Failed, Step};
 use crate::sys::{self, Received};
 
 /// Descriptors below this are places in a task; received ones must lie above.
-const PLACES: i32 = 10;
+pub(super) const PLACES: i32 = 10;
 
 /// A zygote that is ready to fork.
 #[derive(Debug)]

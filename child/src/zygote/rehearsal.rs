@@ -3,10 +3,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
 
 use bulkhead_shared::codec;
 use bulkhead_shared::frame::{self, Run, ToTask, ToZygote};
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::prctl;
@@ -19,10 +21,10 @@ use serde_bytes::ByteBuf;
 
 use super::control::Control;
 use super::home;
-use super::prepare::Prepared;
+use super::prepare::{PLACES, Prepared};
 use super::task::{self, Given};
 use crate::registry::Registry;
-use crate::sys::{self, Program};
+use crate::sys::{self, Memory, Program};
 use crate::{runtime, tasks};
 
 /// What is rehearsed: takes and gives what most tasks do.
@@ -31,8 +33,11 @@ fn rehearse(number: i64, text: String) -> String {
     format!("{text} {number}")
 }
 
-/// Milliseconds it may take; a thousand times what it does.
+/// Milliseconds it may take: a supervisor waits twice as long for a zygote.
 const PATIENCE: u16 = 5_000;
+
+/// Tasks whose functions count, at the most: each page that is handed down costs a fork something.
+const ENTRIES: usize = 32;
 
 const ARGUMENTS: &str = r#"{"kwargs":{"number":41,"text":"bulkhead"}}"#;
 
@@ -49,19 +54,33 @@ impl Lesson {
     }
 }
 
-/// The host's `/proc`, for a zygote that will not see it.
+/// What a rehearsal needs, opened by a zygote before it hides its memory, and before it goes where the
+/// host's `/proc` is out of sight.
 #[derive(Debug)]
-pub(super) struct Stage(OwnedFd);
+pub(super) struct Stage {
+    proc: OwnedFd,
+    memory: Memory,
+}
 
 impl Stage {
     pub(super) fn open() -> io::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(Self(openat(AT_FDCWD, "/proc", flags, Mode::empty())?))
+        let proc = openat(AT_FDCWD, "/proc", flags, Mode::empty())?;
+        Ok(Self {
+            proc: sys::above(proc.as_fd(), PLACES)?,
+            memory: Memory::open(proc.as_fd(), PLACES)?,
+        })
     }
 
     /// Rehearses. What goes wrong costs nothing but time later.
-    pub(super) fn rehearse(self, registry: &Registry, prepared: &Prepared) -> io::Result<Lesson> {
-        let program = Program::look(self.0.as_fd())?;
+    pub(super) fn rehearse(
+        self,
+        control: &Control,
+        registry: &Registry,
+        prepared: &Prepared,
+    ) -> io::Result<Lesson> {
+        let program = Program::own(&self.memory)?;
+        let mut touched = vec![0; program.pages()];
         let flags = OFlag::O_CLOEXEC;
         let (job, jobs) = pipe2(flags)?;
         // Held to the end, so that the result can be written.
@@ -71,19 +90,19 @@ impl Stage {
         // SAFETY: the process has one thread, so no lock is held by a thread that is not copied.
         match unsafe { fork() }? {
             ForkResult::Child => {
-                let performed = self.perform(&program, (registry, prepared), job, result, stdout);
+                // Nothing of these is dropped: in a task's places they have other owners.
+                let pipes = ManuallyDrop::new((job, result, stdout));
+                let stage = ManuallyDrop::new(self);
+                let performed = stage.perform(&program, control, (registry, prepared), &pipes);
                 sys::leave(performed.map_or(1, |()| 0));
             }
             ForkResult::Parent { child } => {
                 drop(stdout);
-                let mut ready = [PollFd::new(seen.as_fd(), PollFlags::POLLIN)];
-                if poll(&mut ready, PATIENCE) != Ok(1) {
-                    kill(child, Signal::SIGKILL)?;
-                }
-                let mut touched = Vec::new();
-                let read = File::from(seen).read_to_end(&mut touched);
-                waitpid(child, None)?;
-                read?;
+                let told = hear_within(seen, &mut touched);
+                // It has told all it knows, or takes too long.
+                let _ = kill(child, Signal::SIGKILL);
+                while waitpid(child, None) == Err(Errno::EINTR) {}
+                told?;
                 Ok(Lesson { program, touched })
             }
         }
@@ -91,15 +110,17 @@ impl Stage {
 
     /// Does what a zygote and a task do for a job, and writes down what that touched.
     fn perform(
-        self,
+        &self,
         program: &Program,
+        control: &Control,
         (registry, prepared): (&Registry, &Prepared),
-        job: OwnedFd,
-        result: OwnedFd,
-        stdout: OwnedFd,
+        (job, result, stdout): &(OwnedFd, OwnedFd, OwnedFd),
     ) -> io::Result<()> {
+        // To read about its own pages it has to be less hidden than a zygote, so it lets go of what a
+        // zygote has to hide.
+        control.replace(prepared.null.as_fd())?;
         prctl::set_dumpable(true)?;
-        let table = sys::page_table(self.0.as_fd())?;
+        let table = sys::page_table(self.proc.as_fd())?;
         let uid = geteuid();
         program.watch()?;
 
@@ -111,19 +132,34 @@ impl Stage {
             jobs: 1,
         };
         let _ = be_a_zygote(registry, prepared, &fork);
-        let given = Given::new(job, result, stdout, table.into());
+        let copy = |descriptor: &OwnedFd| sys::above(descriptor.as_fd(), PLACES);
+        let given = Given::new(copy(job)?, copy(result)?, copy(stdout)?, table.into());
+        let given = ManuallyDrop::new(given);
         if task::set_up(prepared, &fork, &given).is_err() {
             // A host that refuses has been tried; tasks will say so themselves.
             task::place(prepared, &given)?;
         }
-        std::mem::forget(given);
         let tasks = Registry::new(tasks![rehearse]).map_err(io::Error::other)?;
         runtime::serve(&tasks, fork.jobs);
+        // Where what cannot be rehearsed begins.
+        let calls = registry.entries().take(ENTRIES);
+        calls
+            .chain([task::become_task as *const ()])
+            .for_each(sys::touch);
         // The places of its standard streams.
         let table = io::stderr().as_fd().try_clone_to_owned()?;
         let touched = program.touched(&table.into())?;
         io::stdout().write_all(&touched)?;
         io::stdout().flush()
+    }
+}
+
+/// Fills `touched`, which the other end writes as one, unless that takes too long.
+fn hear_within(seen: OwnedFd, touched: &mut [u8]) -> io::Result<()> {
+    let mut ready = [PollFd::new(seen.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut ready, PATIENCE)? {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ => File::from(seen).read_exact(touched),
     }
 }
 
@@ -142,7 +178,8 @@ fn be_a_zygote(registry: &Registry, prepared: &Prepared, fork: &frame::Fork<'_>)
     // What it does with those of a task that it has forked.
     drop(Given::new(job, result, stdout, stderr));
     let control = Control::of(here);
-    super::hear(&control, registry, prepared, None).map_err(|failed| failed.error)
+    super::hear(&control, registry, prepared, None);
+    Ok(())
 }
 
 fn job_frame() -> io::Result<Vec<u8>> {

@@ -97,7 +97,11 @@ impl Reactor {
         let ticket = running.ticket;
         let waited = running.events.waits();
         running.events.asks = running.events.asks.saturating_sub(1);
-        if let Some(last) = events.last() {
+        if let (Some(first), Some(last)) = (events.first(), events.last()) {
+            if running.events.given == 0 {
+                // What lies before them is none of this call's business.
+                running.events.passed = first.place.position.saturating_sub(1);
+            }
             running.events.given = last.place.position;
         }
         let reply = Reply::Events(events);
@@ -144,7 +148,6 @@ impl Reactor {
         if position <= first || position > events.given {
             return self.violate(seat, "parted events that it was not given".into(), now);
         }
-        // Each event ends one part at the most, so a call says this no more often than it has events.
         events.parted = position;
         self.streams.send(Word::Parted(ticket, position));
     }

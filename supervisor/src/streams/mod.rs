@@ -96,7 +96,8 @@ pub(crate) struct Setting {
 
 /// Makes the thread's hold and its body.
 pub(crate) fn streams(setting: Setting) -> Result<(Streams, impl FnOnce() + Send), nix::Error> {
-    // Bounded by the processes there are: what each has passed was given to it before.
+    // Bounded by what processes were given: each says of an event at most that it is passed, and that a
+    // part ends there.
     let (words, inbox) = crossbeam::channel::unbounded();
     let interrupt = Arc::new(Interrupt::new()?);
     let is_waiting = Arc::new(AtomicBool::new(false));

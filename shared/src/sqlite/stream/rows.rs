@@ -146,12 +146,13 @@ impl Found {
         found.ok_or_else(|| damaged(0, format!("partition {part} of `{}`", self.spec.name)))
     }
 
-    /// Of all partitions, in order.
-    pub(super) fn tracks(&self, conn: &Connection) -> rusqlite::Result<Vec<Track>> {
-        let sql = "SELECT last, last_ms, last_seq, gone, gone_ms, gone_seq FROM track
+    /// Of all partitions, in order, each with its number.
+    pub(super) fn tracks(&self, conn: &Connection) -> rusqlite::Result<Vec<(u16, Track)>> {
+        let sql = "SELECT last, last_ms, last_seq, gone, gone_ms, gone_seq, part FROM track
             WHERE stream = ?1 ORDER BY part";
         let mut statement = conn.prepare_cached(sql)?;
-        statement.query_map([self.id], track)?.collect()
+        let rows = statement.query_map([self.id], |row| Ok((row.get(6)?, track(row)?)))?;
+        rows.collect()
     }
 
     /// The place of an event that is kept, by its position.

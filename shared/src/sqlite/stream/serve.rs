@@ -111,7 +111,7 @@ impl Ledger {
             return Err(rows::damaged(0, format!("the partitions of `{name}`")));
         }
         let shares = shares.into_iter().zip(tracks);
-        let shares = shares.map(|(share, track)| self.show(found, share, track));
+        let shares = shares.map(|(share, (_, track))| self.show(found, share, track));
         Ok(View {
             members: self.members(processor)?,
             shares: shares.collect::<Result<_, _>>()?,
@@ -268,7 +268,7 @@ impl Ledger {
                 processors.push((processor.name, view));
             }
             let mut partitions = Vec::new();
-            for (part, track) in (0..).zip(found.tracks(&self.conn)?) {
+            for (part, track) in found.tracks(&self.conn)? {
                 let first = track.gone.position + 1;
                 partitions.push(Kept {
                     len: track.last.position.saturating_sub(track.gone.position),

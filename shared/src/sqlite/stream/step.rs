@@ -107,16 +107,16 @@ pub(super) fn read_all(
     for read in reads {
         found.check(read.partition)?;
     }
-    // Whoever waits looks at all of them whenever anything was committed.
-    let partitions = usize::from(found.spec.partitions);
-    let tracks = match reads.len() > partitions / ALL_AT_ONCE {
-        true => found.tracks(conn)?,
-        false => Vec::new(),
-    };
+    // Whoever waits looks at all of them whenever anything was committed. A row that cannot be read is the
+    // trouble of those who want it.
+    let together = reads.len() > usize::from(found.spec.partitions) / ALL_AT_ONCE;
+    let tracks = together.then(|| found.tracks(conn).ok()).flatten();
+    let tracks = tracks.unwrap_or_default();
     let events = reads.iter().map(|wish| {
-        let track = match tracks.get(usize::from(wish.partition)) {
-            Some(track) if tracks.len() == partitions => *track,
-            _ => found.track(conn, wish.partition)?,
+        let at = tracks.binary_search_by_key(&wish.partition, |&(part, _)| part);
+        let track = match at.ok().and_then(|at| tracks.get(at)) {
+            Some(&(_, track)) => track,
+            None => found.track(conn, wish.partition)?,
         };
         read(conn, &found, wish, track)
     });

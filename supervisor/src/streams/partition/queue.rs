@@ -69,8 +69,13 @@ impl Queue {
         }
     }
 
-    /// The gift that this position lies in ends there, and the rest of it is another one.
+    /// The gift that the event at this position lies in ends there, and the rest of it is another one.
     pub(super) fn part(&mut self, position: u64) {
+        let place = (self.events).binary_search_by_key(&position, |event| event.place.position);
+        // Who names an event that it was not given parts nothing.
+        if !place.is_ok_and(|place| place < self.given) {
+            return;
+        }
         let at = self.gifts.partition_point(|&(to, _)| to < position);
         // Where it ends already, nothing is left to be parted.
         if let Some(&(to, true)) = self.gifts.get(at)

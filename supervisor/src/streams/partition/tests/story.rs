@@ -77,8 +77,13 @@ proptest! {
                     }
                 }
                 Act::Part(count) if runs => {
+                    // Neither what is passed nor what was not given is parted.
+                    one.part(passed);
+                    one.part(given_to + u64::from(count));
                     let end = passed + u64::from(count);
-                    if let Some(&(to, true)) = gifts.front() && end < to {
+                    if let Some(&(to, true)) = gifts.front()
+                        && end < to
+                    {
                         one.part(end);
                         gifts.push_front((end, true));
                     }
