@@ -143,6 +143,16 @@ pub(super) fn become_task(
     sys::leave(runtime::serve(registry, fork.jobs))
 }
 
+/// Where what is not rehearsed begins: it could not be undone.
+pub(super) fn entries() -> [*const (); 4] {
+    [
+        become_task as *const (),
+        furnish as *const (),
+        walls::furnish as *const (),
+        init::watch as *const (),
+    ]
+}
+
 /// What the task finds in its namespaces.
 fn furnish(prepared: &Prepared, fork: &frame::Fork<'_>) -> Result<(), Failed> {
     match (prepared.setup.walls.as_deref(), &prepared.raised) {
