@@ -239,6 +239,21 @@ pub(crate) fn gather_free_memory() {
             }
         }
     }
+    // Larger ones are cut to size when small ones are asked for.
+    for size in [64, 32, 16, 8, 4, 2, 1].map(|kilobytes| (kilobytes << 10) + LARGEST) {
+        let mut at = 0;
+        while at < untouched {
+            // SAFETY: as above.
+            let taken = unsafe { libc::malloc(size) };
+            at = taken.addr();
+            if at > untouched {
+                // SAFETY: it was taken just now, and nobody uses it.
+                unsafe { libc::free(taken) };
+            } else if taken.is_null() {
+                break;
+            }
+        }
+    }
 }
 
 /// Lowers the limit of data memory and others for the rest of this process's life; never raises one.

@@ -90,13 +90,9 @@ impl Program {
             let is_unwritten = |entry: &u64| {
                 entry & SWAPPED == 0 && (entry & PRESENT == 0 || entry & OF_FILE != 0)
             };
-            if pages.iter().all(is_unwritten) {
+            // One that is longer than its file has no last page.
+            if pages.iter().all(is_unwritten) && mapping.own_a_page(&memory.bytes, page).is_ok() {
                 rest -= pages.len();
-                // As a debugger does: a page that may not be written to is copied first.
-                let last = (mapping.end - page) as u64;
-                let mut byte = [0];
-                memory.bytes.read_exact_at(&mut byte, last)?;
-                memory.bytes.write_all_at(&byte, last)?;
                 mappings.push(mapping);
             }
         }
@@ -183,6 +179,15 @@ impl Mapping {
 
     const fn pages(&self, page: usize) -> usize {
         (self.end - self.start) / page
+    }
+
+    /// Makes its last page this process's own, as a debugger does: a page that may not be written to is
+    /// copied first. No right to it changes.
+    fn own_a_page(&self, memory: &File, page: usize) -> io::Result<()> {
+        let last = (self.end - page) as u64;
+        let mut byte = [0];
+        memory.read_exact_at(&mut byte, last)?;
+        memory.write_all_at(&byte, last)
     }
 
     /// What the kernel's table says of its pages (`Documentation/admin-guide/mm/pagemap.rst`).
