@@ -225,8 +225,11 @@ pub(crate) fn gather_free_memory() {
     const STEP: usize = 16;
     /// Pieces that such a list has at most.
     const PIECES: usize = 8;
+    #[cfg(target_env = "gnu")]
     // SAFETY: gives whole pages that are free back to the kernel; takes an integer.
-    unsafe { libc::malloc_trim(0) };
+    unsafe {
+        libc::malloc_trim(0)
+    };
     // SAFETY: malloc may be called with any size. What it gives is not used and never freed; a null
     // pointer lies below all others.
     let piece = |size| unsafe { libc::malloc(size) }.addr();
@@ -235,21 +238,6 @@ pub(crate) fn gather_free_memory() {
     for size in (STEP / 2..=LARGEST).step_by(STEP) {
         for _ in 0..PIECES {
             if piece(size) > untouched {
-                break;
-            }
-        }
-    }
-    // Larger ones are cut to size when small ones are asked for.
-    for size in [64, 32, 16, 8, 4, 2, 1].map(|kilobytes| (kilobytes << 10) + LARGEST) {
-        let mut at = 0;
-        while at < untouched {
-            // SAFETY: as above.
-            let taken = unsafe { libc::malloc(size) };
-            at = taken.addr();
-            if at > untouched {
-                // SAFETY: it was taken just now, and nobody uses it.
-                unsafe { libc::free(taken) };
-            } else if taken.is_null() {
                 break;
             }
         }

@@ -1,4 +1,5 @@
-//! The only fork of a zygote: the new process is a sibling, a child of the supervisor.
+//! The forks of a zygote: a task's process is its sibling, a child of the supervisor; that of a rehearsal
+//! its child.
 
 use std::io;
 use std::num::NonZeroU64;
@@ -51,6 +52,17 @@ pub(crate) fn spawn_sibling(how: How<'_>) -> io::Result<Forked> {
     } else {
         by_clone(how)
     }
+}
+
+/// Forks a child of this process that nobody is told of when it ends: the id of it here, 0 there. Runs
+/// no handler that the program has set for its forks.
+///
+/// The caller must be single-threaded, and waits for the child with `__WALL`.
+pub(crate) fn spawn_unheard() -> io::Result<i32> {
+    // SAFETY: without CLONE_VM the new process has its own copy of all memory, as after fork; the process
+    // is single-threaded, so no lock is held by a thread that is not copied. No place is written to.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) })?;
+    Ok(i32::try_from(pid).unwrap_or(i32::MAX))
 }
 
 #[expect(clippy::cast_sign_loss, reason = "clone flags are bits")]

@@ -39,8 +39,8 @@ pub(crate) fn close_from(first: u32) {
 
 /// Puts a copy of `descriptor` at the number `place`, open across exec.
 pub(crate) fn place(descriptor: BorrowedFd<'_>, place: RawFd) -> io::Result<()> {
-    // SAFETY: the call takes two integers. Whatever was open at `place` is closed by it; only the
-    // set-up of a fresh task process calls this, for places that no Rust value owns.
+    // SAFETY: the call takes two integers. Whatever was open at `place` is closed by it; only
+    // fresh forks call this, for places that no Rust value owns or whose owner is never used again.
     if unsafe { libc::dup2(descriptor.as_raw_fd(), place) } == -1 {
         return Err(io::Error::last_os_error());
     }

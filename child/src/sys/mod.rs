@@ -11,7 +11,7 @@ mod privilege;
 mod reap;
 mod socket;
 
-pub(crate) use clone::{Forked, How, spawn_sibling, tid_address};
+pub(crate) use clone::{Forked, How, spawn_sibling, spawn_unheard, tid_address};
 pub(crate) use exec::{leave, replace};
 pub(crate) use filter::enter_filter;
 pub(crate) use limits::{close_all_but, close_from, limit_both, lower_limit, place};

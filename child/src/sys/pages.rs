@@ -138,6 +138,7 @@ impl Program {
                 .ok_or(io::ErrorKind::InvalidData)?;
             rest = others;
             if !touched.contains(&1) {
+                advise(mapping.start, mapping.end, libc::MADV_DONTNEED)?;
                 continue;
             }
             let mut at = mapping.start;
@@ -341,14 +342,27 @@ mod tests {
             let code = || std::fs::read_to_string("/proc/self/maps").unwrap();
             let is_code = |line: &&str| line.contains(" r-xp ");
             let before = code();
-            let (_, program) = own();
-            let kept = program.keep(&vec![1; program.pages()]).is_ok();
+            let (memory, program) = own();
+            let bytes = || {
+                let read = |mapping: &Mapping| {
+                    let mut bytes = vec![0; mapping.end - mapping.start];
+                    let at = mapping.start as u64;
+                    memory.bytes.read_exact_at(&mut bytes, at).map(|()| bytes)
+                };
+                // Where the file of a mapping is shorter, only its first pages can be read.
+                program.mappings.iter().flat_map(read).collect::<Vec<_>>()
+            };
+            let first = bytes();
+            let kept = program.keep(&vec![1; program.pages()]).is_ok() && bytes() == first;
+            let dropped = program.keep(&vec![0; program.pages()]).is_ok() && bytes() == first;
             let after = code();
-            let (mut before, mut after) = (
-                before.lines().filter(is_code),
-                after.lines().filter(is_code),
-            );
-            kept && before.by_ref().eq(after.by_ref())
+            let lines = |text: &str| {
+                text.lines()
+                    .filter(is_code)
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
+            !first.is_empty() && kept && dropped && lines(&before) == lines(&after)
         });
     }
 

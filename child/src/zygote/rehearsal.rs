@@ -5,24 +5,26 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use bulkhead_shared::codec;
 use bulkhead_shared::frame::{self, Run, ToTask, ToZygote};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
-use nix::poll::{PollFd, PollFlags, poll};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::Mode;
-use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, fork, geteuid, pipe2};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{Pid, geteuid, pipe2};
 use serde_bytes::ByteBuf;
 
 use super::control::Control;
 use super::home;
 use super::prepare::{PLACES, Prepared};
 use super::task::{self, Given};
+use crate::context::now;
 use crate::registry::Registry;
 use crate::sys::{self, Memory, Program};
 use crate::{runtime, tasks};
@@ -33,8 +35,8 @@ fn rehearse(number: i64, text: String) -> String {
     format!("{text} {number}")
 }
 
-/// Milliseconds it may take: a supervisor waits twice as long for a zygote.
-const PATIENCE: u16 = 5_000;
+/// It may take so long; a supervisor waits ten seconds for a zygote.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Tasks whose functions count, at the most: each page that is handed down costs a fork something.
 const ENTRIES: usize = 32;
@@ -79,7 +81,10 @@ impl Stage {
         registry: &Registry,
         prepared: &Prepared,
     ) -> io::Result<Lesson> {
-        let program = Program::own(&self.memory)?;
+        let Self { proc, memory } = self;
+        let program = Program::own(&memory)?;
+        // It leads to all that the zygote has: the fork is not to have it.
+        drop(memory);
         let mut touched = vec![0; program.pages()];
         let flags = OFlag::O_CLOEXEC;
         let (job, jobs) = pipe2(flags)?;
@@ -87,78 +92,88 @@ impl Stage {
         let (_results, result) = pipe2(flags)?;
         let (seen, stdout) = pipe2(flags)?;
         File::from(jobs).write_all(&job_frame()?)?;
-        // SAFETY: the process has one thread, so no lock is held by a thread that is not copied.
-        match unsafe { fork() }? {
-            ForkResult::Child => {
+        match sys::spawn_unheard()? {
+            0 => {
                 // Nothing of these is dropped: in a task's places they have other owners.
-                let pipes = ManuallyDrop::new((job, result, stdout));
-                let stage = ManuallyDrop::new(self);
-                let performed = stage.perform(&program, control, (registry, prepared), &pipes);
+                let files = ManuallyDrop::new((proc, job, result, stdout));
+                let performed = perform(&program, control, (registry, prepared), &files);
                 sys::leave(performed.map_or(1, |()| 0));
             }
-            ForkResult::Parent { child } => {
+            child => {
                 drop(stdout);
-                let told = hear_within(seen, &mut touched);
+                let told = hear_within(&File::from(seen), &mut touched);
                 // It has told all it knows, or takes too long.
+                let child = Pid::from_raw(child);
                 let _ = kill(child, Signal::SIGKILL);
-                while waitpid(child, None) == Err(Errno::EINTR) {}
+                while waitpid(child, Some(WaitPidFlag::__WALL)) == Err(Errno::EINTR) {}
                 told?;
                 Ok(Lesson { program, touched })
             }
         }
     }
-
-    /// Does what a zygote and a task do for a job, and writes down what that touched.
-    fn perform(
-        &self,
-        program: &Program,
-        control: &Control,
-        (registry, prepared): (&Registry, &Prepared),
-        (job, result, stdout): &(OwnedFd, OwnedFd, OwnedFd),
-    ) -> io::Result<()> {
-        // To read about its own pages it has to be less hidden than a zygote, so it lets go of what a
-        // zygote has to hide.
-        control.replace(prepared.null.as_fd())?;
-        prctl::set_dumpable(true)?;
-        let table = sys::page_table(self.proc.as_fd())?;
-        let uid = geteuid();
-        program.watch()?;
-
-        let fork = frame::Fork {
-            generation: 1,
-            uid: uid.is_root().then(|| uid.as_raw()),
-            home: Some("/"),
-            memory: Some(u64::MAX),
-            jobs: 1,
-        };
-        let _ = be_a_zygote(registry, prepared, &fork);
-        let copy = |descriptor: &OwnedFd| sys::above(descriptor.as_fd(), PLACES);
-        let given = Given::new(copy(job)?, copy(result)?, copy(stdout)?, table.into());
-        let given = ManuallyDrop::new(given);
-        if task::set_up(prepared, &fork, &given).is_err() {
-            // A host that refuses has been tried; tasks will say so themselves.
-            task::place(prepared, &given)?;
-        }
-        let tasks = Registry::new(tasks![rehearse]).map_err(io::Error::other)?;
-        runtime::serve(&tasks, fork.jobs);
-        // Where what cannot be rehearsed begins.
-        let calls = registry.entries().take(ENTRIES);
-        calls.chain(task::entries()).for_each(sys::touch);
-        // The places of its standard streams.
-        let table = io::stderr().as_fd().try_clone_to_owned()?;
-        let touched = program.touched(&table.into())?;
-        io::stdout().write_all(&touched)?;
-        io::stdout().flush()
-    }
 }
 
-/// Fills `touched`, which the other end writes as one, unless that takes too long.
-fn hear_within(seen: OwnedFd, touched: &mut [u8]) -> io::Result<()> {
-    let mut ready = [PollFd::new(seen.as_fd(), PollFlags::POLLIN)];
-    match poll(&mut ready, PATIENCE)? {
-        0 => Err(io::ErrorKind::TimedOut.into()),
-        _ => File::from(seen).read_exact(touched),
+/// Does what a zygote and a task do for a job, and writes down what that touched.
+fn perform(
+    program: &Program,
+    control: &Control,
+    (registry, prepared): (&Registry, &Prepared),
+    (proc, job, result, stdout): &(OwnedFd, OwnedFd, OwnedFd, OwnedFd),
+) -> io::Result<()> {
+    // Before others can see into it: to read about its own pages it must not be hidden for a moment.
+    control.replace(prepared.null.as_fd())?;
+    prctl::set_dumpable(true)?;
+    let table = sys::page_table(proc.as_fd());
+    prctl::set_dumpable(!prepared.setup.no_new_privileges)?;
+    let table = table?;
+    let uid = geteuid();
+    program.watch()?;
+
+    let fork = frame::Fork {
+        generation: 1,
+        uid: uid.is_root().then(|| uid.as_raw()),
+        home: Some("/"),
+        memory: Some(u64::MAX),
+        jobs: 1,
+    };
+    let _ = be_a_zygote(registry, prepared, &fork);
+    let copy = |descriptor: &OwnedFd| sys::above(descriptor.as_fd(), PLACES);
+    let given = Given::new(copy(job)?, copy(result)?, copy(stdout)?, table.into());
+    let given = ManuallyDrop::new(given);
+    let _ = task::lead(prepared);
+    if task::set_up(prepared, &fork, &given).is_err() {
+        // A host that refuses has been tried; tasks will say so themselves.
+        task::place(prepared, &given)?;
     }
+    let tasks = Registry::new(tasks![rehearse]).map_err(io::Error::other)?;
+    runtime::serve(&tasks, fork.jobs);
+    // Where what cannot be rehearsed begins.
+    let calls = registry.entries().take(ENTRIES);
+    calls.chain(task::entries()).for_each(sys::touch);
+    // The places of its standard streams.
+    let table = io::stderr().as_fd().try_clone_to_owned()?;
+    let touched = program.touched(&table.into())?;
+    io::stdout().write_all(&touched)?;
+    io::stdout().flush()
+}
+
+/// Fills `touched`, unless that takes too long.
+fn hear_within(seen: &File, mut touched: &mut [u8]) -> io::Result<()> {
+    let end = now() + PATIENCE;
+    while !touched.is_empty() {
+        let left = end.saturating_duration_since(now());
+        let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+        let mut ready = [PollFd::new(seen.as_fd(), PollFlags::POLLIN)];
+        let len = match poll(&mut ready, left)? {
+            0 => return Err(io::ErrorKind::TimedOut.into()),
+            _ => (&mut &*seen).read(touched)?,
+        };
+        if len == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        touched = touched.get_mut(len..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// The zygote's part: it is asked for a fork that it has to refuse, and to end.

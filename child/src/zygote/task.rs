@@ -119,10 +119,10 @@ pub(super) fn become_task(
             Err(failed) => unfit(result, &failed),
         }
     }
-    let furnished = match prepared.setup.containment.has_init() {
+    let furnished = lead(prepared).and_then(|()| match prepared.setup.containment.has_init() {
         true => Ok(()),
         false => furnish(prepared, fork),
-    };
+    });
     match furnished.and_then(|()| set_up(prepared, fork, &given)) {
         // From here on the places are what counts; `given` has been closed behind our back.
         Ok(()) => std::mem::forget(given),
@@ -161,18 +161,23 @@ fn furnish(prepared: &Prepared, fork: &frame::Fork<'_>) -> Result<(), Failed> {
     }
 }
 
+/// Can be reached by signals, alone and with all that it starts.
+pub(super) fn lead(prepared: &Prepared) -> Result<(), Failed> {
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).step("unblock signals")?;
+    // Below an init of ours it leads a group already.
+    if !prepared.setup.containment.has_init() {
+        let own = Pid::from_raw(0);
+        setpgid(own, own).step("lead a process group")?;
+    }
+    Ok(())
+}
+
 pub(super) fn set_up(
     prepared: &Prepared,
     fork: &frame::Fork<'_>,
     given: &Given,
 ) -> Result<(), Failed> {
     let setup = &prepared.setup;
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).step("unblock signals")?;
-    // Below an init of ours it leads one already.
-    if !setup.containment.has_init() {
-        let own = Pid::from_raw(0);
-        setpgid(own, own).step("lead a process group")?;
-    }
     let walls = setup.walls.as_deref();
     if let (Some(cgroup), false) = (&given.cgroup, setup.clone3) {
         join(cgroup).step("join its cgroup")?;
