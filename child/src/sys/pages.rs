@@ -1,11 +1,11 @@
 //! Which pages of its program a process touches, and a zygote that hands just these down.
 //!
 //! A fork copies no page tables of files, since a page fault can fill them again. For a short task
-//! that is the wrong trade: it touches a few dozen pages of its program, each fault takes a microsecond
-//! and maps sixteen pages around, and all of them are taken down a moment later. Where a mapping
-//! has a page of its own (`vma_needs_copy` in `mm/memory.c` of Linux), fork copies its table as
-//! well, and does so for good: so a zygote gives itself one and keeps nothing mapped but what tasks will
-//! touch.
+//! that is the wrong trade: it faults in one part of its program after the other, each time with the
+//! pages around (16 by default, `fault_around_bytes`), and all of them are taken down a moment later.
+//! Where a process has ever had a page of its own in a mapping (`vma_needs_copy` in `mm/memory.c` of
+//! Linux), fork copies its table as well: so a zygote gives itself one, and keeps nothing mapped but
+//! what tasks will touch.
 
 use std::fs::File;
 use std::io;
@@ -17,8 +17,8 @@ use nix::sys::stat::Mode;
 
 use super::check;
 
-/// Most pages that are looked at; what lies behind them is left to page faults. A large program
-/// would take as long to look at as it saves.
+/// Most pages that are looked at: to look takes a system call for every other one. What lies behind
+/// them is left to page faults.
 const MOST: usize = 16 << 10;
 
 /// A page is in memory, as the kernel's table of a process has it.
