@@ -23,6 +23,7 @@ use crate::notice::{Notice, Notices};
 use crate::pool::TicketId;
 use crate::process::dead;
 use crate::process::limits::Controllers;
+use crate::process::text;
 use crate::schedule;
 use crate::source::groups;
 use crate::source::queue::{Order, Queue, ended_unrun};
@@ -54,6 +55,9 @@ const MENDED: usize = 100_000;
 
 /// Between looks for what dead supervisors have left on this machine.
 const CLEAR_EVERY: Duration = Duration::from_secs(10);
+
+/// What serving needs has run by then: the start is over.
+const SETTLED_AFTER: Duration = Duration::from_millis(500);
 
 /// Between lines that say what a burst waits for.
 const SAY_EVERY: Duration = Duration::from_secs(10);
@@ -102,6 +106,8 @@ struct Due {
     mend: Instant,
     clear: Instant,
     say: Instant,
+    /// Once after each start of serving.
+    settle_down: Option<Instant>,
 }
 
 impl Upkeep {
@@ -119,6 +125,7 @@ impl Upkeep {
             mend: now + reconnect::spread(MEND_EVERY),
             clear: now + LOOK_EVERY,
             say: now + SAY_EVERY,
+            settle_down: None,
         };
         let mut next_take = now;
         loop {
@@ -133,8 +140,10 @@ impl Upkeep {
             match self.words.recv_timeout(every) {
                 Ok(Word::Serve(selection, rules)) => {
                     self.serve(selection, rules);
-                    due.announce = Now::read().mono + ANNOUNCE_EVERY;
-                    next_take = Now::read().mono;
+                    let now = Now::read().mono;
+                    due.announce = now + ANNOUNCE_EVERY;
+                    due.settle_down = Some(now + SETTLED_AFTER);
+                    next_take = now;
                 }
                 Ok(Word::Each(tasks)) => {
                     self.each = tasks;
@@ -221,6 +230,10 @@ impl Upkeep {
         if now >= due.mend {
             due.mend = now + MEND_EVERY;
             self.mend();
+        }
+        if due.settle_down.is_some_and(|at| now >= at) {
+            due.settle_down = None;
+            text::let_go();
         }
         if now >= due.prune {
             due.prune = now + PRUNE_EVERY;

@@ -20,6 +20,7 @@ mod groups;
 mod hooks;
 mod hostile;
 mod limits;
+mod memory;
 mod moving;
 mod output;
 mod own_limits;

@@ -10,5 +10,6 @@ pub(crate) mod link;
 pub(crate) mod memory;
 pub(crate) mod orphans;
 pub(crate) mod pipes;
+pub(crate) mod text;
 pub(crate) mod users;
 pub(crate) mod zygote;
