@@ -67,6 +67,7 @@ mod lines;
 mod linked;
 mod lock;
 mod masters;
+mod needed;
 mod overdue;
 mod presence;
 mod read;

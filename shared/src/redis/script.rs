@@ -1,21 +1,20 @@
 //! The scripts: one for each move, named by the digest of its text, so that two releases can run
 //! side by side.
 
-use std::borrow::Cow;
 use std::sync::{LazyLock, OnceLock};
 
-use super::evidence;
+use super::{evidence, needed};
 
 /// One script.
 #[derive(Debug)]
 pub(super) struct Script {
     /// Its text.
-    pub(super) source: LazyLock<Cow<'static, str>>,
+    pub(super) source: LazyLock<String>,
     digest: OnceLock<String>,
 }
 
 impl Script {
-    const fn new(source: fn() -> Cow<'static, str>) -> Self {
+    const fn new(source: fn() -> String) -> Self {
         Self {
             source: LazyLock::new(source),
             digest: OnceLock::new(),
@@ -31,10 +30,10 @@ impl Script {
 
 macro_rules! scripts {
     ($($name:ident = $($file:literal)*;)*) => {
-        $(pub(super) static $name: Script = Script::new(|| evidence::of(concat!(
+        $(pub(super) static $name: Script = Script::new(|| evidence::of(needed::of(concat!(
             include_str!("scripts/begin.lua"),
             $(include_str!(concat!("scripts/", $file, ".lua"))),*
-        )));)*
+        ))));)*
     };
 }
 

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::answer::list;
 use super::call::Call;
-use super::record::{fresh, name, nonsense, unique, way};
+use super::record::{fresh, name, nonsense, unique};
 use super::script::SUBMIT;
 use super::store::Store;
 use super::trouble::Trouble;
@@ -70,13 +70,11 @@ impl Store {
 pub(super) fn add(call: &mut Call, submission: &Submission<'_>, token: u64) {
     let message = submission.message;
     let ready_at = message.ready_at;
-    call.arg(name(message.uuid))
-        .number(message.priority.into())
-        .arg(way(&message.task, Some(&message.header)))
-        .arg(ready_at.map_or_else(String::new, |at| at.as_millis().to_string()))
-        .arg(message.header.ttl_ms.map_or("", |_| "1"))
-        .arg(message.header.expires_at.map_or("", |_| "1"))
-        .arg(fresh(submission, token));
+    let mut head = name(message.uuid);
+    if let Some(at) = ready_at {
+        head.push_str(&at.as_millis().to_string());
+    }
+    call.arg(head).arg(fresh(submission, token));
     unique(call, message.header.unique.as_ref());
 }
 

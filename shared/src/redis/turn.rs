@@ -264,17 +264,14 @@ impl Store {
                     (kind, cause, kept) = ("O", Some(*c), *purge_at);
                 }
             }
-            call.arg(name(receipt.uuid))
-                .arg(format!("{:014x}", receipt.mark))
-                .arg(format!("{:014x}", receipt.fence))
-                .arg(kind)
-                .arg(time(Some(settlement.at)))
-                .arg(till)
-                .arg(time(kept))
-                .arg(ready)
-                .arg(cause.map_or('-', letter_of).to_string())
-                .arg(&settlement.history)
-                .arg(kept_result);
+            let (uuid, at, kept) = (name(receipt.uuid), time(Some(settlement.at)), time(kept));
+            let cause = cause.map_or('-', letter_of);
+            let Receipt { fence, mark, .. } = receipt;
+            call.arg(format!(
+                "{fence:014x}{mark:014x}{uuid}{kind}{at}{kept}{till}{cause}{ready}"
+            ))
+            .arg(&settlement.history)
+            .arg(kept_result);
         }
         let is_bare = |place: &usize| {
             let errands = &all[*place].errands;

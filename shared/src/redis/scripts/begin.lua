@@ -58,10 +58,11 @@ local function split(place, from)
     bar and sub(place, bar + 1)
 end
 
--- When a job that is ready at `ready` has waited too long; nil if never.
+-- When a job that is ready at `ready` (nil: as its record says) has waited too long; nil if never.
 local function deadline(rec, ready)
   local both = sub(rec, 55, 78)
-  if both == NONE .. NONE then return nil end
+  if both == '------------------------' then return nil end
+  ready = ready or num(sub(rec, 43, 54))
   local ttl, expires = sub(both, 1, 12), sub(both, 13)
   local by
   if ttl ~= NONE then by = math.min(ready + num(ttl), 253402300799000) end
@@ -153,11 +154,13 @@ local function tell(uuids)
   end
 end
 
--- Writes the end of a job. `kept` is when it is forgotten, NONE for never.
-local function finish(rec, state, at, kept, till, cause, history)
-  local stop = string.find(rec, '\n', 176, true) + num(sub(rec, 168, 175))
-  local ended = state .. sub(rec, 2, 98) .. at .. kept .. till .. NOBODY .. cause
-    .. sub(rec, 168, stop) .. history
+-- Writes the end of a job: its record, and for how long that is kept (ms; false: for ever). `times`
+-- are when it ended, when it is forgotten and until when there is a result.
+local function finish(rec, state, times, cause, history)
+  local stop, progress = string.find(rec, '\n', 176, true), sub(rec, 168, 175)
+  if progress ~= '00000000' then stop = stop + num(progress) end
+  local ended = state .. sub(rec, 2, 98) .. times .. NOBODY .. cause .. sub(rec, 168, stop) .. history
+  local kept = sub(times, 13, 24)
   return ended, kept ~= NONE and int(math.max(num(kept) - now, 0) + 60000)
 end
 

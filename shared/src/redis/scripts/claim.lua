@@ -39,13 +39,16 @@ if room > 0 or again then
   if number <= barrier then return {given, 0, 1, {}} end
 end
 
+-- Mostly there is none of all this: one look tells.
+local is_special = call('EXISTS', T .. 'gate', T .. 'cap', T .. 'd', T .. 'x', T .. 'v:' .. owner) > 0
+
 -- A paused queue gives nothing.
-if call('GET', T .. 'gate') == '1' then
+if is_special and call('GET', T .. 'gate') == '1' then
   return {given, -1, 0, call('SMEMBERS', T .. 'v:' .. owner)}
 end
 
 -- At most this many delayed jobs become ready in one call, so that none of them is long.
-local head = call('ZRANGE', T .. 'd', 0, 0, 'WITHSCORES')
+local head = is_special and call('ZRANGE', T .. 'd', 0, 0, 'WITHSCORES') or {}
 if head[1] and tonumber(head[2]) <= now then
   local due = call('ZRANGEBYSCORE', T .. 'd', '-inf', now, 'LIMIT', 0, 128)
   call('ZREM', T .. 'd', unpack(due))
@@ -71,7 +74,7 @@ end
 
 -- Work on jobs whose time is over is bounded too.
 local budget = 4 * room + 64
-local has_deadlines = call('EXISTS', T .. 'x') == 1
+local has_deadlines = is_special and call('EXISTS', T .. 'x') == 1
 
 local function drained(task)
   call('SREM', T .. 't', task)
@@ -96,6 +99,7 @@ end
 -- How many of each task may still be taken, as far as it has a limit; and of the queue.
 local queue_left = math.huge
 local task_left = {}
+if is_special then read_caps() end
 if caps then
   if caps.q then queue_left = math.max(caps.q - call('ZCARD', T .. 'l'), 0) end
   room = math.min(room, queue_left)
@@ -129,11 +133,14 @@ if #wanted == 1 then
   end
   if has_deadlines then
     if first(task) then more = 1 end
+  elseif call('EXISTS', key, T .. 'b:' .. task) == 2 then
+    more = 2
   else
     more = call('EXISTS', key)
   end
   if more == 0 and #given > 0 and call('EXISTS', key) == 0 then drained(task) end
   if more == 1 then ring(task) end
+  more = math.min(more, 1)
 elseif #wanted > 0 then
   local heads = {}
   for _, task in ipairs(wanted) do
@@ -202,4 +209,5 @@ if head[1] then
   next_due = tonumber(head[2]) - now
   if next_due <= 0 then next_due = 0; more = 1 end
 end
-return {given, next_due, more, call('SMEMBERS', T .. 'v:' .. owner)}
+local revoked = (is_special or is_any_revoked) and call('SMEMBERS', T .. 'v:' .. owner) or {}
+return {given, next_due, more, revoked}

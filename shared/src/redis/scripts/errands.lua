@@ -30,8 +30,7 @@ local function errands(i, n, skip)
     local kind = ARGV[i]
     if kind == 'S' then
       if not skip then
-        store(number_jobs(1), ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], tonumber(ARGV[i + 4]),
-          ARGV[i + 5] == '1', ARGV[i + 6])
+        store(number_jobs(1), ARGV[i + 1], tonumber(ARGV[i + 4]), ARGV[i + 6])
       end
       i = i + 7
     elseif kind == 'C' then

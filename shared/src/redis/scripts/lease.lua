@@ -1,15 +1,19 @@
 -- Leases jobs to ARGV's `owner` until `till`. Used by claim and take_over.
 local given, leases = {}, {}
 
--- What limits there are: fields of `T cap`.
-local caps = call('EXISTS', T .. 'cap') == 1 and {}
-if caps then
+-- What limits there are: fields of `T cap`; and whether a job was given that had been revoked.
+local caps, is_any_revoked
+local function read_caps()
   local all = call('HGETALL', T .. 'cap')
-  for i = 1, #all, 2 do caps[all[i]] = tonumber(all[i + 1]) end
+  for i = 1, #all, 2 do
+    caps = caps or {}
+    caps[all[i]] = tonumber(all[i + 1])
+  end
 end
 
 -- Whether a job's gate is open to it; then it counts as running, else it is parked there.
 local function passes(place, uuid)
+  if not caps and not string.find(place, '|', 47, true) then return true end
   local priority, task, gate = split(place)
   if gate then
     local most, name = string.match(gate, '^(%d+)(.*)$')
@@ -29,11 +33,11 @@ end
 -- Takes places or lines; fills `given` with uuid, record, message by turns. With `skip`, one whose
 -- time is over is passed over, and one whose gate is shut is parked, instead.
 local function take(list, owner, till, skip)
-  local keys = {}
+  local keys, messages, records = {}, T .. 'm:', T .. 's:'
   for i = 1, #list do
     local uuid = sub(list[i], 15, 46)
-    keys[2 * i - 1] = T .. 'm:' .. uuid
-    keys[2 * i] = T .. 's:' .. uuid
+    keys[2 * i - 1] = messages .. uuid
+    keys[2 * i] = records .. uuid
   end
   for from = 1, #keys, 2000 do
     local values = call('MGET', unpack(keys, from, math.min(from + 1999, #keys)))
@@ -44,30 +48,33 @@ local function take(list, owner, till, skip)
       if message then
         local uuid = sub(place, 15, 46)
         local rec = values[k + 1] or pristine(message)
-        local by = deadline(rec, num(sub(rec, 43, 54)))
+        local by = deadline(rec)
         if skip and by and by <= now then
           call('ZADD', T .. 'p', by, place)
         elseif not skip or passes(place, uuid) then
           if by and skip then call('ZREM', T .. 'x', place) end
-          local fence = string.format('%014x', num(sub(rec, 3, 16)) + 1)
+          local is_revoked, fence = sub(rec, 2, 2), sub(rec, 3, 16)
+          fence = fence == '00000000000000' and '00000000000001'
+            or string.format('%014x', num(fence) + 1)
           local tail
-          local progress = num(sub(rec, 168, 175))
-          if progress == 0 then
-            tail = sub(rec, 176)
+          local progress = sub(rec, 168, 175)
+          if progress == '00000000' then
+            tail = sub(rec, 168)
           else
             local stop = string.find(rec, '\n', 176, true)
-            tail = sub(rec, 176, stop) .. sub(rec, stop + 1 + progress)
+            tail = '00000000' .. sub(rec, 176, stop) .. sub(rec, stop + 1 + num(progress))
           end
-          local leased = 'L' .. sub(rec, 2, 2) .. fence .. sub(rec, 17, 78) .. NONE .. '--------'
-            .. sub(rec, 99, 134) .. owner .. sub(rec, 167, 167) .. '00000000' .. tail
-          call('SET', T .. 's:' .. uuid, leased)
+          local leased = 'L' .. is_revoked .. fence .. sub(rec, 17, 78) .. '--------------------'
+            .. sub(rec, 99, 134) .. owner .. sub(rec, 167, 167) .. tail
+          call('SET', keys[from + k], leased)
           local line = sub(place, 1, 46)
           leases[#leases + 1] = till
           leases[#leases + 1] = line
           given[#given + 1] = uuid
           given[#given + 1] = leased
           given[#given + 1] = message
-          if sub(rec, 2, 2) == '1' then
+          if is_revoked == '1' then
+            is_any_revoked = true
             call('SREM', T .. 'v:' .. sub(rec, 135, 166), line .. sub(rec, 3, 16))
             call('SADD', T .. 'v:' .. owner, line .. fence)
           end

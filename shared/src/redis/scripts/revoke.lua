@@ -27,14 +27,14 @@ if state == 'r' or state == 'w' then
   -- On its way to or from another store: its end travels instead, under a new fence.
   local fence = string.format('%014x', num(sub(rec, 3, 16)) + 1)
   local stop = string.find(rec, '\n', 176, true) + num(sub(rec, 168, 175))
-  local new = finish(rec, 'o', hex(now), kept, NONE, 'f', sub(rec, stop + 1))
+  local new = finish(rec, 'o', hex(now) .. kept .. NONE, 'f', sub(rec, stop + 1))
   call('SET', T .. 's:' .. uuid, sub(new, 1, 2) .. fence .. sub(new, 17))
   tell({uuid})
   return 3
 end
 unwait(line .. lane(rec))
 local stop = string.find(rec, '\n', 176, true) + num(sub(rec, 168, 175))
-local new, life = finish(rec, 'O', hex(now), kept, NONE, 'f', sub(rec, stop + 1))
+local new, life = finish(rec, 'O', hex(now) .. kept .. NONE, 'f', sub(rec, stop + 1))
 keep(uuid, new, life)
 call('ZADD', T .. 'e:O', int(num(kept)), line)
 tell({uuid})

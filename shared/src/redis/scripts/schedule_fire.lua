@@ -14,5 +14,5 @@ if rec and not string.find('SDO', string.upper(sub(rec, 1, 1)), 1, true) then
   return 2
 end
 write_row(name, later(version), ARGV[5], ARGV[6])
-if #ARGV > 9 then store_all(9, (#ARGV - 9) / 9, false) end
+if #ARGV > 9 then store_all(9, (#ARGV - 9) / 4, false) end
 return 1

@@ -1,29 +1,32 @@
 -- Ends attempts, each under its fence.
 -- KEYS  1 routing
--- ARGV  3 1: they may have been written before, 4 how many attempts, 5.. per attempt: uuid, seq,
---       fence, kind (S succeed with a result, s without, T retry, R release, P wait for a lock
---       without having run, Z sleep until then or until a signal, D bury, O drop),
---       ended at, result until, purge at (also if it turns out to be revoked), ready at (ms; of a
---       retry), cause, history, result (Z: the name of the signal); then, unless there are none at all, per attempt: how many
---       errands, the errands, of an applied one, and the same of one that was revoked
+-- ARGV  3 1: they may have been written before, 4 how many attempts, 5.. per attempt: its head,
+--       history, result (Z: the name of the signal); then, unless there are none at all, per
+--       attempt: how many errands, the errands, of an applied one, and the same of one that was
+--       revoked. A head, by byte: 1 fence, 15 seq, 29 uuid, 61 kind (S succeed with a result, s
+--       without, T retry, R release, P wait for a lock without having run, Z sleep until then or
+--       until a signal, D bury, O drop), 62 ended at, 74 purge at (also if it turns out to be
+--       revoked), 86 result until, 98 cause, 99 ready at (ms; of a retry)
 -- RETURNS  per attempt 1 applied, 2 the job was revoked and has ended so, 0 stale: nothing written;
 --          then 1 if a group has become complete
 local again, n = ARGV[3] == '1', tonumber(ARGV[4])
-local errand = 5 + n * 11
+local errand = 5 + n * 3
 local keys, recs = {}, {}
-for i = 1, n do keys[i] = T .. 's:' .. ARGV[5 + (i - 1) * 11] end
+for i = 1, n do keys[i] = T .. 's:' .. sub(ARGV[2 + i * 3], 29, 60) end
 for from = 1, n, 2000 do
   local some = call('MGET', unpack(keys, from, math.min(from + 1999, n)))
   for i = 1, #some do recs[from + i - 1] = some[i] end
 end
 local out, gone, changed, seen = {}, {}, {}, {}
-local has_caps, freed = call('EXISTS', T .. 'cap') == 1, {}
+-- Mostly there is none of all this: one look tells.
+local is_special = call('EXISTS', T .. 'cap', T .. 'logs', T .. 'w') > 0
+local has_caps, freed = is_special and call('EXISTS', T .. 'cap') == 1, {}
+if not is_special then has_logs = false end
 
 -- A job runs no more: whoever waits for its place is woken, unless it keeps the one at its gate.
 local function gone_from(uuid, rec, keeps)
-  local way = lane(rec)
-  if not has_caps and not string.find(way, '|', 1, true) then return end
-  local _, task, gate = split(way, 1)
+  if not has_caps and not string.find(rec, '|', 176, true) then return end
+  local _, task, gate = split(lane(rec), 1)
   if gate and not keeps then
     local name = string.match(gate, '^%d+(.*)$')
     call('SREM', T .. 'run:' .. name, uuid)
@@ -49,34 +52,34 @@ end
 
 local lists, delayed, ending, ended = {}, {}, {}, {S = {}, D = {}, O = {}}
 for i = 1, n do
-  local b = 4 + (i - 1) * 11
+  local b = 2 + i * 3
   local did = 0
-  local uuid, seq, fence, kind = ARGV[b + 1], ARGV[b + 2], ARGV[b + 3], ARGV[b + 4]
+  local head, history = ARGV[b], ARGV[b + 1]
+  local line, uuid, kind = sub(head, 15, 60), sub(head, 29, 60), sub(head, 61, 61)
   local rec = recs[i]
-  if seen[uuid] or not rec or sub(rec, 1, 1) ~= 'L' or sub(rec, 3, 30) ~= fence .. seq then
+  local is_its = rec and not seen[uuid] and sub(rec, 3, 30) == sub(head, 1, 28)
+  if not is_its or sub(rec, 1, 1) ~= 'L' then
     out[i] = 0
     -- Under its fence nobody else can have ended it.
-    if again and rec and not seen[uuid] and sub(rec, 3, 30) == fence .. seq then
+    if again and is_its then
       out[i] = sub(rec, 1, 1) == 'O' and sub(rec, 167, 167) == 'f' and 2 or 1
     end
   else
     seen[uuid] = true
-    local line = seq .. uuid
     gone[#gone + 1] = line
     changed[#changed + 1] = uuid
-    gone_from(uuid, rec, kind == 'P' and sub(rec, 2, 2) ~= '1')
-    local history = ARGV[b + 10]
     local is_revoked = sub(rec, 2, 2) == '1'
+    gone_from(uuid, rec, kind == 'P' and not is_revoked)
     out[i] = is_revoked and 2 or 1
     did = out[i]
     if is_revoked or not string.find('TRPZ', kind, 1, true) then
-      local state, till, cause = string.upper(kind), ARGV[b + 6], ARGV[b + 9]
+      local state, times, cause = string.upper(kind), sub(head, 62, 97), sub(head, 98, 98)
       if is_revoked then
-        state, till, cause = 'O', NONE, 'f'
-        call('SREM', T .. 'v:' .. sub(rec, 135, 166), line .. fence)
+        state, times, cause = 'O', sub(times, 1, 24) .. NONE, 'f'
+        call('SREM', T .. 'v:' .. sub(rec, 135, 166), line .. sub(head, 1, 14))
       end
-      local kept = ARGV[b + 7]
-      local new, life = finish(rec, state, ARGV[b + 5], kept, till, cause, history)
+      local kept, till = sub(times, 13, 24), sub(times, 25)
+      local new, life = finish(rec, state, times, cause, history)
       keep(uuid, new, life)
       local list = ended[state]
       list[#list + 1] = kept == NONE and '+inf' or int(num(kept))
@@ -87,14 +90,15 @@ for i = 1, n do
           life = int(math.max(num(till) - now, 0) + 60000)
         end
         if life then
-          call('SET', T .. 'o:' .. uuid, ARGV[b + 11], 'PX', life)
+          call('SET', T .. 'o:' .. uuid, ARGV[b + 2], 'PX', life)
         else
-          call('SET', T .. 'o:' .. uuid, ARGV[b + 11])
+          call('SET', T .. 'o:' .. uuid, ARGV[b + 2])
         end
       end
     else
-      local ready = kind ~= 'R' and tonumber(ARGV[b + 8]) or now
-      if kind == 'Z' and ARGV[b + 11] ~= '' and sleeps(uuid, fence, ARGV[b + 11]) then ready = now end
+      local fence, signal = sub(head, 1, 14), ARGV[b + 2]
+      local ready = kind ~= 'R' and tonumber(sub(head, 99)) or now
+      if kind == 'Z' and signal ~= '' and sleeps(uuid, fence, signal) then ready = now end
       if ready < now then ready = now end
       -- Who waits for a lock has been ready since he was.
       local since = kind == 'P' and num(sub(rec, 43, 54)) or ready
@@ -128,9 +132,10 @@ for state, list in pairs(ended) do
   if #list > 0 then
     local key = T .. 'e:' .. state
     each('ZADD', key, list)
-    -- What the server has forgotten by itself leaves the index as fast as others come.
-    if ARGV[2] == '' then
-      local old = call('ZRANGEBYSCORE', key, '-inf', now - 120000, 'LIMIT', 0, #list)
+    -- What the server has forgotten by itself leaves the index as fast as others come: one call in
+    -- eight, whichever comes then, looks for eight times as many.
+    if ARGV[2] == '' and now % 8 == 0 then
+      local old = call('ZRANGEBYSCORE', key, '-inf', now - 120000, 'LIMIT', 0, 4 * #list)
       each('ZREM', key, old)
     end
   end
@@ -144,6 +149,6 @@ for task in pairs(freed) do
 end
 for task in pairs(lists) do ring(task) end
 line_up_born()
-tell(changed)
+if is_special then tell(changed) end
 out[n + 1] = has_completed
 return out

@@ -12,10 +12,9 @@ local function number_jobs(n)
   return last
 end
 
--- Stores a job under its number. `to` is its task and gate, `ready` a time (nil: now), `ends` says
--- that it may expire, `rest` is what follows of its record and message. False if its uuid is known,
--- and then whether with the same token.
-local function store(number, uuid, priority, to, ready, ends, rest)
+-- Stores a job under its number. `ready` is a time (nil: now), `rest` what its record has from byte
+-- 55 on, and its message. False if its uuid is known, and then whether with the same token.
+local function store(number, uuid, ready, rest)
   if not ready or ready < now then ready = now end
   local seq = string.format('%014x', number)
   local key = T .. 'm:' .. uuid
@@ -33,8 +32,8 @@ local function store(number, uuid, priority, to, ready, ends, rest)
       return false, sub(head, token + 1, token + 16) == sub(message, own + 1, own + 16)
     end
   end
-  local way = priority .. ':' .. to
-  local _, task = split(way, 1)
+  local way = lane(message)
+  local priority, task = split(way, 1)
   local place = seq .. uuid .. way
   if ready > now then
     born_delayed[#born_delayed + 1] = int(ready)
@@ -42,8 +41,9 @@ local function store(number, uuid, priority, to, ready, ends, rest)
   else
     append(born_lists, task, priority, place)
   end
-  if ends then
-    born_ending[#born_ending + 1] = int(deadline(message, ready))
+  local by = deadline(message, ready)
+  if by then
+    born_ending[#born_ending + 1] = int(by)
     born_ending[#born_ending + 1] = place
   end
   return true
