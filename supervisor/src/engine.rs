@@ -1,5 +1,6 @@
 //! Puts the parts of a run together, runs them, and takes them apart again.
 
+mod account;
 mod ground;
 
 use std::io::{self, Write};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bulkhead_shared::broker::SupervisorId;
 use bulkhead_shared::isolation::Containment;
 
+use super::account;
 use super::{EngineError, Step};
 use crate::process::cgroup::Cgroups;
 use crate::process::dead;
@@ -109,12 +110,12 @@ fn name_users(menu: &mut Menu, host: &Host) -> Result<(), EngineError> {
         if !host.is_root {
             return Err(EngineError::NotRoot { name, asked });
         }
-        let user = nix::unistd::User::from_name(&name).step("look up a user for tasks")?;
-        let user = user.ok_or_else(|| EngineError::NoUser {
+        let uid = account::uid_of(&name).step("look up a user for tasks")?;
+        let uid = uid.ok_or_else(|| EngineError::NoUser {
             name: name.clone(),
             asked,
         })?;
-        found.insert(name, user.uid.as_raw());
+        found.insert(name, uid);
     }
     menu.change(|plan| {
         plan.uid = plan.user.as_ref().and_then(|name| found.get(name)).copied();
