@@ -3,6 +3,13 @@
 //! behind a dot, such as `lines.ledger_halt`. The line goes on with the fence and the process id, and each
 //! call keeps a lock for its partition: where two would process it at once, `TWO` is written.
 
+mod hostile;
+#[expect(dead_code, reason = "what other attacks need")]
+#[path = "../hostile/sys.rs"]
+mod sys;
+#[path = "../hostile/wire.rs"]
+mod wire;
+
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -44,6 +51,8 @@ enum Poison {
     Crash,
     Hang,
     Error,
+    #[serde(untagged)]
+    Lie(hostile::Lie),
 }
 
 fn orders() -> Stream<Order> {
@@ -95,7 +104,7 @@ fn ledger_batches(ctx: &Context, events: Events<Order>) -> anyhow::Result<()> {
     let mut alone = Alone::new(ctx, &events);
     for batch in events.take(100, Duration::from_millis(50)) {
         alone.check(&batch[0])?;
-        batch.iter().try_for_each(swallow)?;
+        batch.iter().try_for_each(|order| swallow(ctx, order))?;
         let mut rest = &batch[..];
         // Records may name different files.
         while let Some(first) = rest.first() {
@@ -145,13 +154,13 @@ fn one_by_one(ctx: &Context, events: Events<Order>) -> anyhow::Result<()> {
     let mut alone = Alone::new(ctx, &events);
     for order in events {
         alone.check(&order)?;
-        swallow(&order)?;
+        swallow(ctx, &order)?;
         append(ctx, &[order])?;
     }
     Ok(())
 }
 
-fn swallow(order: &Order) -> anyhow::Result<()> {
+fn swallow(ctx: &Context, order: &Order) -> anyhow::Result<()> {
     match order.poison {
         None => Ok(()),
         Some(Poison::Crash) => std::process::abort(),
@@ -162,6 +171,7 @@ fn swallow(order: &Order) -> anyhow::Result<()> {
                 pause();
             }
         }
+        Some(Poison::Lie(lie)) => hostile::tell(ctx, lie),
     }
 }
 

@@ -248,6 +248,48 @@ fn what_lies_behind_a_record_that_cannot_be_read_is_not_lost_with_the_part_of_it
 }
 
 #[test]
+fn who_lies_about_its_events_fails_at_this_one_and_passes_no_other() {
+    let lies = [
+        ("passed_too_far", "passed events that it was not given"),
+        ("passed_before", "passed events that it was not given"),
+        (
+            "passed_for_another",
+            "answered for a call that is not its own",
+        ),
+        ("parted_too_far", "parted events that it was not given"),
+        ("parted_before", "parted events that it was not given"),
+        (
+            "asks_for_ever",
+            "asks for events while 16 such asks are open",
+        ),
+    ];
+    for (lie, said) in lies {
+        for processor in ["ledger_dead_letter", "ledger_batches"] {
+            let place = Place::new();
+            let scene = Scene::new(&place);
+            let sent = sent(lie);
+            scene.send(&sent);
+            let mut supervisor = scene.supervisor(processor, &[]);
+            scene.drained(processor);
+            let lines = scene.lines(processor);
+            if processor == "ledger_batches" {
+                // With it goes all that was to be passed as one.
+                let others = |order: &&Order| order.key != "sick";
+                let passed = lines.iter().filter(|line| line.key != "sick").count();
+                assert_eq!(passed, sent.iter().filter(others).count(), "{lie}");
+            } else {
+                judge(&lines, &sent, &put_away(&[5]));
+            }
+            scene.was_never_shared();
+            assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+            let log = supervisor.log();
+            assert!(log.contains(said), "{lie}: {log}");
+            supervisor.leaves_nothing();
+        }
+    }
+}
+
+#[test]
 fn a_record_that_cannot_be_read_is_a_failure_of_its_event() {
     let place = Place::new();
     let scene = Scene::new(&place);
