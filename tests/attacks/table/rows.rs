@@ -104,6 +104,7 @@ pub(crate) const ALL: &[Attack] = &[
     row("type-into-a-terminal", "put words into a terminal's mouth (TIOCSTI)", [X, X, R]),
     row("gain-privileges-by-a-program", "gain privileges by a program that has them", [O, R, R]),
     row("make-user-namespace", "`unshare` a user namespace", [X, X, R]),
+    row("make-namespace-by-x32", "`unshare` a user namespace by its x32 number", [X, X, R]),
     row("make-network-namespace", "`unshare` a network namespace", [[Open, Refused], R, R]),
     row("clone-into-namespace", "`clone` into a user namespace", [X, X, R]),
     row("clone3-into-namespace", "`clone3` into a user namespace", [X, X, R]),

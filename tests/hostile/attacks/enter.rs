@@ -12,6 +12,12 @@ pub(super) const ALL: &[(&str, Attack)] = &[
     ("make-user-namespace", |_, _| {
         new_namespace(libc::CLONE_NEWUSER)
     }),
+    ("make-namespace-by-x32", |_, _| {
+        // The same by its other number, where the kernel has two for each.
+        const X32: i64 = 0x4000_0000;
+        let flag = usize::try_from(libc::CLONE_NEWUSER).unwrap_or(0);
+        apart(|| sys::raw(libc::SYS_unshare | X32, [flag, 0, 0, 0, 0, 0]).is_ok())
+    }),
     ("make-network-namespace", |_, _| {
         new_namespace(libc::CLONE_NEWNET)
     }),
