@@ -233,7 +233,9 @@ impl Upkeep {
         }
         if due.settle_down.is_some_and(|at| now >= at) {
             due.settle_down = None;
-            text::let_go();
+            if let Err(error) = text::let_go() {
+                debug!(%error, "the code that only the start needed stays mapped");
+            }
         }
         if now >= due.prune {
             due.prune = now + PRUNE_EVERY;

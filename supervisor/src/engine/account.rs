@@ -10,8 +10,11 @@ pub(super) fn uid_of(name: &str) -> io::Result<Option<u32>> {
     if cfg!(target_feature = "crt-static") {
         // The C library would load what `nsswitch.conf` names, and crash: only a program that is
         // linked dynamically can ask LDAP and the like.
-        let accounts = fs::read("/etc/passwd")?;
-        return Ok(find(&String::from_utf8_lossy(&accounts), name));
+        return match fs::read("/etc/passwd") {
+            Ok(accounts) => Ok(find(&String::from_utf8_lossy(&accounts), name)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
     }
     Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
 }
@@ -21,7 +24,9 @@ fn find(accounts: &str, name: &str) -> Option<u32> {
     accounts.lines().find_map(|line| {
         let mut fields = line.split(':');
         let is_it = fields.next() == Some(name);
-        fields.nth(1).filter(|_| is_it)?.parse().ok()
+        let uid = fields.nth(1).filter(|_| is_it)?.parse().ok();
+        // To the kernel it means that nothing is to change.
+        uid.filter(|uid| *uid != u32::MAX)
     })
 }
 
@@ -36,6 +41,7 @@ nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
 # half:x:7
 short:x
 odd:x:many:1::/:
+most:x:4294967295:1::/:
 work:x:1000:1000:,,,:/home/work:/bin/sh
 ";
 
@@ -44,7 +50,9 @@ work:x:1000:1000:,,,:/home/work:/bin/sh
         let found = |name| find(ACCOUNTS, name);
         assert_eq!(found("root"), Some(0));
         assert_eq!(found("work"), Some(1000));
-        for name in ["", "nobod", "nobody:x", "half", "short", "odd", "bash"] {
+        for name in [
+            "", "nobod", "nobody:x", "half", "short", "odd", "most", "bash",
+        ] {
             assert_eq!(found(name), None, "{name:?}");
         }
     }

@@ -3,61 +3,61 @@
 //! whatever the kernel holds in one piece, up to 2 MB. All of them count as this process's, and as in
 //! use, until somebody else wants memory.
 
-use std::ffi::{c_int, c_void};
+use std::io;
 use std::ptr;
-
-use nix::unistd::{SysconfVar, sysconf};
 
 /// What a page fault maps at the most from here on. Larger than a page, since each fault takes time.
 const BLOCK: usize = 16 << 10;
 
-/// Lets go of all pages of the program and its libraries that cannot be written to: the kernel keeps
-/// them as long as it likes, and what runs is mapped again by page faults. (A breakpoint that a
-/// debugger has set before is gone as well.)
-pub(crate) fn let_go() {
-    // SAFETY: the function keeps nothing of what it is given, and does not unwind.
-    unsafe { libc::dl_iterate_phdr(Some(let_go_of), ptr::null_mut()) };
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "addresses of this machine")]
-unsafe extern "C" fn let_go_of(
-    object: *mut libc::dl_phdr_info,
-    _: libc::size_t,
-    _: *mut c_void,
-) -> c_int {
-    let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
-    let Some(page) = page.and_then(|page| usize::try_from(page).ok()) else {
-        return 1;
-    };
-    // SAFETY: the loader gives each of its objects, which nobody changes meanwhile.
-    let object = unsafe { &*object };
-    let count = usize::from(object.dlpi_phnum);
-    // SAFETY: as many headers lie there for as long as the object is loaded.
-    let headers = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, count) };
-    let is_fixed = |flags| flags & libc::PF_W == 0;
-    let segments = headers.iter();
-    for segment in segments.filter(|one| one.p_type == libc::PT_LOAD && is_fixed(one.p_flags)) {
-        let address = object.dlpi_addr.wrapping_add(segment.p_vaddr) as usize;
-        // It is mapped in whole pages.
-        let start = address / page * page;
-        let end = (address + segment.p_memsz as usize).next_multiple_of(page);
+/// Lets go of the code of the program and its libraries: the kernel keeps it as long as it likes, and
+/// what runs is mapped again by page faults. Code of which anything was written to (by a debugger, a
+/// probe, a loader) is left alone.
+pub(crate) fn let_go() -> io::Result<()> {
+    let smaps = std::fs::read_to_string("/proc/self/smaps")?;
+    for (start, end) in code(&smaps) {
         forget(start, end);
     }
-    0
+    Ok(())
+}
+
+/// Where code lies as its file has it, of what `smaps` tells (proc(5)).
+fn code(smaps: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    for line in smaps.lines() {
+        let mut words = line.split_ascii_whitespace();
+        match (words.next(), words.next()) {
+            // Pages of its own, in memory and elsewhere.
+            (Some("Anonymous:" | "Swap:"), Some(kb)) if kb != "0" => {
+                if let Some(last) = found.last_mut() {
+                    *last = None;
+                }
+            }
+            (Some(name), _) if name.ends_with(':') => {}
+            (Some(range), Some("r-xp")) => found.push(
+                parse(range).filter(|_| words.nth(3).is_some_and(|path| path.starts_with('/'))),
+            ),
+            _ => found.push(None),
+        }
+    }
+    found.into_iter().flatten().collect()
+}
+
+fn parse(range: &str) -> Option<(usize, usize)> {
+    let (start, end) = range.split_once('-')?;
+    let address = |text| usize::from_str_radix(text, 16).ok();
+    Some((address(start)?, address(end)?))
 }
 
 fn forget(start: usize, end: usize) {
     let advise = |start, end, advice| {
         let place = ptr::with_exposed_provenance_mut(start);
-        // SAFETY: it lies in a private mapping of a file that was never written to: what is forgotten of
-        // it is read from there again. What the kernel cannot forget (the vdso, locked pages), it
-        // refuses.
+        // SAFETY: it lies in a private mapping of code that nobody has written to, or may: what is
+        // forgotten of it is read from its file again. What was loaded is never unloaded here.
         unsafe { libc::madvise(place, end - start, advice) };
     };
     advise(start, end, libc::MADV_DONTNEED);
     // No fault maps more than its mapping, and blocks that differ are mappings of their own. They
-    // differ in what a core dump leaves out: the file's contents, which it hardly ever has. The first
-    // block keeps its place there: it names the program.
+    // differ in what a core dump leaves out: the file's contents, which it hardly ever has.
     for block in (start + BLOCK..end).step_by(2 * BLOCK) {
         advise(block, end.min(block + BLOCK), libc::MADV_DONTDUMP);
     }
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     /// How much of this program's code is mapped, and how much there is; in kB.
-    fn code() -> (u64, u64) {
+    fn mapped() -> (u64, u64) {
         let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let program = std::env::current_exe().unwrap();
         let program = program.to_str().unwrap();
@@ -91,13 +91,43 @@ mod tests {
     #[test]
     fn what_was_run_once_is_let_go_and_runs_again() {
         let words = |count: usize| format!("{:?}", vec![Some(count); 3]);
-        let before = words(7);
-        let (mapped, size) = code();
-        let_go();
-        let (left, same) = code();
-        assert!(left < mapped, "{left} of {mapped} kB are left, of {size}");
+        let said = words(7);
+        let (before, size) = mapped();
+        let_go().unwrap();
+        let (left, same) = mapped();
+        assert!(left < before, "{left} of {before} kB are left, of {size}");
         assert!(left < size / 2, "{left} of {size} kB are left");
         assert_eq!(same, size);
-        assert_eq!(words(7), before);
+        assert_eq!(words(7), said);
+    }
+
+    #[test]
+    fn only_code_that_nobody_wrote_to_counts() {
+        let smaps = |rights: &str, path: &str, own: &str, swap: &str| {
+            let page = format!("1000-3000 {rights} 00000000 fe:00 17     {path}\nSize:   8 kB\n");
+            let rest = format!("Anonymous:   {own} kB\nSwap:   {swap} kB\nVmFlags: rd ex\n");
+            [page, rest].concat()
+        };
+        let code = |rights, path, own, swap| {
+            let around = smaps("r-xp", "/lib/other", "4", "0");
+            code(&[&*around, &*smaps(rights, path, own, swap), &*around].concat())
+        };
+        assert_eq!(code("r-xp", "/bin/a b", "0", "0"), [(0x1000, 0x3000)]);
+        for (rights, path, own, swap) in [
+            ("r--p", "/bin/a", "0", "0"),
+            ("rwxp", "/bin/a", "0", "0"),
+            ("r-xs", "/bin/a", "0", "0"),
+            ("r-xp", "", "0", "0"),
+            ("r-xp", "[vdso]", "0", "0"),
+            ("r-xp", "/bin/a", "12", "0"),
+            ("r-xp", "/bin/a", "0", "4"),
+        ] {
+            assert_eq!(
+                code(rights, path, own, swap),
+                [],
+                "{rights} {path} {own} {swap}"
+            );
+        }
+        assert_eq!(super::code("\n:\n- r-xp\nAnonymous: 4"), []);
     }
 }

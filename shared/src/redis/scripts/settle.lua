@@ -135,7 +135,7 @@ for state, list in pairs(ended) do
     -- What the server has forgotten by itself leaves the index as fast as others come: one call in
     -- eight, whichever comes then, looks for eight times as many.
     if ARGV[2] == '' and now % 8 == 0 then
-      local old = call('ZRANGEBYSCORE', key, '-inf', now - 120000, 'LIMIT', 0, 4 * #list)
+      local old = call('ZRANGEBYSCORE', key, '-inf', now - 120000, 'LIMIT', 0, 8 * #list)
       each('ZREM', key, old)
     end
   end
