@@ -340,6 +340,10 @@ mod tests {
 
     fn run_number(filter: &[u64], number: u32, argument: u32) -> u32 {
         let processor = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+        run_on(processor, filter, number, argument)
+    }
+
+    fn run_on(processor: TargetArch, filter: &[u64], number: u32, argument: u32) -> u32 {
         let processor = u32::try_from(glance::audit(processor)).unwrap();
         let (mut held, mut at) = (0_u32, 0);
         loop {
@@ -438,6 +442,12 @@ mod tests {
             }
         }
         assert_eq!(run(&looked, "mount", 0), forbidden);
+        let others = [TargetArch::riscv64, TargetArch::aarch64, TargetArch::x86_64];
+        let here = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+        for other in others.into_iter().filter(|other| *other != here) {
+            let killed = libc::SECCOMP_RET_KILL_PROCESS;
+            assert_eq!(run_on(other, &looked, 0, 0), killed, "{other:?}");
+        }
         if cfg!(target_arch = "x86_64") {
             for number in [X32, X32 + 165, X32 + 520, u32::MAX] {
                 assert_eq!(run_number(&looked, number, 0), missing, "{number:#x}");
