@@ -9,37 +9,39 @@ use std::ptr;
 /// What a page fault maps at the most from here on. Larger than a page, since each fault takes time.
 const BLOCK: usize = 16 << 10;
 
-/// Lets go of the code of the program and its libraries: the kernel keeps it as long as it likes, and
-/// what runs is mapped again by page faults. Code of which anything was written to (by a debugger, a
-/// probe, a loader) is left alone.
+/// Lets go of the program's code: the kernel keeps it as long as it likes, and what runs is mapped
+/// again by page faults. Code of which anything was written to (by a debugger, a probe, a loader) is left
+/// alone, as are libraries, which other threads may be loading.
 pub(crate) fn let_go() -> io::Result<()> {
     let smaps = std::fs::read_to_string("/proc/self/smaps")?;
-    for (start, end) in code(&smaps) {
+    let here = (let_go as *const ()).addr();
+    if let Some((start, end)) = code(&smaps, here) {
         forget(start, end);
     }
     Ok(())
 }
 
-/// Where code lies as its file has it, of what `smaps` tells (proc(5)).
-fn code(smaps: &str) -> Vec<(usize, usize)> {
-    let mut found = Vec::new();
+/// Where the code around `place` lies, as its file has it, of what `smaps` tells (proc(5)).
+fn code(smaps: &str, place: usize) -> Option<(usize, usize)> {
+    let mut found = None;
     for line in smaps.lines() {
         let mut words = line.split_ascii_whitespace();
-        match (words.next(), words.next()) {
+        match (words.next()?, words.next()) {
             // Pages of its own, in memory and elsewhere.
-            (Some("Anonymous:" | "Swap:"), Some(kb)) if kb != "0" => {
-                if let Some(last) = found.last_mut() {
-                    *last = None;
+            ("Anonymous:" | "Swap:", Some(kb)) if kb != "0" => found = None,
+            (name, _) if name.ends_with(':') => {}
+            (range, rights) => {
+                if found.is_some() {
+                    break;
                 }
+                let is_code = rights == Some("r-xp");
+                let is_file = words.nth(3).is_some_and(|path| path.starts_with('/'));
+                let around = parse(range).filter(|(start, end)| (*start..*end).contains(&place));
+                found = around.filter(|_| is_code && is_file);
             }
-            (Some(name), _) if name.ends_with(':') => {}
-            (Some(range), Some("r-xp")) => found.push(
-                parse(range).filter(|_| words.nth(3).is_some_and(|path| path.starts_with('/'))),
-            ),
-            _ => found.push(None),
         }
     }
-    found.into_iter().flatten().collect()
+    found
 }
 
 fn parse(range: &str) -> Option<(usize, usize)> {
@@ -51,8 +53,8 @@ fn parse(range: &str) -> Option<(usize, usize)> {
 fn forget(start: usize, end: usize) {
     let advise = |start, end, advice| {
         let place = ptr::with_exposed_provenance_mut(start);
-        // SAFETY: it lies in a private mapping of code that nobody has written to, or may: what is
-        // forgotten of it is read from its file again. What was loaded is never unloaded here.
+        // SAFETY: it lies in a private mapping of the program, which is there to the end, and which
+        // nobody has written to, or may: what is forgotten of it is read from its file again.
         unsafe { libc::madvise(place, end - start, advice) };
     };
     advise(start, end, libc::MADV_DONTNEED);
@@ -103,16 +105,18 @@ mod tests {
 
     #[test]
     fn only_code_that_nobody_wrote_to_counts() {
-        let smaps = |rights: &str, path: &str, own: &str, swap: &str| {
-            let page = format!("1000-3000 {rights} 00000000 fe:00 17     {path}\nSize:   8 kB\n");
+        let smaps = |range: &str, rights: &str, path: &str, own: &str, swap: &str| {
+            let page = format!("{range} {rights} 00000000 fe:00 17     {path}\nSize:   8 kB\n");
             let rest = format!("Anonymous:   {own} kB\nSwap:   {swap} kB\nVmFlags: rd ex\n");
             [page, rest].concat()
         };
-        let code = |rights, path, own, swap| {
-            let around = smaps("r-xp", "/lib/other", "4", "0");
-            code(&[&*around, &*smaps(rights, path, own, swap), &*around].concat())
+        let found = |rights, path, own, swap| {
+            let before = smaps("1000-2000", "r-xp", "/lib/other", "0", "0");
+            let it = smaps("2000-4000", rights, path, own, swap);
+            let after = smaps("4000-5000", "r-xp", "/lib/other", "4", "0");
+            code(&[before, it, after].concat(), 0x3FFF)
         };
-        assert_eq!(code("r-xp", "/bin/a b", "0", "0"), [(0x1000, 0x3000)]);
+        assert_eq!(found("r-xp", "/bin/a b", "0", "0"), Some((0x2000, 0x4000)));
         for (rights, path, own, swap) in [
             ("r--p", "/bin/a", "0", "0"),
             ("rwxp", "/bin/a", "0", "0"),
@@ -122,12 +126,16 @@ mod tests {
             ("r-xp", "/bin/a", "12", "0"),
             ("r-xp", "/bin/a", "0", "4"),
         ] {
-            assert_eq!(
-                code(rights, path, own, swap),
-                [],
-                "{rights} {path} {own} {swap}"
-            );
+            let found = found(rights, path, own, swap);
+            assert_eq!(found, None, "{rights} {path} {own} {swap}");
         }
-        assert_eq!(super::code("\n:\n- r-xp\nAnonymous: 4"), []);
+        for odd in [
+            "",
+            "\n",
+            ":\n- r-xp\nAnonymous: 4",
+            "0-ffffffffffffffff r-xp",
+        ] {
+            assert_eq!(code(odd, 0x3FFF), None, "{odd:?}");
+        }
     }
 }
