@@ -377,7 +377,7 @@ pub(super) fn configure(conn: &Connection, synchronous: &str) -> rusqlite::Resul
     // No memory map: if the file is cut short by others, a map kills the process by SIGBUS.
     conn.execute_batch(&format!(
         "PRAGMA busy_timeout = 10000; PRAGMA synchronous = {synchronous};
-         PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA cache_size = -16000;
+         PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; PRAGMA cache_size = -14000;
          PRAGMA journal_size_limit = 16777216; PRAGMA trusted_schema = OFF;
          PRAGMA cell_size_check = ON;"
     ))?;
