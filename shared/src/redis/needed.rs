@@ -87,4 +87,24 @@ end
         let left = of(&[TEXT, "return '--' .. short(a)"].concat());
         assert!(left.contains("short(n) return n"), "{left}");
     }
+
+    #[test]
+    fn functions_of_scripts_end_where_this_looks_for_their_end() {
+        let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/src/redis/scripts");
+        for script in std::fs::read_dir(scripts).unwrap() {
+            let path = script.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let mut open = None;
+            for line in text.lines() {
+                let is_inside = line.is_empty() || line.starts_with(' ') || line == "end";
+                assert!(open.is_none() || is_inside, "{}: {open:?}", path.display());
+                match function(line) {
+                    Some(name) if !line.ends_with(" end") => open = Some(name),
+                    _ if line == "end" => open = None,
+                    _ => {}
+                }
+            }
+            assert_eq!(open, None, "{}", path.display());
+        }
+    }
 }
