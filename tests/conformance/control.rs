@@ -66,6 +66,39 @@ for_each_backend!(a_draining_queue_is_refused_to_producers_alone, |scene| {
     assert_eq!(scene.offer(&after), Submitted::Created);
 });
 
+for_each_backend!(
+    jobs_keep_their_order_however_often_a_queue_was_closed,
+    |scene| {
+        let client = Client::new(scene.store.clone());
+        let home = queue("default");
+        let mut before = Vec::new();
+        for round in 0..6 {
+            before.push(scene.submit(job()));
+            client.drain(&home).unwrap();
+            assert_eq!(scene.offer(&scene.build(job())), Submitted::Closed);
+            // A closed queue may be closed again, or only paused.
+            let _ = match round % 3 {
+                0 => client.drain(&home).unwrap(),
+                1 => client.pause(&home).unwrap(),
+                _ => QueueGate::Draining,
+            };
+            assert_eq!(
+                scene.offer(&scene.build(job())) == Submitted::Closed,
+                round % 3 != 1
+            );
+            client.resume(&home).unwrap();
+        }
+        let claimed = uuids(&scene.claim(20));
+        let ours: Vec<_> = claimed
+            .iter()
+            .filter(|uuid| before.contains(uuid))
+            .collect();
+        assert_eq!(ours, before.iter().collect::<Vec<_>>());
+        // The two that were let in while the queue was only paused.
+        assert_eq!(claimed.len(), before.len() + 2);
+    }
+);
+
 for_each_backend!(a_cleared_namespace_holds_nothing, |scene| {
     let client = Client::new(scene.store.clone());
     let other = Client::new(scene.namespace("other"));

@@ -12,6 +12,7 @@ mod fleet;
 mod flow;
 mod journal;
 mod keeping;
+mod lengths;
 mod limits;
 mod limits_model;
 mod linked;

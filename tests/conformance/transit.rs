@@ -4,7 +4,7 @@ use bulkhead_shared::backend::Backend;
 use bulkhead_shared::broker::{
     Claim, Claimed, Heed, Listen, Revocation, Selection, Settled, Submitted, Wake,
 };
-use bulkhead_shared::catalog::{JobRow, State};
+use bulkhead_shared::catalog::{Catalog, JobRow, State};
 use bulkhead_shared::outcome::Cause;
 use bulkhead_shared::retry::Move;
 use bulkhead_shared::transit::{Parcel, Received, Sent, Underway};
@@ -266,12 +266,29 @@ for_each_backend!(a_job_that_somebody_holds_is_not_sent_off, |scene| {
 });
 
 for_each_backend!(payloads_of_all_sizes_and_all_bytes_arrive, |scene| {
-    let sizes = [0, 100, 9_000, 300_000];
-    let submitted = sizes.map(|size| scene.submit(job().arg("\u{e9}x\n".repeat(size / 4))));
-    let before = submitted.map(|uuid| scene.store.catalog.payload(uuid).unwrap());
+    let sizes = [0, 100, 940, 1_000, 9_000, 300_000];
+    let text = |size: usize| "\u{e9}x\n".repeat(size / 4);
+    let ended = sizes.map(|size| {
+        let uuid = scene.submit(job().arg(text(size)));
+        scene.settle(&scene.claim_one(), succeed(text(size).as_bytes()));
+        uuid
+    });
+    let submitted = sizes.map(|size| scene.submit(job().arg(text(size))));
+    let all = |catalog: &dyn Catalog| {
+        let both = |uuid| {
+            let result = catalog.result(uuid).unwrap();
+            (catalog.payload(uuid).unwrap(), result.map(|one| one.bytes))
+        };
+        [ended, submitted].map(|uuids| uuids.map(both))
+    };
+    let before = all(&*scene.store.catalog);
+    assert!(
+        before[0]
+            .iter()
+            .all(|(payload, result)| payload.is_some() && result.is_some())
+    );
     let target = move_all(scene);
-    let after = submitted.map(|uuid| target.catalog.payload(uuid).unwrap());
-    assert!(before == after);
+    assert!(before == all(&*target.catalog));
     assert_eq!(claim(&target, 9).len(), sizes.len());
 });
 

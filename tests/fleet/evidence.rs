@@ -183,7 +183,11 @@ fn counts(record: &[u8]) -> Counts {
     let newline = lane.iter().position(|byte| *byte == b'\n').unwrap();
     let progress = str::from_utf8(&record[167..175]).unwrap();
     let progress = usize::from_str_radix(progress, 16).unwrap();
-    let history = &lane[newline + 1 + progress..];
+    let (_, sizes) = record.split_last_chunk::<16>().unwrap();
+    let size = |digits| usize::from_str_radix(digits, 16).unwrap_or(0);
+    let (message, result) = str::from_utf8(sizes).unwrap().split_at(8);
+    let end = lane.len() - sizes.len() - size(message) - size(result);
+    let history = &lane[newline + 1 + progress..end];
     let history: Value = serde_json::from_slice(history).unwrap_or_default();
     let count = |name: &str| history[name].as_u64().unwrap_or(0);
     Counts {

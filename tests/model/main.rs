@@ -186,7 +186,12 @@ impl Pair {
         let after = |ms| Timestamp::from_millis(self.model.now).plus(Duration::from_millis(ms));
         match end {
             End::Succeed(kept) => Move::Succeed {
-                result: Some(b"r".to_vec()),
+                // Long ones are kept in another way.
+                result: Some(b"r".repeat(if kept.is_some_and(|ms| ms % 2 == 1) {
+                    5000
+                } else {
+                    1
+                })),
                 result_until: kept.map(|ms| after(ms / 2)),
                 purge_at: kept.map(after),
             },

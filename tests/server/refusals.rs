@@ -61,11 +61,18 @@ fn keys_of_another_program_are_named_and_left_alone() {
 }
 
 #[test]
-fn a_layout_of_a_later_release_is_refused() {
+fn a_layout_of_another_release_is_refused() {
     let server = RedisServer::start(&[]);
-    server.command("SET {bulkhead|}layout 2");
-    let error = open(&Options::new(&server.url())).unwrap_err();
-    assert!(error.to_string().contains("layout `2`"), "{error}");
+    for (layout, way_out) in [
+        ("3", "newer release"),
+        ("1", "supervisor migrate"),
+        ("x", "release"),
+    ] {
+        server.command(&format!("SET {{bulkhead|}}layout {layout}"));
+        let error = open(&Options::new(&server.url())).unwrap_err().to_string();
+        assert!(error.contains(&format!("layout `{layout}`")), "{error}");
+        assert!(error.contains(way_out), "{error}");
+    }
 }
 
 #[test]

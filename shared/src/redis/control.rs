@@ -15,13 +15,13 @@ use crate::name::QueueName;
 /// Entries looked at in one call.
 const A_LOOK: u64 = 500;
 
-/// Indexes whose entries must each have a message; those of ready jobs come on top.
+/// Indexes whose entries must each have a record; those of ready jobs come on top.
 const INDEXES: [&str; 10] = ["d", "p", "parked", "x", "l", "g", "i", "e:S", "e:D", "e:O"];
 
 /// What the keys begin with that are there for jobs and named by no index: unique keys, gates,
-/// doorbells, revocations, what jobs remember.
-const REST: [&str; 8] = [
-    "once:", "run:", "park:", "b:", "v:", "log:", "logk:", "sig:",
+/// doorbells, revocations, what jobs remember, what lay beside a record that somebody took away.
+const REST: [&str; 10] = [
+    "once:", "run:", "park:", "b:", "v:", "log:", "logk:", "sig:", "m:", "o:",
 ];
 
 /// As the server holds it.
@@ -160,9 +160,9 @@ impl Store {
         Ok(())
     }
 
-    /// Looks at all messages of a queue.
+    /// Looks at all records of a queue.
     fn put_back(&self, queue: &QueueName, limit: usize) -> Result<usize, Trouble> {
-        let pattern = format!("{}m:*", self.tag(queue));
+        let pattern = format!("{}s:*", self.tag(queue));
         let mut mended = 0;
         for node in self.masters()? {
             let mut line = Line::open(&node)?;

@@ -195,7 +195,7 @@ fn at<'a>(line: &'a mut Option<Line>, address: &Address) -> Result<&'a mut Line,
     Ok(line.as_mut().expect("made one line above"))
 }
 
-/// Rings for somebody else.
+/// Rings for somebody else; there may be no job behind it any more.
 fn pass_on(line: &mut Option<Line>, address: &Address, key: &[u8]) -> Result<(), Trouble> {
     at(line, address)?
         .run(&[Call::plain(&[b"RPUSH", key, b"1"])])

@@ -9,9 +9,10 @@ use crate::name::QueueName;
 
 use super::answer::{bytes, list, number};
 use super::call::Call;
-use super::record::{fresh, name, nonsense, way};
+use super::record::{fresh, name, nonsense};
 use super::script::{DELIVER, DELIVERED, UNDELIVERED};
 use super::store::Store;
+use super::submit::named;
 use super::trouble::Trouble;
 use crate::broker::BrokerError;
 use crate::fault;
@@ -72,16 +73,12 @@ impl Packed {
         }
         match errand {
             Errand::Submit { queue, message } => {
-                let header = &message.header;
-                let ready = message.ready_at.map(|at| at.as_millis().to_string());
-                let ends = header.ttl_ms.is_some() || header.expires_at.is_some();
+                let submission = Submission { message, queue };
+                let (record, long) = fresh(&submission, 0);
                 self.word("S")
-                    .word(name(message.uuid))
-                    .word(message.priority.to_string())
-                    .word(way(&message.task, Some(&message.header)))
-                    .word(ready.unwrap_or_default())
-                    .word(if ends { "1" } else { "" })
-                    .word(fresh(&Submission { message, queue }, 0));
+                    .word(named(&submission))
+                    .word(record)
+                    .word(long);
             }
             Errand::Count(count) => {
                 self.word("C")

@@ -6,8 +6,9 @@ use super::call::Call;
 use super::line::Line;
 
 /// Keys of a queue, or of the namespace, and the type that each has if it is ours.
-const TYPES: [(&str, &str); 38] = [
+const TYPES: [(&str, &str); 44] = [
     ("seq", "string"),
+    ("sealed", "string"),
     ("w", "string"),
     ("gate", "string"),
     ("d", "zset"),
@@ -45,10 +46,15 @@ const TYPES: [(&str, &str); 38] = [
     ("spec", "hash"),
     ("at", "hash"),
     ("by", "hash"),
+    ("logs", "string"),
+    ("locks", "hash"),
+    ("lends", "zset"),
+    ("fence", "string"),
+    ("scheduled", "set"),
 ];
 
 /// The same for what the keys of jobs, tasks and supervisors begin with.
-const FAMILIES: [(&str, &str); 16] = [
+const FAMILIES: [(&str, &str); 19] = [
     ("m:", "string"),
     ("s:", "string"),
     ("o:", "string"),
@@ -65,6 +71,9 @@ const FAMILIES: [(&str, &str); 16] = [
     ("share:", "hash"),
     ("member:", "hash"),
     ("dead:", "zset"),
+    ("log:", "hash"),
+    ("logk:", "list"),
+    ("sig:", "hash"),
 ];
 
 /// What asks for the types of the keys below `tag`.

@@ -186,20 +186,17 @@ impl Store {
             }
         }
         let state = |(tag, job): &(String, String)| {
-            // Before its first claim a job's record lies at the head of its message.
-            ["s:", "m:"].map(|kind| {
-                let key = format!("{tag}{kind}{job}");
-                Call::plain(&[b"GETRANGE", key.as_bytes(), b"0", b"0"])
-            })
+            let key = format!("{tag}s:{job}");
+            Call::plain(&[b"GETRANGE", key.as_bytes(), b"0", b"0"])
         };
-        let calls: Vec<Call> = jobs.iter().flat_map(state).collect();
+        let calls: Vec<Call> = jobs.iter().map(state).collect();
         let states = self.lines.attempt(&calls)?;
         let states: Vec<Vec<u8>> = states.into_iter().map(bytes).collect::<Result<_, _>>()?;
-        let lives = |both: &&[Vec<u8>]| {
-            let state = both.iter().find_map(|state| state.first());
+        let lives = |state: &&Vec<u8>| {
+            let state = state.first();
             state.is_some_and(|state| b"RLrw".contains(state))
         };
-        Ok(states.chunks(2).filter(lives).count() as u64)
+        Ok(states.iter().filter(lives).count() as u64)
     }
 }
 

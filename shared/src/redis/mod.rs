@@ -7,9 +7,9 @@
 //! | key | what |
 //! |---|---|
 //! | `T seq` | the last number given to a job of the queue: order, and the receipts' mark |
-//! | `T m:uuid` | the message, with the record the job began with |
-//! | `T s:uuid` | the record, from the first claim on |
-//! | `T o:uuid` | the result |
+//! | `T sealed` | the same instead, while the queue is closed to new jobs |
+//! | `T s:uuid` | a job: its record, message and result |
+//! | `T m:uuid`, `T o:uuid` | its message and its result if they are long |
 //! | `T r:task` | ready jobs, by priority, then age; `T t` names the tasks that have some |
 //! | `T d` | delayed jobs, by when they are ready |
 //! | `T x` | waiting jobs that expire, by when; `T p` those of them passed over by a claim |

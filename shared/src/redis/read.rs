@@ -253,17 +253,27 @@ impl Catalog for Store {
         let Some(queue) = self.queue_of(uuid)? else {
             return Ok(None);
         };
-        let key = format!("{}m:{}", self.tag(&queue), name(uuid));
-        let mut answers = self
-            .lines
-            .run_again(&[Call::plain(&[b"GET", key.as_bytes()])])?;
-        if answers[0] == Value::Nil {
-            return Ok(None);
-        }
-        let stored = bytes(answers.swap_remove(0)).map_err(|trouble| self.say(&trouble))?;
-        let message = super::record::message(&stored);
-        let (_, payload) = message.map_err(|trouble| self.say(&trouble))?;
-        Ok(Some(payload.to_vec()))
+        let get = |kind| {
+            let key = format!("{}{kind}{}", self.tag(&queue), name(uuid));
+            Call::plain(&[b"GET", key.as_bytes()])
+        };
+        let answers = self.lines.run_again(&["s:", "m:"].map(get))?;
+        let read = || -> Result<Option<Vec<u8>>, Trouble> {
+            let mut answers = answers.into_iter();
+            let (record, long) = (answers.next(), answers.next());
+            let Some(record) = record.filter(|record| *record != Value::Nil) else {
+                return Ok(None);
+            };
+            let long = long.filter(|long| *long != Value::Nil).map(bytes);
+            let (record, long) = (bytes(record)?, long.transpose()?);
+            let record = Record::new(&record)?;
+            if record.has_long_message() && long.is_none() {
+                return Ok(None);
+            }
+            let (_, payload) = record.message(long.as_deref().unwrap_or_default())?;
+            Ok(Some(payload.to_vec()))
+        };
+        read().map_err(|trouble| self.say(&trouble))
     }
 
     fn groups(&self, uuids: &[Uuid]) -> Result<Vec<Option<GroupRow>>, BrokerError> {

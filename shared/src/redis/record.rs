@@ -23,12 +23,27 @@ const LANE: usize = 175;
 /// Bytes of a token.
 const TOKEN: usize = 16;
 
+/// Longer messages, and results, lie beside their record: it is written anew at each step of the job.
+const LONG: usize = 1024;
+
+/// The bytes of what lies beside its record.
+const ELSEWHERE: &str = "--------";
+
+/// Those of a result that there is not.
+pub(super) const NOTHING: &str = "........";
+
+/// Bytes at the end of a record: how long its message is, and its result.
+const SIZES: usize = 16;
+
 /// One job's record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record<'a> {
     bytes: &'a [u8],
     newline: usize,
     progress: usize,
+    /// Where the history ends, and where the message does.
+    history: usize,
+    message: usize,
 }
 
 impl<'a> Record<'a> {
@@ -37,12 +52,27 @@ impl<'a> Record<'a> {
         let newline = newline(bytes).ok_or_else(nonsense)?;
         let progress = hex(&bytes[167..175]).ok_or_else(nonsense)?;
         let progress = usize::try_from(progress).map_err(|_| nonsense())?;
-        let whole = bytes[..LANE].is_ascii() && bytes.len() > newline + progress;
+        let (parts, sizes) = bytes.split_last_chunk::<SIZES>().ok_or_else(nonsense)?;
+        let (message, result) = sizes.split_at(SIZES / 2);
+        let before = |end: usize, size: &[u8]| {
+            let is_here = size != ELSEWHERE.as_bytes() && size != NOTHING.as_bytes();
+            let size = match is_here {
+                true => hex(size).and_then(|size| usize::try_from(size).ok()),
+                false => Some(0),
+            };
+            size.and_then(|size| end.checked_sub(size))
+                .ok_or_else(nonsense)
+        };
+        let message_end = before(parts.len(), result)?;
+        let history = before(message_end, message)?;
+        let whole = bytes[..LANE].is_ascii() && history > newline.saturating_add(progress);
         whole
             .then_some(Self {
                 bytes,
                 newline,
                 progress,
+                history,
+                message: message_end,
             })
             .ok_or_else(nonsense)
     }
@@ -158,7 +188,24 @@ impl<'a> Record<'a> {
     }
 
     pub(super) fn history(&self) -> &'a [u8] {
-        &self.bytes[self.newline + 1 + self.progress..]
+        &self.bytes[self.newline + 1 + self.progress..self.history]
+    }
+
+    /// Header and payload of its message; `long` is the message if that lies beside the record.
+    pub(super) fn message<'b>(&self, long: &'b [u8]) -> Result<(&'b [u8], &'b [u8]), Trouble>
+    where
+        'a: 'b,
+    {
+        message(match self.has_long_message() {
+            true => long,
+            false => &self.bytes[self.history..self.message],
+        })
+    }
+
+    /// Whether its message lies beside it.
+    pub(super) fn has_long_message(&self) -> bool {
+        let sizes = &self.bytes[self.bytes.len() - SIZES..];
+        sizes.starts_with(ELSEWHERE.as_bytes())
     }
 
     fn time(&self, from: usize) -> Option<Timestamp> {
@@ -168,18 +215,54 @@ impl<'a> Record<'a> {
 
 /// Header and payload of a stored message.
 pub(super) fn message(bytes: &[u8]) -> Result<(&[u8], &[u8]), Trouble> {
-    let after = newline(bytes).ok_or_else(nonsense)? + 1 + TOKEN;
-    let length = bytes.get(after..after + 8).and_then(hex);
+    let length = bytes.get(TOKEN..TOKEN + 8).and_then(hex);
     let length = length.and_then(|length| usize::try_from(length).ok());
-    let body = bytes.get(after + 8..).ok_or_else(nonsense)?;
+    let body = bytes.get(TOKEN + 8..).ok_or_else(nonsense)?;
     length
         .and_then(|length| body.split_at_checked(length))
         .ok_or_else(nonsense)
 }
 
-/// What of a new job's message does not depend on the store: the record from its ttl on, the
-/// token by which a resend is known, and the message.
-pub(super) fn fresh(submission: &Submission<'_>, token: u64) -> Vec<u8> {
+/// A message as it is stored. The token tells a resend from the message of somebody else.
+pub(super) fn stored(token: &str, header: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut out = format!("{token}{:08x}", header.len()).into_bytes();
+    out.extend_from_slice(header);
+    out.extend_from_slice(payload);
+    out
+}
+
+/// The end of a record, and its message and result as far as they lie beside it.
+pub(super) fn ending<'a>(
+    record: &mut Vec<u8>,
+    message: &'a [u8],
+    result: Option<&'a [u8]>,
+) -> [&'a [u8]; 2] {
+    let sizes = [size(Some(message)), size(result)];
+    let beside = [message, result.unwrap_or_default()].map(|part| match part.len() > LONG {
+        true => part,
+        false => {
+            record.extend_from_slice(part);
+            b""
+        }
+    });
+    sizes
+        .iter()
+        .for_each(|size| record.extend_from_slice(size.as_bytes()));
+    beside
+}
+
+/// The bytes of a message or a result, as records have them.
+pub(super) fn size(part: Option<&[u8]>) -> String {
+    match part.map(<[u8]>::len) {
+        None => NOTHING.into(),
+        Some(length) if length > LONG => ELSEWHERE.into(),
+        Some(length) => format!("{length:08x}"),
+    }
+}
+
+/// What of a new job does not depend on the store: its record from the ttl on, and its message if that
+/// is long.
+pub(super) fn fresh(submission: &Submission<'_>, token: u64) -> (Vec<u8>, Vec<u8>) {
     let message = submission.message;
     let header = serde_json::to_vec(&message.header)
         .expect("a header holds only text, numbers and checked JSON");
@@ -196,12 +279,12 @@ pub(super) fn fresh(submission: &Submission<'_>, token: u64) -> Vec<u8> {
     out.push_str("-00000000");
     let priority = message.priority;
     let way = way(&message.task, Some(&message.header));
-    write!(out, "{priority}:{way}\n{token:016x}{:08x}", header.len())
-        .expect("a text takes everything");
+    writeln!(out, "{priority}:{way}").expect("a text takes everything");
     let mut out = out.into_bytes();
-    out.extend_from_slice(&header);
-    out.extend_from_slice(&message.payload);
-    out
+    let message = stored(&format!("{token:016x}"), &header, &message.payload);
+    let [long, _] = ending(&mut out, &message, None);
+    let long = long.to_vec();
+    (out, long)
 }
 
 /// A task and the gate that its job waits at, as lanes have them. No name holds `|` or `!`. A job
@@ -221,14 +304,14 @@ pub(super) fn way(task: &TaskName, header: Option<&Header>) -> String {
 /// A unique key and for how long it is kept, as scripts take them.
 pub(super) fn unique(call: &mut Call, unique: Option<&Unique>) {
     let Some(unique) = unique else {
-        call.arg("").arg("");
+        call.arg("");
         return;
     };
     let span = unique
         .for_ms
         .map(|ms| ms.min(Timestamp::MAX.as_millis()).to_string());
-    call.arg(unique.key.as_str())
-        .arg(span.as_deref().unwrap_or("e"));
+    let span = span.as_deref().unwrap_or("e");
+    call.arg(format!("{span} {}", unique.key.as_str()));
 }
 
 /// A time as records have it.

@@ -34,13 +34,22 @@ macro_rules! scripts {
             include_str!("scripts/begin.lua"),
             $(include_str!(concat!("scripts/", $file, ".lua"))),*
         ))));)*
+
+        /// All of them as they were written, with their names.
+        #[cfg(test)]
+        pub(super) fn texts() -> Vec<(&'static str, &'static str)> {
+            vec![$((stringify!($name), concat!(
+                include_str!("scripts/begin.lua"),
+                $(include_str!(concat!("scripts/", $file, ".lua"))),*
+            ))),*]
+        }
     };
 }
 
 scripts! {
-    SUBMIT = "unique" "store" "store_all" "submit";
+    SUBMIT = "unique" "number" "store" "submit" "store_all";
     CLAIM = "lease" "claim";
-    SETTLE = "store" "errands" "settle";
+    SETTLE = "number" "store" "errands" "settle";
     RENEW = "renew";
     NOTE = "note";
     RECORD = "record";
@@ -49,19 +58,19 @@ scripts! {
     SIGNAL = "signal";
     OVERDUE = "overdue";
     TAKE_OVER = "lease" "take_over";
-    REVOKE = "store" "errands" "revoke";
+    REVOKE = "number" "store" "errands" "revoke";
     AMEND = "amend";
-    REMOVE = "store" "errands" "remove";
-    DELIVER = "store" "errands" "deliver";
+    REMOVE = "number" "store" "errands" "remove";
+    DELIVER = "number" "store" "errands" "deliver";
     DELIVERED = "delivered";
     UNDELIVERED = "undelivered";
-    CLOSE = "store" "errands" "close";
+    CLOSE = "number" "store" "errands" "close";
     COMPLETE = "complete";
     GROUPS = "groups";
     REVIVE = "revive";
     PRUNE = "unique" "prune";
-    GATE = "gate";
-    CLEAR = "clear";
+    GATE = "number" "gate";
+    CLEAR = "number" "clear";
     MEND = "mend";
     ADRIFT = "adrift";
     READ = "read";
@@ -74,14 +83,14 @@ scripts! {
     HELD = "held";
     LINE_UP = "line_up";
     SEND_OFF = "send_off";
-    RECEIVE = "unique" "receive";
+    RECEIVE = "unique" "number" "receive";
     FORGET_SENT = "forget_sent";
     ADMIT = "admit";
     SCHEDULE_INDEX = "schedule_index";
     SCHEDULE_PUT = "schedule" "schedule_put";
     SCHEDULE_FORGET = "schedule" "schedule_forget";
     SCHEDULE_DUE = "schedule" "schedule_due";
-    SCHEDULE_FIRE = "unique" "store" "store_all" "schedule" "schedule_fire";
+    SCHEDULE_FIRE = "unique" "number" "store" "schedule" "schedule_fire" "store_all";
     LOCK = "lock";
     LIMIT = "cap" "limit";
     CHECKPOINT = "checkpoint";

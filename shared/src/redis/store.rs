@@ -30,7 +30,7 @@ use crate::time::{self, Timestamp, millis};
 const OLDEST: u32 = 7;
 
 /// The layout of the keys that this version knows.
-const LAYOUT: &str = "1";
+const LAYOUT: u32 = 2;
 
 /// Queues that one look for what is overdue, or past its time, takes: with more of them each look
 /// goes on where the last one ended.
@@ -130,7 +130,7 @@ impl Store {
 
     /// Refuses a server, or a layout, that this version cannot use.
     fn check(&self, missing: Missing) -> Result<(), BrokerError> {
-        let layout = format!("{}layout", self.common_tag());
+        let (layout, ours) = (format!("{}layout", self.common_tag()), LAYOUT.to_string());
         let look = || Call::plain(&[b"GET", layout.as_bytes()]);
         let calls = [Call::plain(&[b"INFO", b"server"]), look()];
         let answers = self.lines.run_again(&calls)?;
@@ -163,16 +163,25 @@ impl Store {
                 return Ok(());
             }
             // Of several that make it at once the first decides.
-            let make = Call::plain(&[b"SET", layout.as_bytes(), LAYOUT.as_bytes(), b"NX"]);
+            let make = Call::plain(&[b"SET", layout.as_bytes(), ours.as_bytes(), b"NX"]);
             let mut answers = self.lines.run_again(&[make, look()])?;
             found = answers.pop().unwrap_or_default();
         }
         let found = bytes(found).ok();
         let found = String::from_utf8_lossy(&found.unwrap_or_default()).into_owned();
-        if found != LAYOUT {
+        if found != ours {
+            let is_older = found.parse::<u32>().is_ok_and(|found| found < LAYOUT);
             return refused(
-                format!("the keys of this namespace have layout `{found}`, this version knows 1"),
-                "use the newer release that wrote them, or another --namespace",
+                format!(
+                    "the keys of this namespace have layout `{found}`, this version knows {ours}"
+                ),
+                match is_older {
+                    true => {
+                        "move its jobs to another store with the release that wrote them \
+                         (`supervisor migrate`), or use another --namespace"
+                    }
+                    false => "use the newer release that wrote them, or another --namespace",
+                },
             );
         }
         Ok(())

@@ -68,14 +68,19 @@ impl Store {
 
 /// A job as scripts take it that store some.
 pub(super) fn add(call: &mut Call, submission: &Submission<'_>, token: u64) {
+    let (record, long) = fresh(submission, token);
+    call.arg(named(submission)).arg(record).arg(long);
+    unique(call, submission.message.header.unique.as_ref());
+}
+
+/// Its uuid, and when it is ready unless that is now.
+pub(super) fn named(submission: &Submission<'_>) -> String {
     let message = submission.message;
-    let ready_at = message.ready_at;
-    let mut head = name(message.uuid);
-    if let Some(at) = ready_at {
-        head.push_str(&at.as_millis().to_string());
+    let mut named = name(message.uuid);
+    if let Some(at) = message.ready_at {
+        named.push_str(&at.as_millis().to_string());
     }
-    call.arg(head).arg(fresh(submission, token));
-    unique(call, message.header.unique.as_ref());
+    named
 }
 
 fn submitted(answer: Value) -> Result<Submitted, Trouble> {

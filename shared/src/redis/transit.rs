@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::answer::{Items, bytes, count, list, number};
 use super::call::Call;
-use super::record::{NONE, Record, letter_of, message, name, nonsense, time, unique, way};
+use super::record::{Record, ending, letter_of, name, nonsense, stored, time, unique, way};
 use super::script::{ADMIT, FORGET_SENT, LINE_UP, RECEIVE, SEND_OFF};
 use super::store::Store;
 use super::trouble::Trouble;
@@ -190,12 +190,12 @@ fn parcels(answer: Value, queue: &QueueName) -> Result<(Vec<Parcel>, bool), Trou
     let mut parcels = Vec::with_capacity(items.len() / 4);
     while items.len() > 0 {
         let uuid = Uuid::try_parse_ascii(&bytes(items.next()?)?).map_err(|_| nonsense())?;
-        let (record, stored) = (bytes(items.next()?)?, bytes(items.next()?)?);
+        let (record, message) = (bytes(items.next()?)?, bytes(items.next()?)?);
         let result = match items.next()? {
             Value::Nil => None,
             result => Some(bytes(result)?),
         };
-        parcels.push(parcel(queue, uuid, &record, &stored, result)?);
+        parcels.push(parcel(queue, uuid, &record, &message, result)?);
     }
     Ok((parcels, number(&both.next()?)? == 1))
 }
@@ -204,11 +204,11 @@ fn parcel(
     queue: &QueueName,
     uuid: Uuid,
     record: &[u8],
-    stored: &[u8],
+    message: &[u8],
     result: Option<Vec<u8>>,
 ) -> Result<Parcel, Trouble> {
     let record = Record::new(record)?;
-    let (header, payload) = message(stored)?;
+    let (header, payload) = super::record::message(message)?;
     Ok(Parcel {
         uuid,
         queue: queue.clone(),
@@ -249,50 +249,38 @@ fn pack(call: &mut Call, parcel: &Parcel) {
     let until = parcel
         .result_until
         .filter(|until| purge_at.is_none_or(|purge| *until < purge));
-    let mut life = String::with_capacity(200);
-    life.push_str(&time(Some(parcel.submitted_at)));
-    life.push_str(&time(Some(parcel.ready_at)));
-    life.push_str(&time(parcel.ttl.map(millis).map(Timestamp::from_millis)));
-    life.push_str(&time(parcel.expires_at));
     let header: Option<Header> = serde_json::from_slice(&parcel.header).ok();
-    let lane = format!(
-        "{}:{}\n",
-        parcel.priority,
-        way(&parcel.task, header.as_ref())
-    );
-    let nobody = "--------------------------------";
-
     let progress = parcel.progress.as_deref().unwrap_or_default();
-    let mut record = life.clone();
+    let mut record = String::with_capacity(400);
+    record.push_str(&time(Some(parcel.submitted_at)));
+    record.push_str(&time(Some(parcel.ready_at)));
+    record.push_str(&time(parcel.ttl.map(millis).map(Timestamp::from_millis)));
+    record.push_str(&time(parcel.expires_at));
     record.push_str(&time(parcel.started_at));
     let pid = parcel.pid.map(|pid| format!("{pid:08x}"));
     record.push_str(pid.as_deref().unwrap_or("--------"));
     record.push_str(&time(parcel.finished_at));
     record.push_str(&time(purge_at));
     record.push_str(&time(until));
-    record.push_str(nobody);
+    record.push_str("--------------------------------");
     record.push(parcel.cause.map_or('-', letter_of));
-    write!(record, "{:08x}{lane}", progress.len()).expect("a text takes everything");
+    let (length, way) = (progress.len(), way(&parcel.task, header.as_ref()));
+    writeln!(record, "{length:08x}{}:{way}", parcel.priority).expect("a text takes everything");
     let mut record = record.into_bytes();
     record.extend_from_slice(progress);
     record.extend_from_slice(&parcel.history);
-
-    // At its head the record as it is before a job's first claim.
-    let mut stored = life;
-    stored.push_str(&format!(
-        "{NONE}--------{NONE}{NONE}{NONE}{nobody}-00000000"
-    ));
-    let length = parcel.header.len();
-    write!(stored, "{lane}{NO_TOKEN}{length:08x}").expect("a text takes everything");
-    let mut stored = stored.into_bytes();
-    stored.extend_from_slice(&parcel.header);
-    stored.extend_from_slice(&parcel.payload);
-
+    let message = stored(NO_TOKEN, &parcel.header, &parcel.payload);
+    // What has not succeeded has none.
+    let result = parcel
+        .result
+        .as_deref()
+        .filter(|_| parcel.state == State::Succeeded);
+    let long = ending(&mut record, &message, result);
     call.arg(name(parcel.uuid))
         .arg(format!("{state}<{:014x}", parcel.fence))
-        .arg(record)
-        .arg(stored)
-        .arg(if parcel.result.is_some() { "1" } else { "0" })
-        .arg(parcel.result.as_deref().unwrap_or_default());
+        .arg(record);
+    for part in long {
+        call.arg(part);
+    }
     unique(call, header.and_then(|header| header.unique).as_ref());
 }

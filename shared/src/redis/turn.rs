@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::answer::{Items, bytes, list, number};
 use super::call::Call;
 use super::errand::{Letter, Packed};
-use super::record::{NONE, Record, hex, key, letter_of, line, message, name, nonsense, time};
+use super::record::{NONE, NOTHING, Record, hex, key, letter_of, line, name, nonsense, size, time};
 use super::script::{CLAIM, NOTE, RENEW, SETTLE};
 use super::store::Store;
 use super::trouble::Trouble;
@@ -230,14 +230,16 @@ impl Store {
             let (mut till, mut ready) = (NONE.to_owned(), String::new());
             let mut kept = Some(settlement.at.plus(VERDICT_KEPT));
             let (mut cause, mut kept_result): (Option<Cause>, &[u8]) = (None, &[]);
+            let mut bytes = NOTHING.to_owned();
             match &settlement.next {
                 Move::Succeed {
                     result,
                     result_until,
                     purge_at,
                 } => {
-                    kind = if result.is_some() { "S" } else { "s" };
+                    kind = "S";
                     kept_result = result.as_deref().unwrap_or_default();
+                    bytes = size(result.as_deref());
                     // A result that is forgotten with its job needs no time of its own.
                     let until =
                         result_until.filter(|until| purge_at.is_none_or(|purge| *until < purge));
@@ -268,7 +270,7 @@ impl Store {
             let cause = cause.map_or('-', letter_of);
             let Receipt { fence, mark, .. } = receipt;
             call.arg(format!(
-                "{fence:014x}{mark:014x}{uuid}{kind}{at}{kept}{till}{cause}{ready}"
+                "{fence:014x}{mark:014x}{uuid}{kind}{at}{kept}{till}{cause}{bytes}{ready}"
             ))
             .arg(&settlement.history)
             .arg(kept_result);
@@ -401,15 +403,15 @@ fn brought(answer: Value, queue: &QueueName) -> Result<Brought, Trouble> {
     })
 }
 
-/// Jobs from uuids, records and messages by turns.
+/// Jobs from uuids, records and messages that are long by turns.
 pub(super) fn claimed(answer: Value, queue: &QueueName) -> Result<Vec<Claimed>, Trouble> {
     let mut items = Items::of(answer)?;
     let mut jobs = Vec::with_capacity(items.len() / 3);
     while items.len() > 0 {
         let uuid = Uuid::try_parse_ascii(&bytes(items.next()?)?).map_err(|_| nonsense())?;
-        let (record, stored) = (bytes(items.next()?)?, bytes(items.next()?)?);
-        let (header, payload) = message(&stored)?;
+        let (record, long) = (bytes(items.next()?)?, bytes(items.next()?)?);
         let record = Record::new(&record)?;
+        let (header, payload) = record.message(&long)?;
         jobs.push(Claimed {
             receipt: receipt(uuid, record.fence()?, record.seq()?, queue),
             task: record.task()?,

@@ -32,12 +32,12 @@ for _, line in ipairs(lines) do
       local life = kept ~= NONE and int(math.max(num(kept) - now, 0) + 60000)
       keep(uuid, state .. '0' .. sub(rec, 3), life)
       call('ZADD', T .. 'e:' .. state, kept == NONE and '+inf' or int(num(kept)), line)
-      if state == 'S' and call('EXISTS', T .. 'o:' .. uuid) == 1 then
+      if state == 'S' and sub(rec, -8) ~= NOTHING then
         if till ~= NONE then
           call('ZADD', T .. 'u', int(num(till)), line)
           life = int(math.max(num(till) - now, 0) + 60000)
         end
-        if life then call('PEXPIRE', T .. 'o:' .. uuid, life) end
+        if life and sub(rec, -8) == ELSEWHERE then call('PEXPIRE', T .. 'o:' .. uuid, life) end
       end
     end
   end
@@ -46,6 +46,5 @@ each('ZREM', T .. 'i', lines)
 each('ZADD', T .. 'd', delayed)
 each('ZADD', T .. 'x', ending)
 make_ready(lists)
-for task in pairs(lists) do ring(task) end
 tell(changed)
 return #lines

@@ -1,11 +1,12 @@
--- Puts jobs back into the index that their state asks for, where somebody else took them out.
+-- Puts jobs back into the index that their state asks for, and their tasks among those with ready jobs,
+-- where somebody else took them out.
 -- KEYS  1 routing
 -- ARGV  3.. uuids
 -- RETURNS  how many were put back
-local mended, lists = 0, {}
+local mended, lists, known = 0, {}, {}
 for i = 3, #ARGV do
   local uuid = ARGV[i]
-  local rec = record(uuid)
+  local rec = call('GET', T .. 's:' .. uuid)
   local state = rec and sub(rec, 1, 1)
   local line = rec and sub(rec, 17, 30) .. uuid
   local added = 0
@@ -13,8 +14,13 @@ for i = 3, #ARGV do
     local way = lane(rec)
     local place = line .. way
     local priority, task = split(way, 1)
-    local waits = call('ZSCORE', T .. 'r:' .. task, place) or call('ZSCORE', T .. 'd', place)
-      or call('ZSCORE', T .. 'p', place) or call('ZSCORE', T .. 'parked', place)
+    local is_ready = call('ZSCORE', T .. 'r:' .. task, place)
+    if is_ready and not known[task] then
+      known[task] = true
+      mended = mended + call('SADD', T .. 't', task)
+    end
+    local waits = is_ready or call('ZSCORE', T .. 'd', place) or call('ZSCORE', T .. 'p', place)
+      or call('ZSCORE', T .. 'parked', place)
     if not waits then
       local ready = num(sub(rec, 43, 54))
       if ready > now then
@@ -36,5 +42,4 @@ for i = 3, #ARGV do
   mended = mended + added
 end
 make_ready(lists)
-for task in pairs(lists) do ring(task) end
 return mended

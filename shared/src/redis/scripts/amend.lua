@@ -3,27 +3,28 @@
 -- ARGV  3 uuid, 4 priority and 5 header as they were read, 6 and 7 as they are to be
 -- RETURNS  0 unknown, 1 it is so now, 2 it does not wait, 3 somebody else has changed it
 local uuid = ARGV[3]
-local key, kept = T .. 'm:' .. uuid, T .. 's:' .. uuid
-local message = call('GET', key)
+local rec = call('GET', T .. 's:' .. uuid)
+local message = rec and message_of(uuid, rec)
 if not message then return 0 end
-local own = call('GET', kept)
-local rec = own or pristine(message)
 if sub(rec, 1, 1) ~= 'R' then return 2 end
-local start = string.find(message, '\n', 176, true) + 17
-local bytes = num(sub(message, start, start + 7))
-local header = sub(message, start + 8, start + 7 + bytes)
+local bytes = num(sub(message, 17, 24))
+local header = sub(message, 25, 24 + bytes)
 local old = lane(rec)
 local priority = split(old, 1)
 if priority == ARGV[6] and header == ARGV[7] then return 1 end
 if priority ~= ARGV[4] or header ~= ARGV[5] then return 3 end
 
--- A record or the head of a message, with the new priority.
-local function moved(text)
-  return sub(text, 1, 175) .. ARGV[6] .. sub(text, (string.find(text, ':', 176, true)))
+message = sub(message, 1, 16) .. string.format('%08x', #ARGV[7]) .. ARGV[7] .. sub(message, 25 + bytes)
+local new = sub(rec, 1, 175) .. ARGV[6]
+  .. sub(rec, (string.find(rec, ':', 176, true)), -17 - message_bytes(rec))
+-- It stays where it is, though it may be longer or shorter now.
+if sub(rec, -16, -9) == ELSEWHERE then
+  call('SET', T .. 'm:' .. uuid, message)
+  new = new .. sub(rec, -16)
+else
+  new = new .. message .. string.format('%08x', #message) .. NOTHING
 end
-local head = moved(sub(message, 1, start - 1))
-call('SET', key, head .. string.format('%08x', #ARGV[7]) .. ARGV[7] .. sub(message, start + 8 + bytes))
-if own then call('SET', kept, moved(own)) end
+call('SET', T .. 's:' .. uuid, new)
 
 if priority ~= ARGV[6] then
   local new = ARGV[6] .. sub(old, (string.find(old, ':', 1, true)))

@@ -9,8 +9,11 @@
 -- 3 fence, 17 seq, 31 submitted, 43 ready, 55 ttl, 67 expires, 79 started, 91 pid, 99 finished,
 -- 111 purge, 123 result until, 135 owner, 167 cause, 168 bytes of progress, 176 the lane:
 -- "priority:task\n", or "priority:task|most:key\n" and "priority:task|1!lock\n" of a job that waits at a
--- gate, then progress, then history. Numbers are hexadecimal; dashes stand for none.
--- A record lies in `T s:uuid`; before the first claim only at the head of the message `T m:uuid`.
+-- gate, then progress, history, message, result, and at its end the bytes of both (8 each). Numbers are
+-- hexadecimal; dashes stand for none.
+-- A record lies in `T s:uuid`. A message is a token (16), bytes of the header (8), header, payload. One
+-- that is long lies in `T m:uuid`, and a long result in `T o:uuid`: instead of their bytes the record
+-- has ELSEWHERE, or NOTHING if there is no result.
 -- What a job remembers lies in `T log:uuid`: key -> when (12 digits), number (6), body; `#` is all
 -- bytes, `~` fence and name of the signal it sleeps for; `T logk:uuid` has the keys in order. Signals
 -- lie in `T sig:uuid`: name \n key -> when (12), number (6), length of (4) and the entry that took
@@ -18,6 +21,7 @@
 -- A line is seq .. uuid; a place is seq .. uuid .. lane: what waits is named by these.
 local T, call, sub = ARGV[1], redis.call, string.sub
 local NONE, NOBODY = '------------', '--------------------------------'
+local ELSEWHERE, NOTHING = '--------', '........'
 local now, boot
 if ARGV[2] == '' or string.find(ARGV[2], '^[+-]') then
   local t = call('TIME')
@@ -33,16 +37,45 @@ local function hex(n) return string.format('%012x', n) end
 local function int(n) return string.format('%d', n) end
 local function num(text) return tonumber(text, 16) end
 
-local function pristine(message)
-  return sub(message, 1, string.find(message, '\n', 176, true))
+-- Bytes of the message in a record, and of the result.
+local function message_bytes(rec) return num(sub(rec, -16, -9)) or 0 end
+local function result_bytes(rec) return num(sub(rec, -8)) or 0 end
+
+-- The message of a job; false if there is none.
+local function message_of(uuid, rec)
+  if sub(rec, -16, -9) == ELSEWHERE then return call('GET', T .. 'm:' .. uuid) end
+  local behind = -17 - result_bytes(rec)
+  return sub(rec, behind + 1 - message_bytes(rec), behind)
 end
 
--- The record of a job; false if nobody knows it.
-local function record(uuid)
-  local rec = call('GET', T .. 's:' .. uuid)
-  if rec then return rec end
-  local head = call('GETRANGE', T .. 'm:' .. uuid, 0, 599)
-  return head ~= '' and pristine(head)
+-- The result of a job; false if there is none.
+local function result_of(uuid, rec)
+  local bytes = sub(rec, -8)
+  if bytes == NOTHING then return false end
+  if bytes == ELSEWHERE then return call('GET', T .. 'o:' .. uuid) end
+  return sub(rec, -16 - num(bytes), -17)
+end
+
+-- Whether the result of a job is not to be seen any more.
+local function is_over(rec)
+  local till, kept = sub(rec, 123, 134), sub(rec, 111, 122)
+  return (till ~= NONE and num(till) <= now) or (kept ~= NONE and num(kept) <= now)
+end
+
+local function drop_result(uuid, rec)
+  local short = sub(rec, 1, -17 - result_bytes(rec)) .. sub(rec, -16, -9) .. NOTHING
+  call('SET', T .. 's:' .. uuid, short, 'KEEPTTL')
+  if sub(rec, -8) == ELSEWHERE then call('DEL', T .. 'o:' .. uuid) end
+end
+
+-- A record without message and result.
+local function without_message(rec)
+  return sub(rec, 1, -17 - message_bytes(rec) - result_bytes(rec)) .. '00000000' .. NOTHING
+end
+
+local function history_of(rec)
+  local stop = string.find(rec, '\n', 176, true) + num(sub(rec, 168, 175))
+  return sub(rec, stop + 1, -17 - message_bytes(rec) - result_bytes(rec))
 end
 
 local function lane(rec)
@@ -82,14 +115,21 @@ end
 
 local function ring(task)
   local bell = T .. 'b:' .. task
-  if call('EXISTS', bell) == 0 then call('RPUSH', bell, 1) end
+  if call('EXISTS', bell) == 0 then call('RPUSH', bell, '1') end
 end
 
--- Makes places ready: `lists` maps a task to {priority, place, ...}.
+-- Makes places ready, and rings: `lists` maps a task to {priority, place, ...}.
 local function make_ready(lists)
   for task, list in pairs(lists) do
-    each('ZADD', T .. 'r:' .. task, list)
-    call('SADD', T .. 't', task)
+    -- A task that has ready jobs is known. A bell alone says nothing: it may have been passed on by
+    -- somebody after the last job was taken.
+    local ready, bell = T .. 'r:' .. task, T .. 'b:' .. task
+    local is_open = call('EXISTS', ready, bell) == 2
+    each('ZADD', ready, list)
+    if not is_open then
+      call('SADD', T .. 't', task)
+      if call('EXISTS', bell) == 0 then call('RPUSH', bell, '1') end
+    end
   end
 end
 
@@ -101,17 +141,16 @@ local function append(lists, task, priority, place)
 end
 
 -- Makes the first job that is parked at a gate ready.
-local function wake(gate)
+local function wake(gate) -- seldom
   local z = call('ZPOPMIN', T .. 'park:' .. gate)
   if not z[1] then return end
   call('ZREM', T .. 'parked', z[1])
   local _, task = split(z[1])
   make_ready({[task] = {z[2], z[1]}})
-  ring(task)
 end
 
 -- Takes a job that waits out of all that it may wait in.
-local function unwait(place)
+local function unwait(place) -- seldom
   local _, task, gate = split(place)
   if gate then
     local name = string.match(gate, '^%d+(.*)$')
@@ -139,7 +178,7 @@ end
 -- Forgets an ended job, unless its uuid has been taken by a later one.
 local function forget(line)
   local uuid = sub(line, 15, 46)
-  if call('GETRANGE', T .. 'm:' .. uuid, 16, 29) == sub(line, 1, 14) then
+  if call('GETRANGE', T .. 's:' .. uuid, 16, 29) == sub(line, 1, 14) then
     call('DEL', T .. 'm:' .. uuid, T .. 's:' .. uuid, T .. 'o:' .. uuid, T .. 'log:' .. uuid,
       T .. 'logk:' .. uuid, T .. 'sig:' .. uuid)
   end
@@ -148,18 +187,22 @@ local function forget(line)
 end
 
 -- Tells clients that wait which jobs have changed.
-local function tell(uuids)
+local function tell(uuids) -- seldom
   if #uuids > 0 and call('EXISTS', T .. 'w') == 1 then
     call('PUBLISH', sub(T, 1, string.find(T, '|', 1, true)) .. '}jobs', table.concat(uuids))
   end
 end
 
 -- Writes the end of a job: its record, and for how long that is kept (ms; false: for ever). `times`
--- are when it ended, when it is forgotten and until when there is a result.
-local function finish(rec, state, times, cause, history)
+-- are when it ended, when it is forgotten and until when there is a result; `bytes` those of the
+-- result, as records have them.
+local function finish(rec, state, times, cause, history, result, bytes)
   local stop, progress = string.find(rec, '\n', 176, true), sub(rec, 168, 175)
   if progress ~= '00000000' then stop = stop + num(progress) end
+  local size = sub(rec, -16, -9)
+  local message = sub(rec, -16 - (num(size) or 0), -17)
   local ended = state .. sub(rec, 2, 98) .. times .. NOBODY .. cause .. sub(rec, 168, stop) .. history
+    .. message .. result .. size .. bytes
   local kept = sub(times, 13, 24)
   return ended, kept ~= NONE and int(math.max(num(kept) - now, 0) + 60000)
 end
@@ -170,7 +213,7 @@ local has_logs
 local function keep(uuid, rec, life)
   if life then
     call('SET', T .. 's:' .. uuid, rec, 'PX', life)
-    call('PEXPIRE', T .. 'm:' .. uuid, life)
+    if sub(rec, -16, -9) == ELSEWHERE then call('PEXPIRE', T .. 'm:' .. uuid, life) end
     if has_logs == nil then has_logs = call('EXISTS', T .. 'logs') == 1 end
     for _, kind in ipairs(has_logs and {'log:', 'logk:', 'sig:'} or {}) do
       call('PEXPIRE', T .. kind .. uuid, life)
@@ -184,4 +227,5 @@ end
 local function waiting(rec, fence, ready, expires, history)
   return 'R0' .. fence .. sub(rec, 17, 42) .. hex(ready) .. sub(rec, 55, 66) .. expires .. NONE
     .. '--------' .. NONE .. NONE .. NONE .. NOBODY .. '-00000000' .. lane(rec) .. '\n' .. history
+    .. sub(rec, -16 - message_bytes(rec), -9) .. NOTHING
 end

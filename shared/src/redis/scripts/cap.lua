@@ -12,7 +12,8 @@ local function set_cap(field, most)
       for _, line in ipairs(call('ZRANGE', T .. 'l', 0, 9999)) do
         local uuid = sub(line, 15, 46)
         local rec = call('GET', T .. 's:' .. uuid)
-        local _, its = split(lane(rec), 1)
+        local _, its
+        if rec then _, its = split(lane(rec), 1) end
         if its == task then call('SADD', T .. 'run:^' .. task, uuid) end
       end
     end

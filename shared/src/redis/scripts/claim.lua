@@ -3,7 +3,7 @@
 -- ARGV  3 room, 4 lease (ms), 5 owner, 6 the asking process, 7 its number for this claim,
 --       8 1: a claim with this number was made and its answer lost; it is told again if it was
 --       done, and done no more if it was not, 9.. tasks the owner knows
--- RETURNS  {uuid, record, message, ...}, ms to the next delayed job (-1: none), 1 if more are ready,
+-- RETURNS  {uuid, record, message if it is long, ...}, ms to the next delayed job (-1: none), 1 if more are ready,
 --          lines and fences of the owner's leases that were revoked
 local room, lease, owner = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 
@@ -11,24 +11,29 @@ local room, lease, owner = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5]
 -- unless it was the last, then lines and fences.
 local memory, number, again = T .. 'c:' .. ARGV[6], tonumber(ARGV[7]), ARGV[8] == '1'
 local barrier, kept = 0, int(math.min(math.max(lease, 60000), 3600000))
+
+local function give_again(known, start) -- seldom
+  local till = int(boot + lease)
+  for from = start, #known, 60 do
+    local uuid = sub(known, from + 14, from + 45)
+    local rec = call('GET', T .. 's:' .. uuid)
+    local held = rec and sub(rec, 1, 1) == 'L' and sub(rec, 3, 16) == sub(known, from + 46, from + 59)
+    local message = held and sub(rec, 17, 30) == sub(known, from, from + 13) and long_message(uuid, rec)
+    if message then
+      call('ZADD', T .. 'l', till, sub(known, from, from + 45))
+      given[#given + 1] = uuid
+      given[#given + 1] = rec
+      given[#given + 1] = message
+    end
+  end
+end
 if room > 0 or again then
   local known = call('GET', memory)
   local last, bar, start
   if known then last, bar, start = string.match(known, '^(%d+) (%d+) ()') end
   barrier = tonumber(bar or 0)
   if tonumber(last) == number then
-    local till = int(boot + lease)
-    for from = start, #known, 60 do
-      local uuid = sub(known, from + 14, from + 45)
-      local rec = call('GET', T .. 's:' .. uuid)
-      local held = rec and sub(rec, 1, 1) == 'L' and sub(rec, 3, 16) == sub(known, from + 46, from + 59)
-      if held and sub(rec, 17, 30) == sub(known, from, from + 13) then
-        call('ZADD', T .. 'l', till, sub(known, from, from + 45))
-        given[#given + 1] = uuid
-        given[#given + 1] = rec
-        given[#given + 1] = call('GET', T .. 'm:' .. uuid)
-      end
-    end
+    give_again(known, start)
     return {given, 0, 1, {}}
   end
   if again then
@@ -48,9 +53,9 @@ if is_special and call('GET', T .. 'gate') == '1' then
 end
 
 -- At most this many delayed jobs become ready in one call, so that none of them is long.
-local head = is_special and call('ZRANGE', T .. 'd', 0, 0, 'WITHSCORES') or {}
-if head[1] and tonumber(head[2]) <= now then
-  local due = call('ZRANGEBYSCORE', T .. 'd', '-inf', now, 'LIMIT', 0, 128)
+local head = is_special and call('ZRANGE', T .. 'd', '0', '0', 'WITHSCORES') or {}
+if head[1] and tonumber(head[2]) <= now then -- seldom
+  local due = call('ZRANGEBYSCORE', T .. 'd', '-inf', int(now), 'LIMIT', '0', '128')
   call('ZREM', T .. 'd', unpack(due))
   local lists = {}
   for _, place in ipairs(due) do
@@ -58,7 +63,7 @@ if head[1] and tonumber(head[2]) <= now then
     append(lists, task, priority, place)
   end
   make_ready(lists)
-  head = call('ZRANGE', T .. 'd', 0, 0, 'WITHSCORES')
+  head = call('ZRANGE', T .. 'd', '0', '0', 'WITHSCORES')
 end
 
 local wanted = {}
@@ -76,7 +81,7 @@ end
 local budget = 4 * room + 64
 local has_deadlines = is_special and call('EXISTS', T .. 'x') == 1
 
-local function drained(task)
+local function drained(task) -- seldom
   call('SREM', T .. 't', task)
   call('DEL', T .. 'b:' .. task)
 end
@@ -85,7 +90,7 @@ end
 local function first(task)
   local key = T .. 'r:' .. task
   while true do
-    local z = call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    local z = call('ZRANGE', key, '0', '0', 'WITHSCORES')
     if not z[1] then return nil end
     local by = has_deadlines and call('ZSCORE', T .. 'x', z[1])
     if not by or tonumber(by) > now or budget <= 0 then return z[1], tonumber(z[2]) end
@@ -96,11 +101,14 @@ local function first(task)
   end
 end
 
--- How many of each task may still be taken, as far as it has a limit; and of the queue.
+local function has_first(task) -- seldom
+  return first(task) and 1 or 0
+end
+
 local queue_left = math.huge
 local task_left = {}
 if is_special then read_caps() end
-if caps then
+if caps then -- seldom
   if caps.q then queue_left = math.max(caps.q - call('ZCARD', T .. 'l'), 0) end
   room = math.min(room, queue_left)
   local open = {}
@@ -113,35 +121,9 @@ if caps then
 end
 
 local till = int(boot + lease)
-local more = 0
-if #wanted == 1 then
-  local task = wanted[1]
-  local key = T .. 'r:' .. task
-  room = math.min(room, task_left[task] or room)
-  while #given < 3 * room and budget > 0 do
-    local asked = math.min(room - #given / 3, budget, 1000)
-    local z = call('ZPOPMIN', key, asked)
-    if #z == 0 then break end
-    local list = {}
-    for i = 1, #z, 2 do list[#list + 1] = z[i] end
-    budget = budget - #list
-    take(list, owner, till, true)
-    if #list < asked then
-      drained(task)
-      break
-    end
-  end
-  if has_deadlines then
-    if first(task) then more = 1 end
-  elseif call('EXISTS', key, T .. 'b:' .. task) == 2 then
-    more = 2
-  else
-    more = call('EXISTS', key)
-  end
-  if more == 0 and #given > 0 and call('EXISTS', key) == 0 then drained(task) end
-  if more == 1 then ring(task) end
-  more = math.min(more, 1)
-elseif #wanted > 0 then
+
+-- Takes from several tasks in their order; whether there are more.
+local function from_several() -- seldom
   local heads = {}
   for _, task in ipairs(wanted) do
     local place, priority = first(task)
@@ -172,13 +154,45 @@ elseif #wanted > 0 then
     budget = budget - #list
     take(list, owner, till, true)
   end
-  for _, one in ipairs(heads) do
-    more = 1
-    ring(one[1])
-  end
+  for _, one in ipairs(heads) do ring(one[1]) end
+  return #heads > 0 and 1 or 0
 end
-write_leases()
-if caps then
+
+local more, empty, rung = 0, nil, nil
+if #wanted == 1 then
+  local task = wanted[1]
+  local key = T .. 'r:' .. task
+  room = math.min(room, task_left[task] or room)
+  while #given < 3 * room and budget > 0 and not empty do
+    local asked = math.min(room - #given / 3, budget, 1000)
+    local z = call('ZPOPMIN', key, int(asked))
+    local list = {}
+    for i = 1, #z, 2 do list[#list + 1] = z[i] end
+    budget = budget - #list
+    if #list > 0 then take(list, owner, till, true) end
+    if #list < asked then empty = task end
+  end
+  if has_deadlines and not empty then
+    more = has_first(task)
+    rung = more == 1 and task
+  elseif not empty then
+    -- One look tells that nothing is to be done.
+    local there = call('EXISTS', key, T .. 'b:' .. task)
+    more = there == 2 and 1 or call('EXISTS', key)
+    rung = there == 1 and more == 1 and task
+  end
+  if more == 0 and #given > 0 then empty = task end
+elseif #wanted > 0 then
+  more = from_several()
+end
+if empty then -- seldom
+  if call('EXISTS', T .. 'r:' .. empty) == 0 then drained(empty) end
+end
+if rung then -- seldom
+  ring(rung)
+end
+each('ZADD', T .. 'l', leases)
+if caps then -- seldom
   -- What is above a limit waits for the end of another; what is not, because others were parked
   -- instead, is looked for again.
   if caps.q and call('ZCARD', T .. 'l') >= caps.q then

@@ -16,7 +16,6 @@ for _, task in ipairs(call('SMEMBERS', T .. 't')) do
       from = '(' .. z[2]
       local uuid = sub(z[1], 15, 46)
       local at = call('GETRANGE', T .. 's:' .. uuid, 42, 53)
-      if at == '' then at = call('GETRANGE', T .. 'm:' .. uuid, 42, 53) end
       at = at ~= '' and num(at)
       if at and (oldest < 0 or at < oldest) then oldest = at end
     end

@@ -1,7 +1,7 @@
 -- Does what comes with an ending. Used by settle, revoke, remove, close and deliver.
 -- An errand in ARGV is its kind and what it needs:
---   S uuid, priority, task and gate, ready at (ms; empty: now), 1 if it may expire, rest of the record
---     from byte 55, token and message: a job for this queue
+--   S uuid and ready at (ms; nothing: now), the record from byte 55 on, its message if that is long: a
+--     job for this queue
 --   C group, place (8 digits), 1 if it failed, member's uuid, body, most bytes that are kept
 --   G group, record, how many members, how many errands come next that start them: opens a group
 --   O id, errands for another queue as they are delivered: kept until somebody has done so
@@ -9,7 +9,7 @@
 -- c closed, and per place `p` .. place: 1 if it failed .. member's uuid. Bodies are in `T k:group`.
 local has_completed, opened = 0, 0
 
-local function count(group, place, is_failed, member, body, most)
+local function count(group, place, is_failed, member, body, most) -- seldom
   local key = T .. 'j:' .. group
   local known = call('HMGET', key, 'n', 'c')
   if not known[1] or known[2] then return end
@@ -25,14 +25,15 @@ local function count(group, place, is_failed, member, body, most)
 end
 
 -- Does `n` errands from ARGV[i] on, or passes over them; returns what comes after them.
-local function errands(i, n, skip)
+local function errands(i, n, skip) -- seldom
   for _ = 1, n do
     local kind = ARGV[i]
     if kind == 'S' then
       if not skip then
-        store(number_jobs(1), ARGV[i + 1], tonumber(ARGV[i + 4]), ARGV[i + 6])
+        local uuid, ready = sub(ARGV[i + 1], 1, 32), tonumber(sub(ARGV[i + 1], 33))
+        store(number_jobs(1), uuid, ready, ARGV[i + 2], ARGV[i + 3])
       end
-      i = i + 7
+      i = i + 4
     elseif kind == 'C' then
       if not skip then
         count(ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])

@@ -15,21 +15,24 @@ local function written(uuid, new, old)
     'due', due or '')
 end
 
-local function known(T, uuid)
-  local old = server.call('GETRANGE', T .. 's:' .. uuid, 0, 165)
-  return old ~= '' and old or server.call('GETRANGE', T .. 'm:' .. uuid, 0, 165)
+-- The job whose record a key holds. What belongs to the namespace is no job.
+local function job(key)
+  local T = ARGV[1]
+  local kind, uuid = string.sub(key, 1, #T + 2), string.sub(key, #T + 3)
+  return kind == T .. 's:' and #uuid == 32 and string.sub(T, -2) ~= '|}' and uuid
 end
 
 local redis = {pcall = server.pcall, call = function(command, ...)
-  if command ~= 'SET' and command ~= 'DEL' then return server.call(command, ...) end
-  local T, key, value = ARGV[1], ...
-  local kind, uuid = string.sub(key, 1, #T + 2), string.sub(key, #T + 3)
-  local is_record = #uuid == 32 and (kind == T .. 's:' or kind == T .. 'm:')
-  -- What belongs to the namespace is no job.
-  if not is_record or string.sub(T, -2) == '|}' then return server.call(command, ...) end
-  local old = known(T, uuid)
+  local writes = {SET = 2, MSET = 2, DEL = 1}
+  local step, all, before = writes[command], {...}, {}
+  if not step then return server.call(command, ...) end
+  local last = command == 'SET' and 1 or #all
+  for i = 1, last, step do
+    if job(all[i]) then before[i] = server.call('GETRANGE', all[i], 0, 165) end
+  end
   local done = server.call(command, ...)
-  if done then written(uuid, command == 'SET' and value or '', old) end
+  for i = 1, done and last or 0, step do
+    if before[i] then written(job(all[i]), step == 2 and all[i + 1] or '', before[i]) end
+  end
   return done
 end}
-

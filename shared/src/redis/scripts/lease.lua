@@ -1,9 +1,9 @@
--- Leases jobs to ARGV's `owner` until `till`. Used by claim and take_over.
+-- Leases jobs to ARGV's `owner` until `till`. Used by claim and take_over, which write `leases`.
 local given, leases = {}, {}
 
 -- What limits there are: fields of `T cap`; and whether a job was given that had been revoked.
 local caps, is_any_revoked
-local function read_caps()
+local function read_caps() -- seldom
   local all = call('HGETALL', T .. 'cap')
   for i = 1, #all, 2 do
     caps = caps or {}
@@ -12,8 +12,7 @@ local function read_caps()
 end
 
 -- Whether a job's gate is open to it; then it counts as running, else it is parked there.
-local function passes(place, uuid)
-  if not caps and not string.find(place, '|', 47, true) then return true end
+local function passes(place, uuid) -- seldom
   local priority, task, gate = split(place)
   if gate then
     local most, name = string.match(gate, '^(%d+)(.*)$')
@@ -30,28 +29,38 @@ local function passes(place, uuid)
   return true
 end
 
--- Takes places or lines; fills `given` with uuid, record, message by turns. With `skip`, one whose
--- time is over is passed over, and one whose gate is shut is parked, instead.
+-- The message of a job if it is long, else an empty one; false if it is gone.
+local function long_message(uuid, rec)
+  if sub(rec, -16, -9) ~= ELSEWHERE then return '' end
+  return call('GET', T .. 'm:' .. uuid)
+end
+
+-- A job without its message can do nothing any more.
+local function lose(place) -- seldom
+  forget(sub(place, 1, 46))
+  call('ZREM', T .. 'x', place)
+end
+
+-- Takes places or lines; fills `given` with uuid, record and, if it is long, message by turns. With
+-- `skip`, one whose time is over is passed over, and one whose gate is shut is parked, instead.
 local function take(list, owner, till, skip)
-  local keys, messages, records = {}, T .. 'm:', T .. 's:'
-  for i = 1, #list do
-    local uuid = sub(list[i], 15, 46)
-    keys[2 * i - 1] = messages .. uuid
-    keys[2 * i] = records .. uuid
-  end
+  local keys, taken = {}, {}
+  for i = 1, #list do keys[i] = T .. 's:' .. sub(list[i], 15, 46) end
   for from = 1, #keys, 2000 do
     local values = call('MGET', unpack(keys, from, math.min(from + 1999, #keys)))
-    for k = 1, #values, 2 do
-      local place = list[(from + k) / 2]
-      local message = values[k]
-      -- A place whose message is gone is nobody's; it has been taken out already.
+    for k = 1, #values do
+      local place, rec = list[from + k - 1], values[k]
+      local uuid = sub(place, 15, 46)
+      -- A place whose job is gone is nobody's; it has been taken out already. There may be a later job
+      -- with the same uuid.
+      local is_its = rec and sub(rec, 17, 30) == sub(place, 1, 14)
+      local message = is_its and long_message(uuid, rec)
+      if is_its and not message then lose(place) end
       if message then
-        local uuid = sub(place, 15, 46)
-        local rec = values[k + 1] or pristine(message)
         local by = deadline(rec)
         if skip and by and by <= now then
           call('ZADD', T .. 'p', by, place)
-        elseif not skip or passes(place, uuid) then
+        elseif not skip or not (caps or string.find(place, '|', 47, true)) or passes(place, uuid) then
           if by and skip then call('ZREM', T .. 'x', place) end
           local is_revoked, fence = sub(rec, 2, 2), sub(rec, 3, 16)
           fence = fence == '00000000000000' and '00000000000001'
@@ -66,7 +75,8 @@ local function take(list, owner, till, skip)
           end
           local leased = 'L' .. is_revoked .. fence .. sub(rec, 17, 78) .. '--------------------'
             .. sub(rec, 99, 134) .. owner .. sub(rec, 167, 167) .. tail
-          call('SET', keys[from + k], leased)
+          taken[#taken + 1] = keys[from + k - 1]
+          taken[#taken + 1] = leased
           local line = sub(place, 1, 46)
           leases[#leases + 1] = till
           leases[#leases + 1] = line
@@ -82,8 +92,7 @@ local function take(list, owner, till, skip)
       end
     end
   end
-end
-
-local function write_leases()
-  each('ZADD', T .. 'l', leases)
+  for from = 1, #taken, 2000 do
+    call('MSET', unpack(taken, from, math.min(from + 1999, #taken)))
+  end
 end

@@ -1,4 +1,4 @@
--- Takes out of an index what has no message any more: somebody else took it away.
+-- Takes out of an index what has no record any more: somebody else took it away.
 -- KEYS  1 routing
 -- ARGV  3 index, 4 cursor, 5 about how many to look at
 -- RETURNS  the next cursor (0: all seen), how many were taken out
@@ -7,10 +7,14 @@ local seen = call('ZSCAN', key, ARGV[4], 'COUNT', ARGV[5])
 for i = 1, #seen[2], 2 do
   local place = seen[2][i]
   local uuid = sub(place, 15, 46)
-  local seq = call('GETRANGE', T .. 'm:' .. uuid, 16, 29)
+  local seq = call('GETRANGE', T .. 's:' .. uuid, 16, 29)
+  if call('GETRANGE', T .. 's:' .. uuid, -16, -9) == ELSEWHERE then
+    -- What has lost its message cannot be run.
+    if call('EXISTS', T .. 'm:' .. uuid) == 0 and call('DEL', T .. 's:' .. uuid) then seq = '' end
+  end
   if seq ~= sub(place, 1, 14) then
     if seq == '' then
-      call('DEL', T .. 's:' .. uuid, T .. 'o:' .. uuid, T .. 'log:' .. uuid, T .. 'logk:' .. uuid,
+      call('DEL', T .. 'm:' .. uuid, T .. 'o:' .. uuid, T .. 'log:' .. uuid, T .. 'logk:' .. uuid,
         T .. 'sig:' .. uuid)
       tell({uuid})
     end

@@ -16,9 +16,8 @@ end
 if left > 0 then
   for _, line in ipairs(call('ZRANGEBYSCORE', T .. 'u', '-inf', now, 'LIMIT', 0, left)) do
     local uuid = sub(line, 15, 46)
-    if call('GETRANGE', T .. 'm:' .. uuid, 16, 29) == sub(line, 1, 14) then
-      call('DEL', T .. 'o:' .. uuid)
-    end
+    local rec = call('GET', T .. 's:' .. uuid)
+    if rec and sub(rec, 17, 30) == sub(line, 1, 14) then drop_result(uuid, rec) end
     call('ZREM', T .. 'u', line)
     left = left - 1
   end

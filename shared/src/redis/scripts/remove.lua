@@ -7,7 +7,7 @@ local removed, changed = 0, 0
 local i = 3
 while ARGV[i] do
   local uuid, seq, n = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
-  local rec = record(uuid)
+  local rec = call('GET', T .. 's:' .. uuid)
   local state = rec and sub(rec, 1, 1)
   local waits, is_ours = state == 'R', rec and sub(rec, 17, 30) == seq
   i = errands(i + 3, n, not (waits and is_ours))

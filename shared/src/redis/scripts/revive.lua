@@ -19,6 +19,5 @@ local priority, task = split(way, 1)
 local by = deadline(new, now)
 if by then call('ZADD', T .. 'x', int(by), line .. way) end
 make_ready({[task] = {priority, line .. way}})
-ring(task)
 tell({uuid})
 return 1

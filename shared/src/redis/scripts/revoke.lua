@@ -4,7 +4,7 @@
 --       (empty: unknown), 7 how many errands come with its end, 8.. the errands
 -- RETURNS  0 unknown, 1 had ended, 2 skipped, 3 ended, 4 told, -1 it is another one than was read
 local uuid = ARGV[3]
-local rec = record(uuid)
+local rec = call('GET', T .. 's:' .. uuid)
 if not rec then return 0 end
 local state = sub(rec, 1, 1)
 local line = sub(rec, 17, 30) .. uuid
@@ -26,15 +26,13 @@ local kept = hex(now + tonumber(ARGV[5]))
 if state == 'r' or state == 'w' then
   -- On its way to or from another store: its end travels instead, under a new fence.
   local fence = string.format('%014x', num(sub(rec, 3, 16)) + 1)
-  local stop = string.find(rec, '\n', 176, true) + num(sub(rec, 168, 175))
-  local new = finish(rec, 'o', hex(now) .. kept .. NONE, 'f', sub(rec, stop + 1))
+  local new = finish(rec, 'o', hex(now) .. kept .. NONE, 'f', history_of(rec), '', NOTHING)
   call('SET', T .. 's:' .. uuid, sub(new, 1, 2) .. fence .. sub(new, 17))
   tell({uuid})
   return 3
 end
 unwait(line .. lane(rec))
-local stop = string.find(rec, '\n', 176, true) + num(sub(rec, 168, 175))
-local new, life = finish(rec, 'O', hex(now) .. kept .. NONE, 'f', sub(rec, stop + 1))
+local new, life = finish(rec, 'O', hex(now) .. kept .. NONE, 'f', history_of(rec), '', NOTHING)
 keep(uuid, new, life)
 call('ZADD', T .. 'e:O', int(num(kept)), line)
 tell({uuid})

@@ -10,11 +10,12 @@ local out, count = {}, 0
 -- Puts a job on its way, or further; false if there is none of this line that can go.
 local function send(place)
   local seq, uuid = sub(place, 1, 14), sub(place, 15, 46)
-  local rec = record(uuid)
-  local message = rec and sub(rec, 17, 30) == seq and call('GET', T .. 'm:' .. uuid)
+  local rec = call('GET', T .. 's:' .. uuid)
+  local message = rec and sub(rec, 17, 30) == seq and message_of(uuid, rec)
   if not message then
-    -- The job is gone; what names it must not come again.
-    if #place > 46 then unwait(place) else forget(place) end
+    -- The job is gone, or its message is; what names it must not come again.
+    if #place > 46 then unwait(place) end
+    forget(sub(place, 1, 46))
     return false
   end
   local state, way = sub(rec, 1, 1), sub(rec, 2, 2)
@@ -37,8 +38,8 @@ local function send(place)
   local fence = string.format('%014x', num(sub(rec, 3, 16)) + 1)
   local sent = state .. '>' .. fence .. sub(rec, 17)
   call('SET', T .. 's:' .. uuid, sent)
-  local result = state == 's' and call('GET', T .. 'o:' .. uuid)
-  for _, part in ipairs({uuid, sent, message}) do out[#out + 1] = part end
+  local result = state == 's' and result_of(uuid, rec)
+  for _, part in ipairs({uuid, without_message(sent), message}) do out[#out + 1] = part end
   out[#out + 1] = result
   count = count + 1
   room = room - #sent - #message - (result and #result or 0)

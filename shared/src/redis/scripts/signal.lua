@@ -3,7 +3,7 @@
 -- ARGV  3 uuid, 4 name, 5 key, 6 payload, 7 signals a job may keep
 -- RETURNS  0 unknown job, 1 it has ended, 2 the signal was known, 3 there are too many, 4 kept
 local uuid, field = ARGV[3], ARGV[4] .. '\n' .. ARGV[5]
-local rec = record(uuid)
+local rec = call('GET', T .. 's:' .. uuid)
 if not rec then return 0 end
 local state, signals = sub(rec, 1, 1), T .. 'sig:' .. uuid
 if state ~= 'R' and state ~= 'L' then return string.find('SDO', state, 1, true) and 1 or 0 end
@@ -18,7 +18,6 @@ if state == 'R' and call('HGET', T .. 'log:' .. uuid, '~') == sub(rec, 3, 16) ..
     call('SET', T .. 's:' .. uuid, sub(rec, 1, 42) .. hex(now) .. sub(rec, 55))
     local priority, task = split(place)
     make_ready({[task] = {priority, place}})
-    ring(task)
     tell({uuid})
   end
 end

@@ -1,38 +1,37 @@
 -- Stores new jobs. Used by submit and errands.
 local born_lists, born_delayed, born_ending = {}, {}, {}
 
--- The last of `n` new numbers.
-local function number_jobs(n)
-  local last = call('INCRBY', T .. 'seq', n)
-  if last == n then
-    -- From the clock: a number that was given out is not given out again, whatever was lost.
-    last = math.floor(now / 1000) * 1048576 + n
-    call('SET', T .. 'seq', string.format('%.0f', last))
+-- What a uuid comes to that is known: whether it is free by now (its job has ended and is to be
+-- forgotten, or has lost its message), else whether that job is the same message (`own`), sent again.
+local function meets(uuid, own) -- seldom
+  local known = call('GET', T .. 's:' .. uuid)
+  local line, message = sub(known, 17, 30) .. uuid, message_of(uuid, known)
+  local is_lost = not message and sub(known, 1, 1) == 'R'
+  if is_lost then unwait(line .. lane(known)) end
+  if is_lost or is_past(known) then
+    forget(line)
+    return true
   end
-  return last
+  return false, sub(message or '', 1, 16) == sub(own, 1, 16)
 end
 
 -- Stores a job under its number. `ready` is a time (nil: now), `rest` what its record has from byte
--- 55 on, and its message. False if its uuid is known, and then whether with the same token.
-local function store(number, uuid, ready, rest)
+-- 55 on, `message` its message if that is long. False if its uuid is known, and then whether with the
+-- same token.
+local function store(number, uuid, ready, rest, message)
   if not ready or ready < now then ready = now end
   local seq = string.format('%014x', number)
-  local key = T .. 'm:' .. uuid
-  local message = 'R000000000000000' .. seq .. hex(now) .. hex(ready) .. rest
-  local created = call('SET', key, message, 'NX')
-  if not created then
-    local known = call('GET', T .. 's:' .. uuid)
-    if known and is_past(known) then
-      forget(sub(known, 17, 30) .. uuid)
-      created = call('SET', key, message)
-    else
-      local head = call('GETRANGE', key, 0, 599)
-      local token = string.find(head, '\n', 176, true)
-      local own = string.find(message, '\n', 176, true)
-      return false, sub(head, token + 1, token + 16) == sub(message, own + 1, own + 16)
-    end
+  local key = T .. 's:' .. uuid
+  local rec = 'R000000000000000' .. seq .. hex(now) .. hex(ready) .. rest
+  if not call('SET', key, rec, 'NX') then
+    local own = message
+    if own == '' then own = sub(rec, -16 - num(sub(rec, -16, -9)), -17) end
+    local is_free, is_own = meets(uuid, own)
+    if not is_free then return false, is_own end
+    call('SET', key, rec)
   end
-  local way = lane(message)
+  if message ~= '' then call('SET', T .. 'm:' .. uuid, message) end
+  local way = sub(rec, 176, string.find(rec, '\n', 176, true) - 1)
   local priority, task = split(way, 1)
   local place = seq .. uuid .. way
   if ready > now then
@@ -41,7 +40,7 @@ local function store(number, uuid, ready, rest)
   else
     append(born_lists, task, priority, place)
   end
-  local by = deadline(message, ready)
+  local by = deadline(rec, ready)
   if by then
     born_ending[#born_ending + 1] = int(by)
     born_ending[#born_ending + 1] = place
@@ -53,5 +52,4 @@ local function line_up_born()
   each('ZADD', T .. 'd', born_delayed)
   each('ZADD', T .. 'x', born_ending)
   make_ready(born_lists)
-  for task in pairs(born_lists) do ring(task) end
 end

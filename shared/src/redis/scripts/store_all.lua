@@ -1,22 +1,28 @@
--- Used by scripts that take jobs as submit.lua tells: stores `n` of them, four arguments each after
--- argument `from`. Returns per job 1 created, 0 known, 2 if the queue `is_closed` to new ones, or
--- the uuid of another job that has its unique key.
-local function store_all(from, n, is_closed)
-  local last, out = number_jobs(n), {}
-  for i = 1, n do
-    local b = from + (i - 1) * 4
-    local uuid, once = sub(ARGV[b + 1], 1, 32), ARGV[b + 3]
-    local by = once ~= '' and has_key(once, uuid)
-    if is_closed and call('EXISTS', T .. 'm:' .. uuid) == 0 then
-      out[i] = 2
-    elseif by then
-      out[i] = by
-    else
-      local created, is_own = store(last - n + i, uuid, tonumber(sub(ARGV[b + 1], 33)), ARGV[b + 2])
-      if created and once ~= '' then keep_key(once, uuid, ARGV[b + 4], now) end
-      out[i] = (created or is_own) and 1 or 0
-    end
-  end
-  line_up_born()
-  return out
+-- The end of submit and schedule_fire. Used by scripts that take jobs as submit.lua tells: stores `n` of them, four arguments each after
+-- argument `from`. Returns `answer`, or else per job 1 created, 0 known, 2 if the queue is closed to new
+-- ones and not `takes_all`, or the uuid of another job that has its unique key.
+local function store_unique(once, number, uuid, ready, rest, message) -- seldom
+  local by = has_key(once, uuid)
+  if by then return by end
+  local created, is_own = store(number, uuid, ready, rest, message)
+  if created then keep_key(once, uuid, now) end
+  return (created or is_own) and 1 or 0
 end
+
+local out, last, is_closed = {}, 0, false
+if n > 0 then last, is_closed = number_jobs(n) end
+for i = 1, n do
+  local b = from + (i - 1) * 4
+  local number, head, rest, message, once = last - n + i, ARGV[b + 1], ARGV[b + 2], ARGV[b + 3], ARGV[b + 4]
+  local uuid, ready = sub(head, 1, 32), tonumber(sub(head, 33))
+  if is_closed and not takes_all and call('EXISTS', T .. 's:' .. uuid) == 0 then
+    out[i] = 2
+  elseif once ~= '' then
+    out[i] = store_unique(once, number, uuid, ready, rest, message)
+  else
+    local created, is_own = store(number, uuid, ready, rest, message)
+    out[i] = (created or is_own) and 1 or 0
+  end
+end
+line_up_born()
+return answer or out

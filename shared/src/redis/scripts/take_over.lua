@@ -2,7 +2,7 @@
 -- KEYS  1 routing
 -- ARGV  3 what: l (leases that have ended), x (jobs that wait too long), k (ready jobs of tasks
 --       that no live supervisor knows), 4 at most, 5 lease (ms), 6 owner, 7 of k: for how long
--- RETURNS  {uuid, record, message, ...}
+-- RETURNS  {uuid, record, message if it is long, ...}
 local what, limit, lease, owner = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 limit = math.min(limit, 1000)
 
@@ -77,5 +77,5 @@ if what ~= 'l' then
   for _, place in ipairs(list) do unwait(place) end
 end
 take(list, owner, int(boot + lease), false)
-write_leases()
+each('ZADD', T .. 'l', leases)
 return given

@@ -1,12 +1,18 @@
--- Keys of which one job is enough. Used by submit, receive and prune. `T once:key` is the job's uuid and
+-- Keys of which one job is enough. Used by submit, schedule_fire, receive and prune. `T once:key` is the job's uuid and
 -- when its time is over (ms), or `e` for the end of the job.
 local function is_unfinished(uuid)
-  local rec = record(uuid)
+  local rec = call('GET', T .. 's:' .. uuid)
   return rec and string.find('RLrw', sub(rec, 1, 1), 1, true)
 end
 
+-- A key is given as for how long and, behind a space, the key itself.
+local function split_key(once)
+  return string.match(once, '^(%w+) (.*)$')
+end
+
 -- The job that has a key, if it is another than `uuid`.
-local function has_key(key, uuid)
+local function has_key(once, uuid) -- seldom
+  local _, key = split_key(once)
   local kept = call('GET', T .. 'once:' .. key)
   if not kept then return false end
   local by, till = sub(kept, 1, 32), sub(kept, 33)
@@ -15,7 +21,8 @@ local function has_key(key, uuid)
   return tonumber(till) > now and by
 end
 
-local function keep_key(key, uuid, span, since)
+local function keep_key(once, uuid, since) -- seldom
+  local span, key = split_key(once)
   local name = T .. 'once:' .. key
   if span == 'e' then
     call('SET', name, uuid .. 'e')
