@@ -29,13 +29,13 @@ for _, line in ipairs(lines) do
       end
     else
       local state, kept, till = string.upper(was), sub(rec, 111, 122), sub(rec, 123, 134)
-      local life = kept ~= NONE and int(math.max(num(kept) - now, 0) + 60000)
+      local life = life_until(kept)
       keep(uuid, state .. '0' .. sub(rec, 3), life)
       call('ZADD', T .. 'e:' .. state, kept == NONE and '+inf' or int(num(kept)), line)
       if state == 'S' and sub(rec, -8) ~= NOTHING then
         if till ~= NONE then
           call('ZADD', T .. 'u', int(num(till)), line)
-          life = int(math.max(num(till) - now, 0) + 60000)
+          life = life_until(till)
         end
         if life and sub(rec, -8) == ELSEWHERE then call('PEXPIRE', T .. 'o:' .. uuid, life) end
       end

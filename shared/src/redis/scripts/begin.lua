@@ -21,7 +21,7 @@
 -- A line is seq .. uuid; a place is seq .. uuid .. lane: what waits is named by these.
 local T, call, sub = ARGV[1], redis.call, string.sub
 local NONE, NOBODY = '------------', '--------------------------------'
-local ELSEWHERE, NOTHING = '--------', '........'
+local ELSEWHERE, NOTHING, FOREVER = '--------', '........', '------------------------'
 local now, boot
 if ARGV[2] == '' or string.find(ARGV[2], '^[+-]') then
   local t = call('TIME')
@@ -94,7 +94,7 @@ end
 -- When a job that is ready at `ready` (nil: as its record says) has waited too long; nil if never.
 local function deadline(rec, ready)
   local both = sub(rec, 55, 78)
-  if both == '------------------------' then return nil end
+  if both == FOREVER then return nil end
   ready = ready or num(sub(rec, 43, 54))
   local ttl, expires = sub(both, 1, 12), sub(both, 13)
   local by
@@ -193,18 +193,20 @@ local function tell(uuids) -- seldom
   end
 end
 
--- Writes the end of a job: its record, and for how long that is kept (ms; false: for ever). `times`
--- are when it ended, when it is forgotten and until when there is a result; `bytes` those of the
--- result, as records have them.
+-- For how long what is forgotten at a time stays on the server (ms; false: for ever).
+local function life_until(time)
+  return time ~= NONE and int(math.max(num(time) - now, 0) + 60000)
+end
+
+-- The record of a job that ends. `times` are when it does, when it is forgotten and until when there is
+-- a result; `bytes` those of the result, as records have them.
 local function finish(rec, state, times, cause, history, result, bytes)
   local stop, progress = string.find(rec, '\n', 176, true), sub(rec, 168, 175)
   if progress ~= '00000000' then stop = stop + num(progress) end
   local size = sub(rec, -16, -9)
   local message = sub(rec, -16 - (num(size) or 0), -17)
-  local ended = state .. sub(rec, 2, 98) .. times .. NOBODY .. cause .. sub(rec, 168, stop) .. history
+  return state .. sub(rec, 2, 98) .. times .. NOBODY .. cause .. sub(rec, 168, stop) .. history
     .. message .. result .. size .. bytes
-  local kept = sub(times, 13, 24)
-  return ended, kept ~= NONE and int(math.max(num(kept) - now, 0) + 60000)
 end
 
 -- Whether jobs of this queue remember anything.

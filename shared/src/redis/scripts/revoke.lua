@@ -32,8 +32,8 @@ if state == 'r' or state == 'w' then
   return 3
 end
 unwait(line .. lane(rec))
-local new, life = finish(rec, 'O', hex(now) .. kept .. NONE, 'f', history_of(rec), '', NOTHING)
-keep(uuid, new, life)
+local new = finish(rec, 'O', hex(now) .. kept .. NONE, 'f', history_of(rec), '', NOTHING)
+keep(uuid, new, life_until(kept))
 call('ZADD', T .. 'e:O', int(num(kept)), line)
 tell({uuid})
 return 3

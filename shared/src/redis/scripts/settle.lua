@@ -77,6 +77,8 @@ local function goes_on(line, rec, head, history, signal) -- seldom
 end
 
 local fading, ended = {}, {S = {}, D = {}, O = {}}
+-- When jobs are forgotten: mostly many at the same time.
+local last_kept, score, last_life
 for i = 1, n do
   local b = 2 + i * 3
   local did = 0
@@ -109,15 +111,19 @@ for i = 1, n do
       end
       local kept, till = sub(times, 13, 24), sub(times, 25)
       local result = bytes ~= NOTHING and bytes ~= ELSEWHERE and ARGV[b + 2] or ''
-      local new, life = finish(rec, kind, times, cause, history, result, bytes)
-      keep(uuid, new, life)
+      if kept ~= last_kept then
+        last_kept, last_life = kept, life_until(kept)
+        score = kept == NONE and '+inf' or int(num(kept))
+      end
+      local life = last_life
+      keep(uuid, finish(rec, kind, times, cause, history, result, bytes), life)
       local list = ended[kind]
-      list[#list + 1] = kept == NONE and '+inf' or int(num(kept))
+      list[#list + 1] = score
       list[#list + 1] = line
       if bytes ~= NOTHING and till ~= NONE then
         fading[#fading + 1] = int(num(till))
         fading[#fading + 1] = line
-        life = int(math.max(num(till) - now, 0) + 60000)
+        life = life_until(till)
       end
       if bytes == ELSEWHERE and life then
         call('SET', T .. 'o:' .. uuid, ARGV[b + 2], 'PX', life)

@@ -1,5 +1,6 @@
 -- Stores new jobs. Used by submit and errands.
 local born_lists, born_delayed, born_ending = {}, {}, {}
+local born_at, ways = hex(now), {}
 
 -- What a uuid comes to that is known: whether it is free by now (its job has ended and is to be
 -- forgotten, or has lost its message), else whether that job is the same message (`own`), sent again.
@@ -19,10 +20,10 @@ end
 -- 55 on, `message` its message if that is long. False if its uuid is known, and then whether with the
 -- same token.
 local function store(number, uuid, ready, rest, message)
-  if not ready or ready < now then ready = now end
+  local is_ready = not ready or ready <= now
   local seq = string.format('%014x', number)
   local key = T .. 's:' .. uuid
-  local rec = 'R000000000000000' .. seq .. hex(now) .. hex(ready) .. rest
+  local rec = 'R000000000000000' .. seq .. born_at .. (is_ready and born_at or hex(ready)) .. rest
   if not call('SET', key, rec, 'NX') then
     local own = message
     if own == '' then own = sub(rec, -16 - num(sub(rec, -16, -9)), -17) end
@@ -32,15 +33,20 @@ local function store(number, uuid, ready, rest, message)
   end
   if message ~= '' then call('SET', T .. 'm:' .. uuid, message) end
   local way = sub(rec, 176, string.find(rec, '\n', 176, true) - 1)
-  local priority, task = split(way, 1)
   local place = seq .. uuid .. way
-  if ready > now then
+  if is_ready then
+    -- Most of a batch go the same way.
+    local known = ways[way]
+    if not known then
+      known = {split(way, 1)}
+      ways[way] = known
+    end
+    append(born_lists, known[2], known[1], place)
+  else
     born_delayed[#born_delayed + 1] = int(ready)
     born_delayed[#born_delayed + 1] = place
-  else
-    append(born_lists, task, priority, place)
   end
-  local by = deadline(rec, ready)
+  local by = sub(rec, 55, 78) ~= FOREVER and deadline(rec, is_ready and now or ready)
   if by then
     born_ending[#born_ending + 1] = int(by)
     born_ending[#born_ending + 1] = place

@@ -14,7 +14,7 @@ if n > 0 then last, is_closed = number_jobs(n) end
 for i = 1, n do
   local b = from + (i - 1) * 4
   local number, head, rest, message, once = last - n + i, ARGV[b + 1], ARGV[b + 2], ARGV[b + 3], ARGV[b + 4]
-  local uuid, ready = sub(head, 1, 32), tonumber(sub(head, 33))
+  local uuid, ready = sub(head, 1, 32), #head > 32 and tonumber(sub(head, 33))
   if is_closed and not takes_all and call('EXISTS', T .. 's:' .. uuid) == 0 then
     out[i] = 2
   elseif once ~= '' then
