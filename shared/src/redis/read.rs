@@ -332,9 +332,15 @@ impl Catalog for Store {
 
 fn found(job: Value) -> Result<Found, Trouble> {
     let mut items = Items::of(job)?;
+    let (record, long) = (bytes(items.next()?)?, bytes(items.next()?)?);
+    let read = Record::new(&record)?;
+    let header = match read.has_long_message() {
+        true => long,
+        false => read.message(&[])?.0.to_vec(),
+    };
     Ok(Found {
-        record: bytes(items.next()?)?,
-        header: bytes(items.next()?)?,
+        record,
+        header,
         is_delayed: number(&items.next()?)? == 1,
         result: u64::try_from(number(&items.next()?)?).ok(),
     })

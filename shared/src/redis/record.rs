@@ -214,7 +214,7 @@ impl<'a> Record<'a> {
 }
 
 /// Header and payload of a stored message.
-pub(super) fn message(bytes: &[u8]) -> Result<(&[u8], &[u8]), Trouble> {
+fn message(bytes: &[u8]) -> Result<(&[u8], &[u8]), Trouble> {
     let length = bytes.get(TOKEN..TOKEN + 8).and_then(hex);
     let length = length.and_then(|length| usize::try_from(length).ok());
     let body = bytes.get(TOKEN + 8..).ok_or_else(nonsense)?;

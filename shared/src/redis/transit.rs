@@ -208,7 +208,7 @@ fn parcel(
     result: Option<Vec<u8>>,
 ) -> Result<Parcel, Trouble> {
     let record = Record::new(record)?;
-    let (header, payload) = super::record::message(message)?;
+    let (header, payload) = record.message(message)?;
     Ok(Parcel {
         uuid,
         queue: queue.clone(),

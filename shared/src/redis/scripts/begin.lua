@@ -48,6 +48,12 @@ local function message_of(uuid, rec)
   return sub(rec, behind + 1 - message_bytes(rec), behind)
 end
 
+-- The message of a job if it is long, else an empty one; false if it is gone.
+local function long_message(uuid, rec)
+  if sub(rec, -16, -9) ~= ELSEWHERE then return '' end
+  return call('GET', T .. 'm:' .. uuid)
+end
+
 -- The result of a job; false if there is none.
 local function result_of(uuid, rec)
   local bytes = sub(rec, -8)
@@ -66,11 +72,6 @@ local function drop_result(uuid, rec)
   local short = sub(rec, 1, -17 - result_bytes(rec)) .. sub(rec, -16, -9) .. NOTHING
   call('SET', T .. 's:' .. uuid, short, 'KEEPTTL')
   if sub(rec, -8) == ELSEWHERE then call('DEL', T .. 'o:' .. uuid) end
-end
-
--- A record without message and result.
-local function without_message(rec)
-  return sub(rec, 1, -17 - message_bytes(rec) - result_bytes(rec)) .. '00000000' .. NOTHING
 end
 
 local function history_of(rec)

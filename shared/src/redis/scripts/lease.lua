@@ -29,12 +29,6 @@ local function passes(place, uuid) -- seldom
   return true
 end
 
--- The message of a job if it is long, else an empty one; false if it is gone.
-local function long_message(uuid, rec)
-  if sub(rec, -16, -9) ~= ELSEWHERE then return '' end
-  return call('GET', T .. 'm:' .. uuid)
-end
-
 -- A job without its message can do nothing any more.
 local function lose(place) -- seldom
   forget(sub(place, 1, 46))

@@ -8,9 +8,11 @@ for i = 1, #seen[2], 2 do
   local place = seen[2][i]
   local uuid = sub(place, 15, 46)
   local seq = call('GETRANGE', T .. 's:' .. uuid, 16, 29)
-  if call('GETRANGE', T .. 's:' .. uuid, -16, -9) == ELSEWHERE then
+  local is_long = call('GETRANGE', T .. 's:' .. uuid, -16, -9) == ELSEWHERE
+  if is_long and call('EXISTS', T .. 'm:' .. uuid) == 0 then
     -- What has lost its message cannot be run.
-    if call('EXISTS', T .. 'm:' .. uuid) == 0 and call('DEL', T .. 's:' .. uuid) then seq = '' end
+    call('DEL', T .. 's:' .. uuid)
+    seq = ''
   end
   if seq ~= sub(place, 1, 14) then
     if seq == '' then

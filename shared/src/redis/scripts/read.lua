@@ -1,20 +1,18 @@
 -- Reads jobs.
 -- KEYS  1 routing
 -- ARGV  3.. uuids
--- RETURNS  the time (ms), then per job false or {record without message and result, header, 1 if it is
---          delayed, bytes of its result (-1: none)}
+-- RETURNS  the time (ms), then per job false or {record, header of its message if that is long, 1 if it
+--          is delayed, bytes of its result (-1: none)}
 local out = {now}
 for i = 3, #ARGV do
   local uuid = ARGV[i]
-  local rec, header = call('GET', T .. 's:' .. uuid)
+  local rec = call('GET', T .. 's:' .. uuid)
+  local header = rec and ''
   if rec and sub(rec, -16, -9) == ELSEWHERE then
     -- A long message is mostly payload.
     local key = T .. 'm:' .. uuid
     local bytes = num(call('GETRANGE', key, 16, 23))
     header = bytes and call('GETRANGE', key, 24, 23 + bytes)
-  elseif rec then
-    local message = message_of(uuid, rec)
-    header = sub(message, 25, 24 + num(sub(message, 17, 24)))
   end
   if not header then
     out[#out + 1] = false
@@ -32,7 +30,7 @@ for i = 3, #ARGV do
         result = num(bytes)
       end
     end
-    out[#out + 1] = {without_message(rec), header, is_delayed, result}
+    out[#out + 1] = {rec, header, is_delayed, result}
   end
 end
 return out

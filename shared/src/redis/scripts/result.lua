@@ -5,12 +5,11 @@
 local uuid = ARGV[3]
 local rec = call('GET', T .. 's:' .. uuid)
 if not rec then return false end
-local bare = without_message(rec)
-if string.upper(sub(rec, 1, 1)) ~= 'S' or is_over(rec) then return {bare} end
+if string.upper(sub(rec, 1, 1)) ~= 'S' or is_over(rec) then return {rec} end
 local result = result_of(uuid, rec)
-if not result then return {bare} end
+if not result then return {rec} end
 if ARGV[4] == '1' then
   drop_result(uuid, rec)
   call('ZREM', T .. 'u', sub(rec, 17, 30) .. uuid)
 end
-return {bare, result}
+return {rec, result}

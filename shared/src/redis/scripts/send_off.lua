@@ -2,8 +2,8 @@
 -- each under a new fence. Those that are already come again, at their place.
 -- KEYS  1 routing
 -- ARGV  3 at most, 4 about how many bytes at most
--- RETURNS  {uuid, record, message, result (false: none), ...} in the order of the line, 1 if some
---          that were listed by line_up are left
+-- RETURNS  {uuid, record, message if it is long, result (false: none), ...} in the order of the line,
+--          1 if some that were listed by line_up are left
 local limit, room = math.min(tonumber(ARGV[3]), 1000), tonumber(ARGV[4])
 local out, count = {}, 0
 
@@ -11,7 +11,7 @@ local out, count = {}, 0
 local function send(place)
   local seq, uuid = sub(place, 1, 14), sub(place, 15, 46)
   local rec = call('GET', T .. 's:' .. uuid)
-  local message = rec and sub(rec, 17, 30) == seq and message_of(uuid, rec)
+  local message = rec and sub(rec, 17, 30) == seq and long_message(uuid, rec)
   if not message then
     -- The job is gone, or its message is; what names it must not come again.
     if #place > 46 then unwait(place) end
@@ -39,7 +39,7 @@ local function send(place)
   local sent = state .. '>' .. fence .. sub(rec, 17)
   call('SET', T .. 's:' .. uuid, sent)
   local result = state == 's' and result_of(uuid, rec)
-  for _, part in ipairs({uuid, without_message(sent), message}) do out[#out + 1] = part end
+  for _, part in ipairs({uuid, sent, message}) do out[#out + 1] = part end
   out[#out + 1] = result
   count = count + 1
   room = room - #sent - #message - (result and #result or 0)

@@ -98,6 +98,7 @@ for i = 1, n do
     gone[#gone + 1] = line
     changed[#changed + 1] = uuid
     local is_revoked = state == 'L1'
+    -- A gate begins with it; so may a text behind the lane, which only takes a look more.
     if has_caps or string.find(rec, '|', 176, true) then
       gone_from(uuid, rec, kind == 'P' and not is_revoked)
     end

@@ -1,6 +1,6 @@
 -- Stores new jobs. Used by submit and errands.
 local born_lists, born_delayed, born_ending = {}, {}, {}
-local born_at, ways = hex(now), {}
+local ways, born_at = {}, nil
 
 -- What a uuid comes to that is known: whether it is free by now (its job has ended and is to be
 -- forgotten, or has lost its message), else whether that job is the same message (`own`), sent again.
@@ -21,6 +21,7 @@ end
 -- same token.
 local function store(number, uuid, ready, rest, message)
   local is_ready = not ready or ready <= now
+  born_at = born_at or hex(now)
   local seq = string.format('%014x', number)
   local key = T .. 's:' .. uuid
   local rec = 'R000000000000000' .. seq .. born_at .. (is_ready and born_at or hex(ready)) .. rest
