@@ -3,9 +3,10 @@
 //! when the first process needs them, kept for the next.
 
 use std::cell::Cell;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::cgroup::{PREFIX, directory};
@@ -185,13 +186,15 @@ impl Cages {
                 }
             }
         }
-        let cage = Cage {
+        let mut cage = Cage {
             version: self.controllers.version,
             cells,
             amounts: Cell::default(),
             killed: Cell::default(),
             refused: Cell::default(),
+            counters: Counters::default(),
         };
+        cage.counters = cage.open();
         cage.begin(Amounts::default())?;
         Ok(cage)
     }
@@ -242,6 +245,16 @@ pub(crate) struct Cage {
     killed: Cell<u64>,
     /// Refused for want of processes.
     refused: Cell<u64>,
+    /// What is written to and read for each process.
+    counters: Counters,
+}
+
+/// Files of a cage, held open; those that there are.
+#[derive(Debug, Default)]
+struct Counters {
+    peak: Option<File>,
+    killed: Option<File>,
+    refused: Option<File>,
 }
 
 /// What a task came up against.
@@ -278,13 +291,9 @@ impl Cage {
             self.set(amounts)?;
             self.amounts.set(amounts);
         }
-        if let Some(path) = self.file(
-            Controller::Memory,
-            "memory.max_usage_in_bytes",
-            "memory.peak",
-        ) {
-            // Version 2 resets it for the descriptor that writes only: the peak is of the slot then.
-            let _ = fs::write(path, "0");
+        if let Some(peak) = &self.counters.peak {
+            // Version 2 resets it for the descriptor that writes only, which is the one that reads it.
+            let _ = peak.write_at(b"0", 0);
         }
         self.killed.set(self.count_killed());
         self.refused.set(self.count_refused());
@@ -343,34 +352,56 @@ impl Cage {
 
     /// What has happened since the present process began.
     pub(crate) fn bumps(&self) -> Bumps {
-        let peak = self.file(
-            Controller::Memory,
-            "memory.max_usage_in_bytes",
-            "memory.peak",
-        );
-        let peak = peak.and_then(|path| fs::read_to_string(path).ok());
+        let mut space = [0; COUNTER];
+        let peak = self.counters.peak.as_ref();
+        let peak = peak.and_then(|peak| text(peak, &mut space).trim().parse().ok());
         Bumps {
             killed: self.count_killed().saturating_sub(self.killed.get()),
-            peak: peak.and_then(|text| text.trim().parse().ok()),
+            peak,
             refused: self.count_refused().saturating_sub(self.refused.get()),
         }
     }
 
+    fn open(&self) -> Counters {
+        let memory = |v1, v2| self.file(Controller::Memory, v1, v2);
+        let mut both = OpenOptions::new();
+        both.read(true).write(true);
+        let peak = memory("memory.max_usage_in_bytes", "memory.peak");
+        let killed = memory("memory.oom_control", "memory.events");
+        let refused = self.file(Controller::Processes, "pids.events", "pids.events");
+        let read = |path: Option<PathBuf>| path.and_then(|path| File::open(path).ok());
+        Counters {
+            // Before Linux 6.12 nobody can reset it in version 2: it is of the slot then.
+            peak: peak.and_then(|path| both.open(&path).or_else(|_| File::open(&path)).ok()),
+            killed: read(killed),
+            refused: read(refused),
+        }
+    }
+
     fn count_killed(&self) -> u64 {
-        let path = self.file(Controller::Memory, "memory.oom_control", "memory.events");
-        path.map_or(0, |path| counted(&path, "oom_kill"))
+        let killed = self.counters.killed.as_ref();
+        killed.map_or(0, |file| counted(file, "oom_kill"))
     }
 
     fn count_refused(&self) -> u64 {
-        let path = self.file(Controller::Processes, "pids.events", "pids.events");
-        path.map_or(0, |path| counted(&path, "max"))
+        let refused = self.counters.refused.as_ref();
+        refused.map_or(0, |file| counted(file, "max"))
     }
 }
 
+/// Bytes of a file that counts: a few short lines.
+const COUNTER: usize = 512;
+
+/// What a file says now.
+fn text<'a>(file: &File, space: &'a mut [u8; COUNTER]) -> &'a str {
+    let len = file.read_at(space, 0).unwrap_or(0);
+    std::str::from_utf8(&space[..len]).unwrap_or_default()
+}
+
 /// The number behind `name` in a file of such lines.
-fn counted(path: &Path, name: &str) -> u64 {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let found = text.lines().find_map(|line| {
+fn counted(file: &File, name: &str) -> u64 {
+    let mut space = [0; COUNTER];
+    let found = text(file, &mut space).lines().find_map(|line| {
         let (word, number) = line.split_once(' ')?;
         (word == name).then(|| number.parse().ok())?
     });
@@ -399,12 +430,11 @@ mod tests {
         assert_eq!(of("pids"), None);
     }
 
-    fn cage(version: Version, below: &Path) -> Cage {
+    fn cages(version: Version, below: &Path) -> Cages {
         let places = ALL
             .map(|controller| (controller, below.to_owned()))
             .to_vec();
-        let controllers = Controllers { version, places };
-        Cages::new(controllers, "x").unwrap().cage(3).unwrap()
+        Cages::new(Controllers { version, places }, "x").unwrap()
     }
 
     #[test]
@@ -419,7 +449,7 @@ mod tests {
             (Version::V2, "memory.max", Some("150000 100000")),
         ] {
             let dir = tempfile::tempdir().unwrap();
-            let cage = cage(version, dir.path());
+            let cage = cages(version, dir.path()).cage(3).unwrap();
             let slot = dir.path().join("bulkhead-x.limits/slot-3");
             cage.begin(amounts).unwrap();
             let read = |name: &str| fs::read_to_string(slot.join(name)).unwrap();
@@ -438,8 +468,9 @@ mod tests {
     #[test]
     fn what_the_kernel_counts_is_told_from_the_process_on() {
         let dir = tempfile::tempdir().unwrap();
-        let cage = cage(Version::V2, dir.path());
+        let cages = cages(Version::V2, dir.path());
         let slot = dir.path().join("bulkhead-x.limits/slot-3");
+        fs::create_dir(&slot).unwrap();
         let happen = |killed: u64, refused: u64| {
             fs::write(
                 slot.join("memory.events"),
@@ -449,6 +480,7 @@ mod tests {
             fs::write(slot.join("pids.events"), format!("max {refused}\n")).unwrap();
         };
         happen(2, 5);
+        let cage = cages.cage(3).unwrap();
         cage.begin(Amounts::default()).unwrap();
         assert_eq!((cage.bumps().killed, cage.bumps().refused), (0, 0));
         happen(3, 9);
