@@ -97,7 +97,16 @@ impl Reactor {
             }
         };
         let uid = match &mut self.users {
-            Some(users) if plan.own_users => users.take(),
+            Some(users) if plan.own_users => match users.take() {
+                None => {
+                    warn!(
+                        slot = seat.slot,
+                        "no user is left for a process (map more users into this container)"
+                    );
+                    return self.tell(now, Input::SpawnFailed(seat));
+                }
+                own => own,
+            },
             _ => plan.uid,
         };
         let inside = plan.home_inside;
