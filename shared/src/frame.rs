@@ -15,8 +15,11 @@ pub const MAGIC: [u8; 4] = *b"BLKH";
 /// The wire's major version: N and N-1 are served.
 pub const MAJOR: u16 = 1;
 
-/// The wire's minor version: for people to read.
-pub const MINOR: u16 = 7;
+/// The wire's minor version: for people to read, and for what older zygotes do not know.
+pub const MINOR: u16 = 8;
+
+/// The minor version from which on a zygote starts wardens.
+pub const WARDENS: u16 = 8;
 
 /// Length of the hello in bytes.
 pub const HELLO_LEN: usize = 8;
@@ -49,18 +52,18 @@ pub enum HelloError {
     },
 }
 
-/// Checks a hello.
+/// Checks a hello; the minor version of who says it.
 ///
 /// # Errors
 /// [`HelloError`] says whether it is foreign or of another version.
-pub fn check_hello(bytes: [u8; HELLO_LEN]) -> Result<(), HelloError> {
-    let [m0, m1, m2, m3, a, b, ..] = bytes;
+pub fn check_hello(bytes: [u8; HELLO_LEN]) -> Result<u16, HelloError> {
+    let [m0, m1, m2, m3, a, b, c, d] = bytes;
     if [m0, m1, m2, m3] != MAGIC {
         return Err(HelloError::Foreign);
     }
     let theirs = u16::from_le_bytes([a, b]);
     if theirs == MAJOR || theirs + 1 == MAJOR {
-        Ok(())
+        Ok(u16::from_le_bytes([c, d]))
     } else {
         Err(HelloError::Version {
             theirs,
@@ -152,7 +155,7 @@ pub struct Group {
     pub idle_ms: u64,
 }
 
-/// What a reused process says a job consumed.
+/// What a reused process says a job consumed, or a warden its tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportedUsage {
     /// CPU time in user mode, microseconds.
@@ -291,11 +294,16 @@ pub enum ToZygote<'a> {
     /// What all its tasks have in common; the first message.
     Setup(Setup),
     /// Start a task process. Descriptors, in order: job pipe (read), result pipe (write), stdout,
-    /// stderr, then the cgroup directory, or the init's report pipe, as the containment asks.
+    /// stderr, then the cgroup directory, or where the init reports, as the containment asks.
     #[serde(borrow)]
     Fork(Fork<'a>),
     /// End; the tasks started so far live on. (When the socket closes without it, they are killed.)
     Retire,
+    /// Start a warden, an init that stays above one task process after the other, and the first of
+    /// these, as a user that is not root. As `Fork`; where the init reports is a socket that keeps packets
+    /// apart: there it says `Ended` for each task and hears `Fork` for the next, whose descriptors lack
+    /// the report. It ends when that socket closes. For zygotes from [`WARDENS`] on.
+    Warden(Fork<'a>),
 }
 
 /// One task process to be started.
@@ -341,6 +349,17 @@ pub enum FromZygote {
         generation: u64,
         /// Why.
         errno: i32,
+    },
+    /// What a warden says: a task has ended, and all that it had started.
+    Ended {
+        /// As asked.
+        generation: u64,
+        /// How the task itself ended.
+        report: InitReport,
+        /// What all of them consumed.
+        usage: ReportedUsage,
+        /// What the warden's own end would count by now: itself, and all below it so far.
+        whole: ReportedUsage,
     },
 }
 

@@ -204,7 +204,7 @@ pub struct Ended {
     pub started_at: Option<crate::Timestamp>,
     /// When it ended.
     pub finished_at: crate::Timestamp,
-    /// The process it ran in.
+    /// The process it ran in, or the init above that.
     pub pid: Option<u32>,
     /// Whether what follows a success is to follow; the task may decline it.
     pub wants_callback: bool,

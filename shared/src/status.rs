@@ -176,7 +176,8 @@ pub struct JobStatus {
     pub isolation: Option<String>,
     /// Where its last attempt ran, or runs.
     pub host: Option<String>,
-    /// The process of its last attempt.
+    /// The process of its last attempt, by its number on that host; where an init of ours stands above
+    /// it, that init, which may be the one of other attempts, too.
     pub pid: Option<u32>,
     /// Its last attempts that have ended, oldest first; at most ten.
     pub attempts: Vec<AttemptStatus>,

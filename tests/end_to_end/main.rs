@@ -35,3 +35,4 @@ mod signals;
 mod submissions;
 mod two_supervisors;
 mod users;
+mod wardens;

@@ -272,6 +272,20 @@ fn from_zygotes() -> Vec<FromZygote> {
             generation: 3,
             errno: 11,
         },
+        FromZygote::Ended {
+            generation: 1 << 33,
+            report: InitReport { signal: 9, code: 0 },
+            usage: ReportedUsage {
+                cpu_user_us: 70_000,
+                cpu_system_us: 3,
+                max_rss_kb: Some(1 << 20),
+            },
+            whole: ReportedUsage {
+                cpu_user_us: 90_000,
+                cpu_system_us: 5,
+                max_rss_kb: None,
+            },
+        },
     ]
 }
 
@@ -302,8 +316,9 @@ fn to_zygotes() -> Vec<ToZygote<'static>> {
     };
     vec![
         ToZygote::Setup(setup),
-        ToZygote::Fork(fork),
+        ToZygote::Fork(fork.clone()),
         ToZygote::Retire,
+        ToZygote::Warden(fork),
     ]
 }
 

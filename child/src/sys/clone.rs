@@ -59,9 +59,35 @@ pub(crate) fn spawn_sibling(how: How<'_>) -> io::Result<Forked> {
 ///
 /// The caller must be single-threaded, and waits for the child with `__WALL`.
 pub(crate) fn spawn_unheard() -> io::Result<i32> {
+    spawn_child(0, None)
+}
+
+/// Forks a child of this process, in `namespaces` of its own (`CLONE_NEW*`): the id of it here, 0 there.
+/// SIGCHLD tells of its end. Runs no handler that the program has set for its forks.
+///
+/// The caller must be single-threaded.
+pub(crate) fn spawn_below(namespaces: u64, tid_address: Option<NonZeroU64>) -> io::Result<i32> {
+    spawn_child(namespaces | libc::SIGCHLD as u64, tid_address)
+}
+
+fn spawn_child(mut flags: u64, tid_address: Option<NonZeroU64>) -> io::Result<i32> {
+    if tid_address.is_some() {
+        flags |= (libc::CLONE_CHILD_SETTID | libc::CLONE_CHILD_CLEARTID) as u64;
+    }
+    let child_tid = tid_address.map_or(0, NonZeroU64::get);
     // SAFETY: without CLONE_VM the new process has its own copy of all memory, as after fork; the process
-    // is single-threaded, so no lock is held by a thread that is not copied. No place is written to.
-    let pid = check(unsafe { libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0) })?;
+    // is single-threaded, so no lock is held by a thread that is not copied. Written to is only where libc
+    // keeps the thread's id, of which x86_64 and aarch64 differ in the place.
+    let pid = check(unsafe {
+        #[cfg(target_arch = "x86_64")]
+        {
+            libc::syscall(libc::SYS_clone, flags, 0, 0, child_tid, 0)
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            libc::syscall(libc::SYS_clone, flags, 0, 0, 0, child_tid)
+        }
+    })?;
     Ok(i32::try_from(pid).unwrap_or(i32::MAX))
 }
 

@@ -3,6 +3,7 @@
 mod clone;
 mod exec;
 mod filter;
+mod leavings;
 mod limits;
 mod mounts;
 mod network;
@@ -11,9 +12,10 @@ mod privilege;
 mod reap;
 mod socket;
 
-pub(crate) use clone::{Forked, How, spawn_sibling, spawn_unheard, tid_address};
+pub(crate) use clone::{Forked, How, spawn_below, spawn_sibling, spawn_unheard, tid_address};
 pub(crate) use exec::{leave, replace};
 pub(crate) use filter::enter_filter;
+pub(crate) use leavings::{Directory, has_ipc};
 pub(crate) use limits::{close_all_but, close_from, limit_both, lower_limit, place};
 pub(crate) use mounts::{
     NO_DEVICES, NO_EXECUTION, NO_SETUID, READ_ONLY, attach, confine_tree, copy_tree, own_proc, text,
@@ -21,7 +23,7 @@ pub(crate) use mounts::{
 pub(crate) use network::loopback_up;
 pub(crate) use pages::{Memory, Program, above, table as page_table, touch};
 pub(crate) use privilege::{drop_bounding_set, drop_capabilities, restrict_self};
-pub(crate) use reap::{Reaped, reap_any, wait_for_signal};
+pub(crate) use reap::{Ended, Reaped, reap_any, reap_next, wait_for_signal, whole_usage};
 pub(crate) use socket::{Received, receive, send};
 
 use std::io;

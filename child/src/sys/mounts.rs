@@ -14,6 +14,7 @@ const AT_RECURSIVE: u32 = 0x8000;
 const AT_EMPTY_PATH: u32 = libc::AT_EMPTY_PATH.cast_unsigned();
 const MOVE_MOUNT_F_EMPTY_PATH: u32 = 0x4;
 const FSOPEN_CLOEXEC: u32 = 1;
+const FSCONFIG_SET_STRING: u32 = 1;
 const FSCONFIG_CMD_CREATE: u32 = 6;
 const FSMOUNT_CLOEXEC: u32 = 1;
 
@@ -92,23 +93,27 @@ pub(crate) fn attach(mount: BorrowedFd<'_>, place: &CStr) -> io::Result<()> {
     Ok(())
 }
 
-/// The `/proc` of this process' pid namespace, in no place yet.
+/// The `/proc` of this process' pid namespace, in no place yet. In it a user sees none but the own
+/// processes.
 pub(crate) fn own_proc(without: u64) -> io::Result<OwnedFd> {
     // SAFETY: the call reads a text that outlives it.
     let context =
         opened(unsafe { libc::syscall(libc::SYS_fsopen, c"proc".as_ptr(), FSOPEN_CLOEXEC) })?;
     let none = std::ptr::null::<libc::c_char>();
-    // SAFETY: the descriptor is open; this command takes neither key nor value.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_fsconfig,
-            context.as_raw_fd(),
-            FSCONFIG_CMD_CREATE,
-            none,
-            none,
-            0,
-        )
-    })?;
+    let hidden = (FSCONFIG_SET_STRING, c"hidepid".as_ptr(), c"2".as_ptr());
+    for (command, key, value) in [hidden, (FSCONFIG_CMD_CREATE, none, none)] {
+        // SAFETY: the descriptor is open; the call reads two texts that outlive it, or none.
+        check(unsafe {
+            libc::syscall(
+                libc::SYS_fsconfig,
+                context.as_raw_fd(),
+                command,
+                key,
+                value,
+                0,
+            )
+        })?;
+    }
     // SAFETY: the call takes an open descriptor and numbers.
     opened(unsafe {
         libc::syscall(

@@ -13,8 +13,8 @@ use crate::sys::{self, Received};
 /// Largest packet in bytes: a registration with long parameter lists fits many times.
 pub(super) const PACKET: usize = 64 << 10;
 
-/// Largest answer to a fork: two numbers.
-const ANSWER: usize = 64;
+/// Largest answer to a fork, or word of a warden: some numbers.
+const ANSWER: usize = 128;
 
 /// The zygote's end.
 #[derive(Debug)]

@@ -67,7 +67,7 @@ pub(super) fn stand_above(
 }
 
 /// SIGTERM is handed on, SIGHUP means to kill everything, SIGCHLD to look.
-fn signals() -> SigSet {
+pub(super) fn signals() -> SigSet {
     [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD]
         .into_iter()
         .collect()
@@ -107,11 +107,7 @@ pub(super) fn watch(containment: Containment, task: Pid, report: &OwnedFd) -> ! 
     let mask = signals();
     let end = loop {
         match mask.wait() {
-            Ok(Signal::SIGTERM) => {
-                // The task's group, whose leader is our own unreaped child.
-                let _ = killpg(task, Signal::SIGTERM);
-                let _ = killpg(task, Signal::SIGCONT);
-            }
+            Ok(Signal::SIGTERM) => hand_on(task),
             Ok(Signal::SIGHUP) => {
                 let _ = kill(task, Signal::SIGKILL);
             }
@@ -130,11 +126,17 @@ pub(super) fn watch(containment: Containment, task: Pid, report: &OwnedFd) -> ! 
     sys::leave(0)
 }
 
+/// Asks the task to end, with its group: its leader is our own unreaped child.
+pub(super) fn hand_on(task: Pid) {
+    let _ = killpg(task, Signal::SIGTERM);
+    let _ = killpg(task, Signal::SIGCONT);
+}
+
 /// Reaps whoever has ended; the end of `task` if it is among them.
 fn reap(task: Pid) -> Option<InitReport> {
-    while let sys::Reaped::Ended { pid, signal, code } = sys::reap_any() {
-        if pid == task.as_raw() {
-            return Some(InitReport { signal, code });
+    while let sys::Reaped::Ended(ended) = sys::reap_any() {
+        if ended.pid == task.as_raw() {
+            return Some(ended.how);
         }
     }
     None
@@ -153,7 +155,7 @@ fn kill_descendants() {
             match sys::reap_any() {
                 sys::Reaped::NoChildren => return,
                 sys::Reaped::NobodyYet => break,
-                sys::Reaped::Ended { .. } => {}
+                sys::Reaped::Ended(_) => {}
             }
         }
         // A dying process needs a moment; SIGCHLD ends the wait.

@@ -7,10 +7,12 @@
 mod control;
 mod home;
 mod init;
+mod leavings;
 mod prepare;
 mod rehearsal;
 mod task;
 mod walls;
+mod warden;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -136,7 +138,14 @@ fn hear(
         match control.hear(&mut packet, &mut received) {
             Ok(Some(ToZygote::Fork(fork))) => {
                 // What the supervisor asked for before it died can still be read, not answered.
-                if answer(control, registry, prepared, &fork, received).is_err() {
+                let asked = (&fork, Kind::Task);
+                if answer(control, (registry, prepared, lesson), asked, received).is_err() {
+                    return End::Alone;
+                }
+            }
+            Ok(Some(ToZygote::Warden(fork))) => {
+                let asked = (&fork, Kind::Warden);
+                if answer(control, (registry, prepared, lesson), asked, received).is_err() {
                     return End::Alone;
                 }
             }
@@ -167,11 +176,17 @@ fn set_up(control: &Control, program: Option<&Path>) -> Result<Option<Prepared>,
     }
 }
 
+/// What is forked: a task, by itself or below an init of its own, or the warden of several.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Task,
+    Warden,
+}
+
 fn answer(
     control: &Control,
-    registry: &Registry,
-    prepared: &Prepared,
-    fork: &frame::Fork<'_>,
+    (registry, prepared, lesson): (&Registry, &Prepared, Option<&Lesson>),
+    (fork, kind): (&frame::Fork<'_>, Kind),
     received: Received,
 ) -> io::Result<()> {
     let generation = fork.generation;
@@ -182,14 +197,22 @@ fn answer(
     if fork.home.is_some() {
         home::reserve();
     }
-    match sys::spawn_sibling(prepared.how(given.cgroup())) {
-        Ok(Forked::Task) => task::become_task(registry, prepared, fork, given),
-        Ok(Forked::Zygote(pid, pidfd)) => {
+    let how = match kind {
+        Kind::Task => prepared.how(given.cgroup()),
+        Kind::Warden => prepared.how_warden(),
+    };
+    match (sys::spawn_sibling(how), kind) {
+        (Ok(Forked::Task), Kind::Task) => task::become_task(registry, prepared, fork, given),
+        (Ok(Forked::Task), Kind::Warden) => {
+            let zygote = (control, lesson);
+            warden::stay(registry, prepared, zygote, fork, given)
+        }
+        (Ok(Forked::Zygote(pid, pidfd)), _) => {
             drop(given);
             let forked = FromZygote::Forked { generation, pid };
             control.answer(&forked, Some(pidfd.as_fd()))
         }
-        Err(error) => control.answer(&failed(error.raw_os_error().unwrap_or(0)), None),
+        (Err(error), _) => control.answer(&failed(error.raw_os_error().unwrap_or(0)), None),
     }
 }
 

@@ -116,7 +116,8 @@ impl Prepared {
             }
             Containment::Cgroup | Containment::Subreaper => 0,
         };
-        let namespaces = contained | self.setup.walls.as_deref().map_or(0, own_namespaces);
+        let walls = self.setup.walls.as_deref();
+        let namespaces = contained | walls.map_or(0, own_namespaces);
         let clone3 = self.setup.clone3;
         let cgroup = cgroup.filter(|_| clone3);
         sys::How {
@@ -125,6 +126,23 @@ impl Prepared {
             tid_address: self.tid_address,
             clone3,
         }
+    }
+
+    /// What the fork of a warden asks of the kernel.
+    pub(super) fn how_warden(&self) -> sys::How<'_> {
+        let walls = self.setup.walls.as_deref();
+        sys::How {
+            namespaces: libc::CLONE_NEWPID as u64 | walls.map_or(0, own_mounts),
+            cgroup: None,
+            tid_address: self.tid_address,
+            clone3: self.setup.clone3,
+        }
+    }
+
+    /// Forks a task of a warden, which has made the other namespaces.
+    pub(super) fn fork_below(&self) -> io::Result<i32> {
+        let namespaces = self.setup.walls.as_deref().map_or(0, own_network);
+        sys::spawn_below(namespaces, self.tid_address)
     }
 
     /// Kills every task there is; called when the supervisor is gone. Where tasks live below an
@@ -139,14 +157,18 @@ impl Prepared {
 
 /// Namespaces that each task has for itself.
 fn own_namespaces(walls: &Walls) -> u64 {
-    let flags = [
-        (walls.has_mounts(), libc::CLONE_NEWNS),
-        (walls.ipc, libc::CLONE_NEWIPC),
-        (walls.own_network, libc::CLONE_NEWNET),
-    ];
-    let own = flags.into_iter().filter(|(is_own, _)| *is_own);
-    own.map(|(_, flag)| u64::from(flag.cast_unsigned()))
-        .fold(0, |all, flag| all | flag)
+    let ipc = if walls.ipc { libc::CLONE_NEWIPC } else { 0 };
+    u64::from(ipc.cast_unsigned()) | own_mounts(walls) | own_network(walls)
+}
+
+fn own_mounts(walls: &Walls) -> u64 {
+    let own = walls.has_mounts();
+    u64::from(if own { libc::CLONE_NEWNS } else { 0 }.cast_unsigned())
+}
+
+fn own_network(walls: &Walls) -> u64 {
+    let own = walls.own_network;
+    u64::from(if own { libc::CLONE_NEWNET } else { 0 }.cast_unsigned())
 }
 
 fn assert_single_threaded() -> io::Result<()> {

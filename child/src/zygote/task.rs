@@ -16,7 +16,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::unistd::{Gid, Pid, Uid, chdir, setgroups, setpgid, setresgid, setresuid};
 
 use super::prepare::Prepared;
-use super::{Failed, Step, home, init, walls};
+use super::{Failed, Step, home, init, walls, warden};
 use crate::registry::Registry;
 use crate::sys::Received;
 use crate::{runtime, sys};
@@ -71,6 +71,15 @@ impl Given {
     /// Gives each descriptor its meaning; `None` if there are too few.
     pub(super) fn sort(received: Received, prepared: &Prepared) -> Option<Self> {
         let containment = prepared.setup.containment;
+        Self::take(received, containment, containment.has_init())
+    }
+
+    /// As `sort`, of a task whose warden is there.
+    pub(super) fn sort_below(received: Received, prepared: &Prepared) -> Option<Self> {
+        Self::take(received, prepared.setup.containment, false)
+    }
+
+    fn take(received: Received, containment: Containment, has_report: bool) -> Option<Self> {
         let mut rest = received.into_iter().flatten();
         let (job, result) = (rest.next()?, rest.next()?);
         let (stdout, stderr) = (rest.next()?, rest.next()?);
@@ -78,11 +87,7 @@ impl Given {
             Containment::Cgroup => Some(rest.next()?),
             Containment::PidNamespace { .. } | Containment::Subreaper => None,
         };
-        let report = if containment.has_init() {
-            Some(rest.next()?)
-        } else {
-            None
-        };
+        let report = if has_report { Some(rest.next()?) } else { None };
         let limits = [rest.next(), rest.next(), rest.next()];
         Some(Self {
             limits,
@@ -95,8 +100,18 @@ impl Given {
         })
     }
 
+    /// Where the init above it says how it ended.
+    pub(super) const fn take_report(&mut self) -> Option<OwnedFd> {
+        self.report.take()
+    }
+
     pub(super) fn cgroup(&self) -> Option<BorrowedFd<'_>> {
         self.cgroup.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Says why there will be no task, and ends.
+    pub(super) fn unfit(&self, failed: &Failed) -> ! {
+        unfit(self.result.as_fd(), failed)
     }
 }
 
@@ -119,14 +134,27 @@ pub(super) fn become_task(
             Err(failed) => unfit(result, &failed),
         }
     }
-    let furnished = lead(prepared).and_then(|()| match prepared.setup.containment.has_init() {
-        true => Ok(()),
-        false => furnish(prepared, fork),
-    });
+    begin(registry, prepared, fork, given, || {
+        match prepared.setup.containment.has_init() {
+            true => Ok(()),
+            false => furnish(prepared, fork),
+        }
+    })
+}
+
+/// The task, below an init or alone; `furnish` is what it does while it has every right.
+pub(super) fn begin(
+    registry: &Registry,
+    prepared: &Prepared,
+    fork: &frame::Fork<'_>,
+    given: Given,
+    furnish: impl FnOnce() -> Result<(), Failed>,
+) -> ! {
+    let furnished = lead(prepared).and_then(|()| furnish());
     match furnished.and_then(|()| set_up(prepared, fork, &given)) {
         // From here on the places are what counts; `given` has been closed behind our back.
         Ok(()) => std::mem::forget(given),
-        Err(failed) => unfit(given.result.as_fd(), &failed),
+        Err(failed) => given.unfit(&failed),
     }
     if prepared.program.is_some() {
         let error = exec(fork, prepared.is_script);
@@ -144,12 +172,13 @@ pub(super) fn become_task(
 }
 
 /// Where what is not rehearsed begins: it could not be undone.
-pub(super) fn entries() -> [*const (); 4] {
+pub(super) fn entries() -> [*const (); 5] {
     [
         become_task as *const (),
         furnish as *const (),
         walls::furnish as *const (),
         init::watch as *const (),
+        warden::stay as *const (),
     ]
 }
 

@@ -243,12 +243,21 @@ fn make_file(path: &Path, text: &str) -> io::Result<()> {
 /// What is one task's own. Runs in its namespaces, above the task or in it, before it has lost any
 /// right.
 pub(super) fn furnish(walls: &Walls, raised: &Raised, user: Option<u32>) -> Result<(), Failed> {
+    furnish_network(walls)?;
+    furnish_proc(walls, raised)?;
+    furnish_tmp(walls, user)
+}
+
+/// The devices of its own network.
+pub(super) fn furnish_network(walls: &Walls) -> Result<(), Failed> {
     if walls.network == Network::Loopback {
         sys::loopback_up().step("switch its loopback device on")?;
     }
-    if !walls.has_mounts() {
-        return Ok(());
-    }
+    Ok(())
+}
+
+/// The `/proc` of its pid namespace.
+pub(super) fn furnish_proc(walls: &Walls, raised: &Raised) -> Result<(), Failed> {
     if walls.root.is_some() {
         let mut without = sys::NO_SETUID | sys::NO_DEVICES | sys::NO_EXECUTION;
         if !walls.user_namespace {
@@ -261,6 +270,11 @@ pub(super) fn furnish(walls: &Walls, raised: &Raised, user: Option<u32>) -> Resu
         }
         sys::attach(own.as_fd(), c"/proc").step("mount its /proc")?;
     }
+    Ok(())
+}
+
+/// Its `/tmp`, empty.
+pub(super) fn furnish_tmp(walls: &Walls, user: Option<u32>) -> Result<(), Failed> {
     if let Some(tmp) = walls.tmp {
         let own = nix::unistd::geteuid().as_raw();
         let user = user.unwrap_or(own);
@@ -282,6 +296,14 @@ pub(super) fn furnish(walls: &Walls, raised: &Raised, user: Option<u32>) -> Resu
             Some(options.as_str()),
         )
         .step("mount its /tmp")?;
+    }
+    Ok(())
+}
+
+/// Takes its `/tmp` away, with all that is in it.
+pub(super) fn clear_tmp(walls: &Walls) -> Result<(), Failed> {
+    if walls.tmp.is_some() {
+        umount2("/tmp", MntFlags::MNT_DETACH).step("take its /tmp away")?;
     }
     Ok(())
 }

@@ -17,8 +17,8 @@ pub(crate) struct Exit {
     pub cpu_user: Duration,
     /// CPU time in the kernel, likewise.
     pub cpu_system: Duration,
-    /// Peak resident memory of the largest of them, in KiB.
-    pub max_rss_kb: u64,
+    /// Peak resident memory of the largest of them, in KiB, if it is known.
+    pub max_rss_kb: Option<u64>,
 }
 
 fn duration(time: libc::timeval) -> Duration {
@@ -65,7 +65,7 @@ pub(crate) fn reap(process: &PidFd) -> io::Result<Option<Exit>> {
         code: if exited { status } else { 0 },
         cpu_user: duration(usage.ru_utime),
         cpu_system: duration(usage.ru_stime),
-        max_rss_kb: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+        max_rss_kb: u64::try_from(usage.ru_maxrss).ok(),
     }))
 }
 

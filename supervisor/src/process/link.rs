@@ -289,6 +289,11 @@ impl Link {
         }
     }
 
+    /// The socket of the init above the task, if that is a warden: hears it from here on.
+    pub(crate) const fn take_report(&mut self) -> Option<OwnedFd> {
+        self.report.take()
+    }
+
     /// What the init above the task reported, if there was one and it did.
     pub(crate) fn report(&self) -> Option<InitReport> {
         let mut bytes = [0; 32];

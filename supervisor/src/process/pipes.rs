@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::pipe2;
 
 /// Our ends: none of them ever blocks.
@@ -13,7 +14,8 @@ pub(crate) struct Ours {
     pub result: OwnedFd,
     pub stdout: OwnedFd,
     pub stderr: OwnedFd,
-    /// How the task ended, where an init of ours stands above it.
+    /// How the task ended, where an init of ours stands above it: a socket that keeps packets apart, as
+    /// a warden also hears through it.
     pub report: Option<OwnedFd>,
 }
 
@@ -53,7 +55,8 @@ pub(crate) fn open(with_report: bool) -> io::Result<(Ours, Theirs)> {
     let (stdout, their_stdout) = pipe2(OFlag::O_CLOEXEC)?;
     let (stderr, their_stderr) = pipe2(OFlag::O_CLOEXEC)?;
     let (report, their_report) = if with_report {
-        let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
+        let (kind, flags) = (SockType::SeqPacket, SockFlag::SOCK_CLOEXEC);
+        let (ours, theirs) = socketpair(AddressFamily::Unix, kind, None, flags)?;
         (Some(ours), Some(theirs))
     } else {
         (None, None)

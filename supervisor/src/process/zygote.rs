@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,12 +17,12 @@ use bulkhead_shared::pidfd::PidFd;
 use bulkhead_shared::task::TaskSpec;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg,
-    sendmsg, socketpair,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, socketpair,
 };
 use nix::unistd::pipe2;
 
 use super::link::{READ, TAIL, Tail};
+use super::packet;
 
 /// Largest packet a zygote sends.
 const PACKET: usize = 64 << 10;
@@ -143,6 +143,8 @@ pub(crate) struct Zygote {
     output: OwnedFd,
     said: Tail,
     stage: Stage,
+    /// Its version of the wire.
+    minor: u16,
     space: Vec<u8>,
     packet: Vec<u8>,
     /// Generations that were asked for and not yet answered.
@@ -180,6 +182,7 @@ impl Zygote {
             output,
             said: Tail::new(TAIL),
             stage: Stage::Hello,
+            minor: 0,
             space: nix::cmsg_space!([RawFd; 1]),
             packet: vec![0; PACKET],
             asked: VecDeque::new(),
@@ -213,36 +216,30 @@ impl Zygote {
         now.is_some() && now != self.build
     }
 
-    /// Asks for a process.
+    /// Whether it starts inits that stay.
+    pub(crate) const fn has_wardens(&self) -> bool {
+        self.minor >= frame::WARDENS
+    }
+
+    /// Asks for a process, and if `warden` for an init above it that stays.
     pub(crate) fn fork(
         &mut self,
         fork: frame::Fork<'_>,
+        warden: bool,
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<()> {
         let generation = fork.generation;
-        self.send(&ToZygote::Fork(fork), descriptors)?;
+        let message = match warden {
+            true => ToZygote::Warden(fork),
+            false => ToZygote::Fork(fork),
+        };
+        self.send(&message, descriptors)?;
         self.asked.push_back(generation);
         Ok(())
     }
 
     fn send(&self, message: &ToZygote<'_>, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let body = codec::body(message).map_err(io::Error::other)?;
-        let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
-        let rights = [ControlMessage::ScmRights(&numbers)];
-        let rights = if numbers.is_empty() {
-            &[][..]
-        } else {
-            &rights[..]
-        };
-        let parts = [IoSlice::new(&body)];
-        sendmsg::<()>(
-            self.socket.as_raw_fd(),
-            &parts,
-            rights,
-            MsgFlags::MSG_NOSIGNAL,
-            None,
-        )?;
-        Ok(())
+        packet::send(self.socket(), message, descriptors)
     }
 
     /// Hears one message.
@@ -290,9 +287,8 @@ impl Zygote {
         if matches!(self.stage, Stage::Hello) {
             let hello = self.packet[..len].first_chunk().copied();
             let checked = hello.map_or(Err(frame::HelloError::Foreign), frame::check_hello);
-            let path = || self.path.clone();
-            checked.map_err(|reason| ZygoteError::Hello {
-                path: path(),
+            self.minor = checked.map_err(|reason| ZygoteError::Hello {
+                path: self.path.clone(),
                 reason,
             })?;
             self.stage = Stage::Tasks(Vec::new());

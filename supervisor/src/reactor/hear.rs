@@ -9,6 +9,7 @@ use bulkhead_shared::time::Now;
 use tracing::{error, info, warn};
 
 use super::place::{Answered, Kind, Process, Reported, Running, earlier};
+use super::wardens::warden_died;
 use super::{NOTE_AFTER, Reactor};
 use crate::config::TaskOutput;
 use crate::pool::{Answer, Input, LinkEvent, Seat};
@@ -45,6 +46,7 @@ impl Reactor {
         {
             return;
         }
+        let is_there = process.pidfd.is_some();
         let close = |reactor: &mut Self, stream| {
             if let Some(process) = reactor.process(seat) {
                 process.link.close_output(stream);
@@ -64,7 +66,9 @@ impl Reactor {
                     self.stop_watching_job(seat);
                 }
             }
+            Kind::Exit | Kind::Report if !is_there => self.dismiss(slot),
             Kind::Exit => self.hear_exit(seat, now),
+            Kind::Report => self.hear_warden(seat, now),
             Kind::Cgroup => self.look_at_sweep(slot, now),
         }
     }
@@ -214,7 +218,8 @@ impl Reactor {
         }
     }
 
-    fn hear_exit(&mut self, seat: Seat, now: Now) {
+    /// Empties the pipes of a process that has ended.
+    pub(super) fn hear_rest(&mut self, seat: Seat, now: Now) {
         self.hear_frames(seat, now);
         for stream in [Stream::Out, Stream::Err] {
             let before = |reactor: &mut Self| {
@@ -230,6 +235,10 @@ impl Reactor {
                 }
             }
         }
+    }
+
+    fn hear_exit(&mut self, seat: Seat, now: Now) {
+        self.hear_rest(seat, now);
         let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) else {
             return;
         };
@@ -240,16 +249,27 @@ impl Reactor {
             // Somebody else has reaped it: its end is known, its status is not.
             Err(error) => error!(%error, pid = process.pid, "a process could not be reaped"),
         }
-        process.report = process.link.report();
-        say_unasked_death(seat, process);
-        // A grandchild may hold the pipes; what it writes from now on is nobody's.
-        process.link.close();
         {
             use std::os::fd::AsFd;
             // The zygote may hold its copy for a moment still, which would keep the watch alive.
             let _ = self.epoll.delete(pidfd.as_fd());
         }
         process.pidfd = None;
+        match process.warden.take() {
+            Some(warden) => warden_died(process, warden),
+            None => process.report = process.link.report(),
+        }
+        self.exited(seat, now);
+    }
+
+    /// A process is no more; how it ended is known.
+    pub(super) fn exited(&mut self, seat: Seat, now: Now) {
+        let Some(process) = self.process(seat) else {
+            return;
+        };
+        say_unasked_death(seat, process);
+        // A grandchild may hold the pipes; what it writes from now on is nobody's.
+        process.link.close();
         if let Some(watch) = &self.watch {
             watch.over(seat);
         }

@@ -12,6 +12,7 @@ mod perform;
 mod place;
 mod sweep;
 mod verdict;
+mod wardens;
 mod zygotes;
 
 use std::collections::HashMap;
@@ -55,6 +56,7 @@ use crate::streams::{self, Streams};
 use crate::watch::Watch;
 use nursery::Nursery;
 use place::{Place, earlier, untoken};
+use wardens::Wardens;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
@@ -174,6 +176,7 @@ pub(crate) struct Reactor {
     watch: Option<Watch>,
     buffer: Vec<u8>,
     nonces: RandomState,
+    wardens: Wardens,
     sweeping: Vec<u16>,
     sweep_due: Option<Instant>,
     reap_due: Instant,
@@ -243,6 +246,7 @@ impl Reactor {
             watch: parts.watch,
             buffer: vec![0; READ],
             nonces: RandomState::new(),
+            wardens: Wardens::default(),
             sweeping: Vec::new(),
             sweep_due: None,
             reap_due: Now::read().mono + REAP_EVERY,
@@ -336,9 +340,11 @@ impl Reactor {
                 self.tend_zygote(u16::try_from(profile).unwrap_or(0), now);
             }
         }
+        self.tend_wardens(now.mono);
         if self.reap_due <= now.mono {
             self.reap_due = now.mono + REAP_EVERY;
             self.let_idle_zygotes_go(now);
+            self.let_idle_wardens_go();
             self.reap_strangers();
         }
     }
@@ -357,14 +363,16 @@ impl Reactor {
     fn known_pids(&self) -> Vec<i32> {
         self.places
             .iter()
-            .filter_map(|place| place.process.as_ref().map(|process| process.pid))
+            .flat_map(Place::pids)
+            .chain(self.wardens.pids())
             .chain(self.nurseries.iter().flat_map(Nursery::pids))
             .collect()
     }
 
     /// Sets the timer to the earliest thing due; a timer that is early already is left alone.
     fn arm(&mut self) -> io::Result<()> {
-        let due = [self.pool.wake_at(), self.sweep_due, self.notes_due];
+        let wardens = self.wardens.wake_at();
+        let due = [self.pool.wake_at(), self.sweep_due, self.notes_due, wardens];
         let zygotes = self.nurseries.iter().map(Nursery::wake_at);
         let due = due
             .into_iter()
@@ -468,6 +476,7 @@ impl Reactor {
     }
 
     fn close_down(&mut self) {
+        self.end_wardens();
         self.nurseries.iter_mut().for_each(Nursery::close);
         for place in &mut self.places {
             place.leaf = None;

@@ -2,14 +2,18 @@
 //! changes. Spawns wait here until it can serve them.
 
 use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use bulkhead_shared::frame;
+use bulkhead_shared::isolation::Containment;
 
+use super::place::Place;
 use crate::pool::Seat;
 use crate::process::pipes::Theirs;
 use crate::process::zygote::{Recipe, Zygote};
+use crate::sandbox::plan::Plan;
 
 /// A child whose `main` does not reach Bulkhead within this is not one.
 pub(super) const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -40,6 +44,28 @@ pub(super) struct Spawn {
     pub theirs: Theirs,
 }
 
+impl Spawn {
+    /// What a zygote or a warden is asked for, and the descriptors that go with it.
+    pub(super) fn request<'a>(
+        &'a self,
+        place: &'a Place,
+        plan: &Plan,
+        memory: Option<u64>,
+    ) -> (frame::Fork<'a>, Vec<BorrowedFd<'a>>) {
+        let fork = frame::Fork {
+            home: self.home.as_deref(),
+            memory,
+            ..self.fork.clone()
+        };
+        let has_cgroup = plan.setup.containment == Containment::Cgroup;
+        let cgroup = place.leaf.as_ref().filter(|_| has_cgroup);
+        let cage = place.cage.iter().filter(|_| plan.amounts.is_some());
+        let limits = cage.flat_map(|cage| cage.descriptors());
+        let cgroup = cgroup.map(|leaf| leaf.as_fd());
+        (fork, self.theirs.in_order(cgroup, limits))
+    }
+}
+
 #[derive(Debug)]
 pub(super) enum Stage {
     /// Nobody has asked for a process yet, or for long.
@@ -59,6 +85,8 @@ pub(super) enum Stage {
 pub(super) struct Nursery {
     pub recipe: Recipe,
     pub stage: Stage,
+    /// Counts zygotes: of which one a warden is a copy.
+    pub number: u64,
     /// Starts in a row that led to nothing.
     failures: u32,
     pub waiting: VecDeque<Spawn>,
@@ -77,6 +105,7 @@ impl Nursery {
             recipe,
             stage: Stage::Dormant,
             used: bulkhead_shared::time::Now::read().mono,
+            number: 0,
             failures: 0,
             waiting: VecDeque::new(),
             look_due: None,
@@ -86,6 +115,7 @@ impl Nursery {
     }
 
     pub(super) fn starting(&mut self, zygote: Zygote, now: Instant) {
+        self.number += 1;
         self.stage = Stage::Starting {
             zygote,
             until: now + READY_WITHIN,
@@ -115,6 +145,11 @@ impl Nursery {
             Stage::Starting { zygote, .. } | Stage::Ready(zygote) => Some(zygote),
             Stage::Resting { .. } | Stage::Dormant => None,
         }
+    }
+
+    /// A warden of it was asked for a process.
+    pub(super) const fn is_used(&mut self, now: Instant) {
+        self.used = now;
     }
 
     /// The zygote was asked for a process.

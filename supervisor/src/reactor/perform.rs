@@ -8,7 +8,7 @@ use bulkhead_shared::isolation::Containment;
 use bulkhead_shared::outcome::{Ended, Outcome};
 use bulkhead_shared::retry::DISPLACED_MOST;
 use bulkhead_shared::time::{Now, millis};
-use nix::sys::epoll::{EpollEvent, EpollFlags};
+use nix::sys::epoll::EpollFlags;
 use serde_bytes::ByteBuf;
 use tracing::{debug, error, warn};
 
@@ -20,6 +20,7 @@ use crate::job::Job;
 use crate::pool::{Action, End, Force, Input, Lane, Seat, Ticket, TicketId};
 use crate::process::limits::Cage;
 use crate::process::link::{self, Link};
+use crate::process::warden::Warden;
 use crate::process::{home, pipes};
 use crate::services::{Asked, Word};
 use crate::source::queue::{Order, ended_unrun};
@@ -89,13 +90,6 @@ impl Reactor {
             return self.tell(now, Input::SpawnFailed(seat));
         }
         let plan = &self.menu.entry(profile).plan;
-        let (ours, theirs) = match pipes::open(plan.setup.containment.has_init()) {
-            Ok(pipes) => pipes,
-            Err(error) => {
-                warn!(%error, slot = seat.slot, "no pipes for a process (raise the limit of open files)");
-                return self.tell(now, Input::SpawnFailed(seat));
-            }
-        };
         let uid = match &mut self.users {
             Some(users) if plan.own_users => match users.take() {
                 None => {
@@ -109,6 +103,7 @@ impl Reactor {
             },
             _ => plan.uid,
         };
+        let has_init = plan.setup.containment.has_init();
         let inside = plan.home_inside;
         let (single_use, amounts, output) = (plan.single_use, plan.amounts, plan.output);
         let home = self.home(seat.slot, profile);
@@ -124,6 +119,15 @@ impl Reactor {
             self.give_back_user(uid);
             return self.tell(now, Input::SpawnFailed(seat));
         }
+        let is_below = self.keep_warden(seat.slot, profile, uid);
+        let (ours, theirs) = match pipes::open(has_init && !is_below) {
+            Ok(pipes) => pipes,
+            Err(error) => {
+                warn!(%error, slot = seat.slot, "no pipes for a process (raise the limit of open files)");
+                self.give_back_user(uid);
+                return self.tell(now, Input::SpawnFailed(seat));
+            }
+        };
         let is_group = (self.slots..self.first_of_streams).contains(&seat.slot);
         let is_of_stream = seat.slot >= self.first_of_streams;
         let fork = frame::Fork {
@@ -150,46 +154,45 @@ impl Reactor {
         }
         let home = home.map(|path| path.to_string_lossy().into_owned());
         let home = home.or_else(|| inside.map(Into::into));
+        let spawn = Spawn {
+            seat,
+            fork,
+            home,
+            theirs,
+        };
+        if is_below {
+            return self.employ(&spawn, profile, now);
+        }
         self.nurseries[usize::from(profile)]
             .waiting
-            .push_back(Spawn {
-                seat,
-                fork,
-                home,
-                theirs,
-            });
+            .push_back(spawn);
         self.ask_zygote(profile, now);
     }
 
     /// Asks the zygote for as many waiting processes as it takes.
     pub(super) fn ask_zygote(&mut self, profile: u16, now: Now) {
-        let plan = &self.menu.entry(profile).plan;
-        let has_cgroup = plan.setup.containment == Containment::Cgroup;
-        let is_limited = plan.amounts.is_some();
-        while let Some(Spawn {
-            seat,
-            fork,
-            home,
-            theirs,
-        }) = self.nurseries[usize::from(profile)].next()
-        {
-            let fork = frame::Fork {
-                home: home.as_deref(),
+        while let Some(spawn) = self.nurseries[usize::from(profile)].next() {
+            let seat = spawn.seat;
+            let (fork, descriptors) = spawn.request(
+                &self.places[usize::from(seat.slot)],
+                &self.menu.entry(profile).plan,
                 // Known only since the zygote has said its tasks.
-                memory: self.memory_of(profile),
-                ..fork
-            };
-            let place = &self.places[usize::from(seat.slot)];
-            let cgroup = place.leaf.as_ref().filter(|_| has_cgroup);
-            let cage = place.cage.iter().filter(|_| is_limited);
-            let limits = cage.flat_map(|cage| cage.descriptors());
-            let descriptors = theirs.in_order(cgroup.map(|leaf| leaf.as_fd()), limits);
-            let Some(zygote) = self.nurseries[usize::from(profile)].zygote() else {
+                self.memory_of(profile),
+            );
+            let nursery = &mut self.nurseries[usize::from(profile)];
+            let number = nursery.number;
+            let Some(zygote) = nursery.zygote() else {
                 return;
             };
-            if let Err(error) = zygote.fork(fork, &descriptors) {
+            let plan = &self.menu.entry(profile).plan;
+            let stays = zygote.has_wardens() && plan.has_wardens(fork.uid);
+            let asked = zygote.fork(fork, stays, &descriptors);
+            if let Err(error) = asked {
                 debug!(%error, slot = seat.slot, "the zygote could not be asked");
                 self.drop_unborn(seat, now);
+            } else if stays && let Some(process) = self.process(seat) {
+                let socket = process.link.take_report();
+                process.warden = socket.map(|socket| Warden::new(socket, number, profile));
             }
             self.nurseries[usize::from(profile)].asked(now.mono);
         }
@@ -304,12 +307,17 @@ impl Reactor {
             true => pidfd.signal_group(signal).or_else(|_| pidfd.signal(signal)),
             false => pidfd.signal(signal),
         };
+        // Where no job runs it may not be listening yet.
+        let has_warden = process.warden.is_some() && !process.running.is_empty();
         let sent = match (force, containment) {
             // A stopped process takes no SIGTERM before it is continued.
             (Force::Term, _) => send(libc::SIGTERM).and_then(|()| send(libc::SIGCONT)),
-            (Force::Kill, Containment::Subreaper) => {
+            (Force::Kill, containment) if has_warden || containment == Containment::Subreaper => {
                 process.is_killed = true;
-                // The init kills everything below it; killed itself, it could not.
+                // The init kills everything below it; killed itself, it could not, or could not tell.
+                if has_warden {
+                    self.wardens.is_told(seat);
+                }
                 pidfd
                     .signal(libc::SIGHUP)
                     .and_then(|()| pidfd.signal(libc::SIGCONT))
@@ -422,9 +430,20 @@ impl Reactor {
         let id = |kind| token(seat.slot, seat.generation, kind);
         let input = EpollFlags::EPOLLIN;
         if let Some(pidfd) = &process.pidfd {
-            self.epoll
-                .add(pidfd.as_fd(), EpollEvent::new(input, id(Kind::Exit)))?;
+            watch(&self.epoll, pidfd.as_fd(), input, id(Kind::Exit))?;
         }
+        if let Some(warden) = &process.warden {
+            watch(&self.epoll, warden.socket(), input, id(Kind::Report))?;
+        }
+        self.watch_pipes(seat)
+    }
+
+    pub(super) fn watch_pipes(&mut self, seat: Seat) -> nix::Result<()> {
+        let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) else {
+            return Ok(());
+        };
+        let id = |kind| token(seat.slot, seat.generation, kind);
+        let input = EpollFlags::EPOLLIN;
         let link = &process.link;
         let watched = [
             (link.result(), Kind::Result),

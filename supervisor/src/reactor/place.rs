@@ -14,6 +14,7 @@ use crate::process::cgroup::Leaf;
 use crate::process::exit::Exit;
 use crate::process::limits::Cage;
 use crate::process::link::Link;
+use crate::process::warden::{Idle, Warden};
 use crate::services::Asked;
 use crate::watch::Exceeded;
 
@@ -60,7 +61,7 @@ pub(crate) struct Running {
 pub(crate) struct Process {
     pub generation: u64,
     pub link: Link,
-    /// Absent until the zygote has answered.
+    /// Absent until the zygote has answered, and once its end was heard.
     pub pidfd: Option<PidFd>,
     pub pid: i32,
     pub uid: Option<u32>,
@@ -80,6 +81,8 @@ pub(crate) struct Process {
     pub exit: Option<Exit>,
     /// How its task ended, if an init of ours stood above it.
     pub report: Option<InitReport>,
+    /// The init above its task, if that stays; `pidfd` and `pid` are those of it.
+    pub warden: Option<Warden>,
     /// SIGKILL has been sent by us.
     pub is_killed: bool,
     pub is_sweeping: bool,
@@ -92,9 +95,19 @@ pub(crate) struct Place {
     pub leaf: Option<Leaf>,
     /// Made when a process first needs it.
     pub cage: Option<Cage>,
+    /// Stayed when its process ended.
+    pub idle: Option<Idle>,
 }
 
 impl Place {
+    /// Children of ours that are there because of this slot: a number of one that was reaped may pass to
+    /// a stranger.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = i32> {
+        let living = self.process.iter().filter(|one| one.pidfd.is_some());
+        let idle = self.idle.iter().map(|idle| idle.pid);
+        living.map(|process| process.pid).chain(idle)
+    }
+
     /// The process of this generation, if it is still there.
     pub(crate) fn process(&mut self, generation: u64) -> Option<&mut Process> {
         self.process
@@ -120,6 +133,7 @@ impl Process {
             exceeded: None,
             exit: None,
             report: None,
+            warden: None,
             is_killed: false,
             is_sweeping: false,
         }
@@ -135,15 +149,17 @@ pub(crate) enum Kind {
     Stderr,
     Job,
     Cgroup,
+    Report,
 }
 
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind::Exit,
     Kind::Result,
     Kind::Stdout,
     Kind::Stderr,
     Kind::Job,
     Kind::Cgroup,
+    Kind::Report,
 ];
 
 /// Bits of a token: kind, slot, generation. A generation is compared by its low bits; between two

@@ -233,7 +233,8 @@ fn ended_by(process: &Process, mut error: ErrorDetails) -> ErrorDetails {
 
 fn crash(process: &Process, failed_allocation: Option<u64>, policy: &Policy) -> Outcome {
     let (signal, code) = end_of_task(process).unwrap_or((0, 0));
-    let peak = process.exit.map(|exit| exit.max_rss_kb * 1024);
+    let peak = process.exit.and_then(|exit| exit.max_rss_kb);
+    let peak = peak.map(|peak| peak * 1024);
     if let Some(error) = out_of_memory(process, signal, failed_allocation, policy.memory, peak) {
         return failed(Cause::OutOfMemory, ended_by(process, error));
     }
@@ -287,7 +288,7 @@ fn usage(process: &Process, running: &Running, now: Now) -> Usage {
     let reported = running.answer.as_ref().map(|&(_, reported)| reported);
     if process.is_group {
         // The kernel's account is of all who rode in it; the peak, too, is of the whole process.
-        let peak = process.exit.map(|exit| exit.max_rss_kb);
+        let peak = process.exit.and_then(|exit| exit.max_rss_kb);
         return Usage {
             wall_ms,
             cpu_user_ms: reported.and_then(|reported| to_ms(reported.cpu_user_us)),
@@ -310,7 +311,7 @@ fn usage(process: &Process, running: &Running, now: Now) -> Usage {
                 wall_ms,
                 cpu_user_ms: micros(exit.cpu_user, earlier.cpu_user_us),
                 cpu_system_ms: micros(exit.cpu_system, earlier.cpu_system_us),
-                max_rss_kb: if alone { Some(exit.max_rss_kb) } else { peak },
+                max_rss_kb: if alone { exit.max_rss_kb } else { peak },
                 source: Some(UsageSource::Waitid),
             }
         }

@@ -83,11 +83,23 @@ pub(crate) struct Plan {
     pub description: String,
     /// Guarantees of the profile that this host cannot give, one sentence each.
     pub missing: Vec<String>,
+    /// The host can do what is needed for that.
+    inits_may_stay: bool,
     /// What the profile asks for and the host does not have.
     pub lacks: Vec<Lack>,
 }
 
 impl Plan {
+    /// Whether the init above a task of this user may stay for the next: only where no task can do
+    /// anything to it, being another user without a right.
+    pub(crate) fn has_wardens(&self, uid: Option<u32>) -> bool {
+        let walls = self.setup.walls.as_deref();
+        self.inits_may_stay
+            && self.setup.containment == Containment::PidNamespace { user: false }
+            && walls.is_none_or(|walls| !walls.user_namespace)
+            && uid.is_some_and(|uid| uid != 0)
+    }
+
     /// Chooses the first that works of each guarantee.
     pub(crate) fn resolve(profile: &Profile, config: &RunConfig, host: &Host) -> Self {
         let is_confined = profile.confined;
@@ -170,6 +182,7 @@ impl Plan {
             },
             description: String::new(),
             missing: Vec::new(),
+            inits_may_stay: host.wardens,
             lacks,
         };
         plan.describe(host);

@@ -14,7 +14,7 @@ use crate::process::limits::Controllers;
 use crate::process::{cgroup, memory, users};
 
 /// What can be denied.
-pub(crate) const FEATURES: [&str; 12] = [
+pub(crate) const FEATURES: [&str; 13] = [
     "landlock",
     "cgroup",
     "cgroup-kill",
@@ -27,6 +27,7 @@ pub(crate) const FEATURES: [&str; 12] = [
     "network-namespace",
     "ipc-namespace",
     "limits",
+    "wardens",
 ];
 
 /// What this host can do, less what was denied.
@@ -59,6 +60,8 @@ pub(crate) struct Host {
     pub children: bool,
     /// Each process can have a user of its own.
     pub task_users: bool,
+    /// An init that stays can end what its task has started, and clear up after it.
+    pub wardens: bool,
 }
 
 impl Host {
@@ -101,8 +104,30 @@ impl Host {
             },
             children: memory::lists_children(),
             task_users: is_root && users::range().is_ok(),
+            wardens: has("wardens") && is_root && is_able(&ABILITIES),
         }
     }
+}
+
+/// What root must not have lost for that (`linux/capability.h`): to signal, own and open what is
+/// others', and to mount. The kernel does not say that it has signalled nobody.
+const ABILITIES: [u32; 5] = [
+    5,  // CAP_KILL
+    0,  // CAP_CHOWN
+    1,  // CAP_DAC_OVERRIDE
+    3,  // CAP_FOWNER
+    21, // CAP_SYS_ADMIN
+];
+
+/// Whether all of these capabilities are in effect.
+fn is_able(capabilities: &[u32]) -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let has = |capability: &u32| effective.is_some_and(|mask| mask & 1 << capability != 0);
+    capabilities.iter().all(has)
 }
 
 /// The version of Landlock; below 1 if it is not there.

@@ -42,6 +42,8 @@ pub(crate) const ALL: &[Attack] = &[
     row("read-standard-input", "read the supervisor's standard input", [R, R, R]),
     row("outlive-the-supervisor", "clear the own death signal", [O, O, R]),
     row("outlive-the-task", "fork twice, start a session, block all signals", [H, H, H]),
+    row("leave-things-behind", "leave files, queues, signals and limits to the next task", [X, X, H]),
+    row("find-what-was-left", "find them", [X, X, R]),
     row("connect-tcp", "connect to a server on the loopback device", [O, O, R]),
     row("talk-udp", "talk to one by UDP", [O, O, R]),
     row("connect-unix-path", "connect to a socket in the file system", [O, O, R]),

@@ -6,6 +6,7 @@ mod consume;
 mod enter;
 mod files;
 mod kernel;
+mod leaving;
 mod network;
 mod others;
 
@@ -53,13 +54,14 @@ impl Victims {
 
 type Attack = fn(&Context, &Victims) -> Came;
 
-const LISTS: [&[(&str, Attack)]; 7] = [
+const LISTS: [&[(&str, Attack)]; 8] = [
     asking::ALL,
     others::ALL,
     network::ALL,
     files::ALL,
     consume::ALL,
     kernel::ALL,
+    leaving::ALL,
     enter::ALL,
 ];
 

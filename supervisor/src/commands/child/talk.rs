@@ -92,7 +92,8 @@ impl Talk {
     pub(super) fn hello(&mut self) -> Result<(), Wrong> {
         loop {
             if let Some(bytes) = self.frames.take_exact::<HELLO_LEN>() {
-                return frame::check_hello(bytes).map_err(|error| error.to_string());
+                let checked = frame::check_hello(bytes);
+                return checked.map(drop).map_err(|error| error.to_string());
             }
             self.listen()?;
         }
