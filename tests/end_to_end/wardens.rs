@@ -169,8 +169,15 @@ fn tasks_under_other_profiles_have_other_inits() {
         .map(|profile| with(add.clone(), "profile", profile))
         .to_vec();
     let arguments = [&STRICT[..], &["--config", config.to_str().unwrap()]].concat();
-    for status in burst(&place, &arguments, &lines) {
+    let found = burst(&place, &arguments, &lines);
+    for (status, profile) in found.iter().zip(["strict", "other", "other", "strict"]) {
         assert_eq!(status["status"], "SUCCEEDED", "{status:#}");
+        let isolation = status["isolation"].as_str().unwrap();
+        assert!(isolation.starts_with(&format!("{profile}: ")), "{status:#}");
+    }
+    for two in [[0, 1], [2, 3], [0, 2], [1, 3]] {
+        let [one, other] = two.map(|job| pid_of(&found[job]));
+        assert_ne!(one, other, "{found:#?}");
     }
 }
 
