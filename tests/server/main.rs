@@ -6,5 +6,6 @@ mod demoted;
 mod growth;
 mod herd;
 mod mending;
+mod optimism;
 mod refusals;
 mod streams;

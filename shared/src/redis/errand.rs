@@ -74,7 +74,7 @@ impl Packed {
         match errand {
             Errand::Submit { queue, message } => {
                 let submission = Submission { message, queue };
-                let (record, long) = fresh(&submission, 0);
+                let (record, long) = fresh(String::new(), &submission, 0);
                 self.word("S")
                     .word(named(&submission))
                     .word(record)

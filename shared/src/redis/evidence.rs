@@ -14,9 +14,14 @@ pub fn keep() {
     IS_KEPT.store(true, Ordering::Relaxed);
 }
 
+/// Whether it is asked for: only scripts give it.
+pub(super) fn is_kept() -> bool {
+    IS_KEPT.load(Ordering::Relaxed)
+}
+
 /// A script's text as it is sent.
 pub(super) fn of(script: String) -> String {
-    if IS_KEPT.load(Ordering::Relaxed) {
+    if is_kept() {
         [include_str!("scripts/evidence.lua"), &script].concat()
     } else {
         script

@@ -7,6 +7,7 @@ use super::line::Line;
 
 /// Keys of a queue, or of the namespace, and the type that each has if it is ours.
 const TYPES: [(&str, &str); 44] = [
+    // Of earlier releases.
     ("seq", "string"),
     ("sealed", "string"),
     ("w", "string"),

@@ -11,6 +11,7 @@ use super::call::{By, Call};
 use super::script::Script;
 use super::sentinel;
 use super::trouble::Trouble;
+use super::watch::Watch;
 
 /// A server that cannot be reached within this is away.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
@@ -27,6 +28,8 @@ pub(super) struct Line {
     /// Digests of scripts whose text has gone this way. The first time the text is sent, so that
     /// no script of a pipeline is missing while those after it are run.
     told: Vec<&'static str>,
+    /// Gates that are watched. Nothing if this is no single server, or it lets nobody watch.
+    pub(super) watch: Option<Watch>,
 }
 
 enum To {
@@ -63,8 +66,9 @@ impl Line {
         Ok(Self::new(To::Server(Box::new(connection))))
     }
 
-    const fn new(to: To) -> Self {
+    fn new(to: To) -> Self {
         Self {
+            watch: matches!(to, To::Server(_)).then(Watch::default),
             to,
             told: Vec::new(),
         }
@@ -87,6 +91,24 @@ impl Line {
     /// Runs all of it and returns the answers in order. A script that the server knows no more
     /// was not run: it is sent again with its text; what was run is not run again.
     pub(super) fn run(&mut self, calls: &[Call]) -> Result<Vec<Value>, Trouble> {
+        let answers = self.answers(calls)?;
+        answers.iter().try_for_each(accepted)?;
+        Ok(answers)
+    }
+
+    /// The connection, if it is to a single server.
+    pub(super) fn server(&mut self) -> Option<&mut Connection> {
+        match &mut self.to {
+            To::Server(connection) => Some(connection),
+            To::Cluster(_) => None,
+        }
+    }
+
+    /// As [`Self::run`], but what the server says no to is an answer too.
+    pub(super) fn answers(&mut self, calls: &[Call]) -> Result<Vec<Value>, Trouble> {
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
         let by: Vec<By> = calls.iter().map(|call| self.by(call)).collect();
         let mut answers = self.send(&mut calls.iter().zip(by))?;
         let is_unknown = |answer: &Value| matches!(answer, Value::ServerError(error) if error.code() == "NOSCRIPT");
@@ -97,11 +119,6 @@ impl Line {
             let mut again = unknown.iter().map(|&index| (&calls[index], By::Source));
             for (&index, answer) in unknown.iter().zip(self.send(&mut again)?) {
                 answers[index] = answer;
-            }
-        }
-        for answer in &answers {
-            if let Value::ServerError(error) = answer {
-                return Err(Trouble::Answer(error.clone().into()));
             }
         }
         Ok(answers)
@@ -139,6 +156,14 @@ impl Line {
             }
             To::Cluster(connection) => calls.map(|(call, by)| ask(connection, call, by)).collect(),
         }
+    }
+}
+
+/// What the server says no to is an error.
+pub(super) fn accepted(answer: &Value) -> Result<(), Trouble> {
+    match answer {
+        Value::ServerError(error) => Err(Trouble::Answer(error.clone().into())),
+        _ => Ok(()),
     }
 }
 

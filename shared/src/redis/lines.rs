@@ -8,6 +8,7 @@ use redis::Value;
 
 use super::address::Address;
 use super::call::Call;
+use super::clock::Clock;
 use super::foreign;
 use super::line::Line;
 use super::trouble::Trouble;
@@ -30,6 +31,8 @@ pub(super) struct Lines {
     idle: Mutex<Vec<(Line, Instant)>>,
     /// Queues that this process has told the store of, since it connected last.
     told: Mutex<HashSet<QueueName>>,
+    /// The server's.
+    pub(super) clock: Clock,
 }
 
 impl Lines {
@@ -39,6 +42,7 @@ impl Lines {
             address,
             idle: Mutex::default(),
             told: Mutex::default(),
+            clock: Clock::default(),
         }
     }
 
@@ -61,16 +65,22 @@ impl Lines {
         if calls.is_empty() {
             return Ok(Vec::new());
         }
+        let mut tags = calls.iter().map(Call::tag).filter(|tag| !tag.is_empty());
+        self.with(tags.next().unwrap_or_default(), |line| line.run(calls))
+    }
+
+    /// Does something on one connection, mostly with keys that begin with `tag`.
+    pub(super) fn with<T>(
+        &self,
+        tag: &str,
+        work: impl FnOnce(&mut Line) -> Result<T, Trouble>,
+    ) -> Result<T, Trouble> {
         let mut line = self.take()?;
-        let mut done = line.run(calls);
+        let mut done = work(&mut line);
         if let Err(Trouble::Answer(error)) = &done
             && error.code() == Some("WRONGTYPE")
         {
-            let mut tags = calls.iter().map(Call::tag).filter(|tag| !tag.is_empty());
-            done = Err(Trouble::Foreign(foreign::find(
-                &mut line,
-                tags.next().unwrap_or_default(),
-            )));
+            done = Err(Trouble::Foreign(foreign::find(&mut line, tag)));
         }
         // Also a server that says no is left: it may be a replica now, or know the password no more.
         if matches!(done, Ok(_) | Err(Trouble::Foreign(_))) {
@@ -105,6 +115,7 @@ impl Lines {
         }
         // The store may be another now, or empty: it is told again of all queues.
         self.tell_anew();
+        self.clock.forget();
         Line::open(&self.address)
     }
 

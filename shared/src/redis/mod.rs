@@ -2,12 +2,16 @@
 //!
 //! Every move is one script, and every key of a queue begins with the same tag,
 //! `{namespace|queue}`, so that in a cluster a queue lies in one slot and a script touches one
-//! slot. The server's clock is the only one. No time to live removes a job that has not ended.
+//! slot. Only jobs that are ready at once are also stored by plain commands, in one transaction. The
+//! server's clock is the only one. No time to live removes a job that has not ended.
+//!
+//! Jobs of one priority run in the order of their numbers, which are times of the server's clock. A
+//! client numbers what it submits by what it knows of that clock: its own jobs keep their order, and
+//! those of several clients as far as they are further apart than a round trip. Where that clock is set
+//! back, what comes next stands before what came then.
 //!
 //! | key | what |
 //! |---|---|
-//! | `T seq` | the last number given to a job of the queue: order, and the receipts' mark |
-//! | `T sealed` | the same instead, while the queue is closed to new jobs |
 //! | `T s:uuid` | a job: its record, message and result |
 //! | `T m:uuid`, `T o:uuid` | its message and its result if they are long |
 //! | `T r:task` | ready jobs, by priority, then age; `T t` names the tasks that have some |
@@ -17,7 +21,7 @@
 //! | `T v:owner` | leases of a supervisor that were revoked |
 //! | `T e:S`, `e:D`, `e:O` | succeeded, dead, dropped jobs, by when they are forgotten |
 //! | `T u` | results that are forgotten before their jobs, by when |
-//! | `T b:task` | the doorbell, one element at the most |
+//! | `T b:task` | the doorbell, a few elements at the most |
 //! | `T a`, `T z` | which supervisors know which tasks, and since when nobody knows one |
 //! | `T g`, `T i` | jobs on their way to another store, and those that arrive from one |
 //! | `T h` | lines of jobs that are to go, for an hour |
@@ -50,6 +54,7 @@ mod bell;
 mod broker;
 mod call;
 mod checkpoint;
+mod clock;
 mod control;
 mod door;
 mod doubt;
@@ -68,6 +73,7 @@ mod linked;
 mod lock;
 mod masters;
 mod needed;
+mod optimistic;
 mod overdue;
 mod presence;
 mod read;
@@ -81,6 +87,7 @@ mod submit;
 mod transit;
 mod trouble;
 mod turn;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;

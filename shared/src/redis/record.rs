@@ -103,7 +103,7 @@ impl<'a> Record<'a> {
         hex(&self.bytes[2..16]).ok_or_else(nonsense)
     }
 
-    /// The number that its queue gave it; never given twice.
+    /// Its number: its place in the line; no other job of this uuid has it.
     pub(super) fn seq(&self) -> Result<i64, Trouble> {
         let seq = hex(&self.bytes[16..30]).ok_or_else(nonsense)?;
         i64::try_from(seq).map_err(|_| nonsense())
@@ -260,13 +260,23 @@ pub(super) fn size(part: Option<&[u8]>) -> String {
     }
 }
 
-/// What of a new job does not depend on the store: its record from the ttl on, and its message if that
-/// is long.
-pub(super) fn fresh(submission: &Submission<'_>, token: u64) -> (Vec<u8>, Vec<u8>) {
+/// The beginning of the record of a job that is ready at once, up to what [`fresh`] makes.
+pub(super) fn ready(number: u64, now: Timestamp) -> String {
+    let now = time(Some(now));
+    format!("R0{:014x}{number:014x}{now}{now}", 0)
+}
+
+/// What of a new job does not depend on the store: its record from the ttl on, behind `out`, and its
+/// message if that is long.
+pub(super) fn fresh(
+    mut out: String,
+    submission: &Submission<'_>,
+    token: u64,
+) -> (Vec<u8>, Vec<u8>) {
     let message = submission.message;
     let header = serde_json::to_vec(&message.header)
         .expect("a header holds only text, numbers and checked JSON");
-    let mut out = String::with_capacity(400);
+    out.reserve(400);
     out.push_str(&time(message.header.ttl_ms.map(Timestamp::from_millis)));
     out.push_str(&time(message.header.expires_at));
     // Never started, no process, no end.

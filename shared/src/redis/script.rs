@@ -69,8 +69,8 @@ scripts! {
     GROUPS = "groups";
     REVIVE = "revive";
     PRUNE = "unique" "prune";
-    GATE = "number" "gate";
-    CLEAR = "number" "clear";
+    GATE = "gate";
+    CLEAR = "clear";
     MEND = "mend";
     ADRIFT = "adrift";
     READ = "read";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -82,6 +82,13 @@ pub(super) struct Store {
     pub(super) linked: Mutex<Linked>,
     /// What was sent and never answered.
     pub(super) doubts: Doubts,
+    /// The token of the next job that is submitted: from anywhere on, for it tells a resend from the
+    /// message of another process with the same uuid.
+    pub(super) tokens: AtomicU64,
+    /// Transactions that rang so far.
+    pub(super) rings: AtomicUsize,
+    /// Nothing says that the server allows none.
+    pub(super) has_transactions: AtomicBool,
     pub(super) rounds: Rounds,
     /// Queues in which a group is said to be complete.
     complete: Mutex<BTreeSet<QueueName>>,
@@ -90,7 +97,7 @@ pub(super) struct Store {
     born: Mutex<Option<Vec<u8>>>,
     /// The store has lost what it held.
     pub(super) has_forgotten: AtomicBool,
-    time: Option<Time>,
+    pub(super) time: Option<Time>,
 }
 
 impl fmt::Debug for Store {
@@ -117,6 +124,9 @@ impl Store {
             specs: Mutex::default(),
             linked: Mutex::default(),
             doubts: Doubts::new(),
+            rings: AtomicUsize::new(0),
+            has_transactions: AtomicBool::new(true),
+            tokens: AtomicU64::new(Uuid::new_v4().as_u64_pair().1),
             rounds: Rounds::new(),
             complete: Mutex::default(),
             known: Mutex::default(),

@@ -35,6 +35,20 @@ impl Trouble {
         }
     }
 
+    /// Whether this user may not do so, or nobody may.
+    pub(super) fn is_forbidden(&self) -> bool {
+        let Self::Answer(error) = self else {
+            return false;
+        };
+        let detail = error.detail().unwrap_or_default();
+        match error.code() {
+            Some("NOPERM") => true,
+            Some("EXECABORT") => detail.contains("NOPERM"),
+            Some("ERR") => detail.contains("unknown command"),
+            _ => false,
+        }
+    }
+
     /// In our words, for the store at `place`.
     pub(super) fn translate(&self, place: &str) -> BrokerError {
         let error = match self {

@@ -154,11 +154,16 @@ end
 local function unwait(place) -- seldom
   local _, task, gate = split(place)
   if gate then
-    local name = string.match(gate, '^%d+(.*)$')
+    local name, uuid = string.match(gate, '^%d+(.*)$'), sub(place, 15, 46)
     call('ZREM', T .. 'park:' .. name, place)
-    call('SREM', T .. 'run:' .. name, sub(place, 15, 46))
-    -- It may have been woken and never have run.
-    if call('ZREM', T .. 'parked', place) == 0 then wake(name) end
+    local was_parked = call('ZREM', T .. 'parked', place) == 1
+    -- A place may be left of a job that never was: the one of this uuid keeps what it has.
+    local seq = call('GETRANGE', T .. 's:' .. uuid, 16, 29)
+    if seq == '' or seq == sub(place, 1, 14) then
+      call('SREM', T .. 'run:' .. name, uuid)
+      -- It may have been woken and never have run.
+      if not was_parked then wake(name) end
+    end
   end
   local key = T .. 'r:' .. task
   if call('ZREM', key, place) == 1 and call('EXISTS', key) == 0 then

@@ -127,7 +127,12 @@ local function from_several() -- seldom
   local heads = {}
   for _, task in ipairs(wanted) do
     local place, priority = first(task)
-    if place then heads[#heads + 1] = {task, place, priority} end
+    if place then
+      heads[#heads + 1] = {task, place, priority}
+    elseif call('EXISTS', T .. 'r:' .. task) == 0 then
+      -- What was lined up there named no job.
+      drained(task)
+    end
   end
   -- Again where some were parked instead.
   while #given < 3 * room and #heads > 0 and budget > 0 do

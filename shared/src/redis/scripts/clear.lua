@@ -28,6 +28,5 @@ end
 tell(changed)
 if limit > left then return limit - left end
 for _, task in ipairs(call('SMEMBERS', T .. 't')) do call('DEL', T .. 'b:' .. task) end
-unseal()
-for _, key in ipairs({'gate', 't', 'a', 'z', 'f', 'y', 'n', 'q', 'times', 'due', 'cap', 'onces', 'logs'}) do call('DEL', T .. key) end
+for _, key in ipairs({'gate', 'seq', 'sealed', 't', 'a', 'z', 'f', 'y', 'n', 'q', 'times', 'due', 'cap', 'onces', 'logs'}) do call('DEL', T .. key) end
 return 0

@@ -48,6 +48,8 @@ local function take(list, owner, till, skip)
       -- A place whose job is gone is nobody's; it has been taken out already. There may be a later job
       -- with the same uuid.
       local is_its = rec and sub(rec, 17, 30) == sub(place, 1, 14)
+      -- Nobody is given what another one holds, whatever names it.
+      if skip and is_its and sub(rec, 1, 1) ~= 'R' then is_its = false end
       local message = is_its and long_message(uuid, rec)
       if is_its and not message then lose(place) end
       if message then

@@ -9,13 +9,13 @@ local function store_unique(once, number, uuid, ready, rest, message) -- seldom
   return (created or is_own) and 1 or 0
 end
 
-local out, last, is_closed = {}, 0, false
-if n > 0 then last, is_closed = number_jobs(n) end
+local out, last = {}, numbered or number_jobs(n)
+local is_closed = not takes_all and call('GET', T .. 'gate') == '2'
 for i = 1, n do
   local b = from + (i - 1) * 4
   local number, head, rest, message, once = last - n + i, ARGV[b + 1], ARGV[b + 2], ARGV[b + 3], ARGV[b + 4]
   local uuid, ready = sub(head, 1, 32), #head > 32 and tonumber(sub(head, 33))
-  if is_closed and not takes_all and call('EXISTS', T .. 's:' .. uuid) == 0 then
+  if is_closed and call('EXISTS', T .. 's:' .. uuid) == 0 then
     out[i] = 2
   elseif once ~= '' then
     out[i] = store_unique(once, number, uuid, ready, rest, message)
