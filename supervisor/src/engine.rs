@@ -244,8 +244,9 @@ fn run_on(
     let reloading = reload(notices.clone())?;
     let below = ground.below.clone();
     let controllers = ground.controllers.clone();
-    say_where(&config, &menu, &backend.catalog.place());
+    // Who reads where it works may stop it.
     let signals = signals()?;
+    say_where(&config, &menu, &backend.catalog.place());
     let directory = Arc::clone(&ground.directory);
     let needs_watch = |entry: &Entry| entry.is_open && entry.plan.watches_memory;
     let watch = match menu.entries().iter().any(needs_watch) {

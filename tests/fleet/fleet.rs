@@ -309,6 +309,10 @@ impl<'a> Fleet<'a> {
     pub(crate) fn stop(&mut self) {
         let supervisors = self.seats.iter_mut().filter_map(|seat| {
             let mut supervisor = seat.supervisor.take()?;
+            // One that has just begun does not listen to signals yet.
+            until("a supervisor to listen", PATIENCE, || {
+                (supervisor.log().contains("store: ") || !supervisor.is_alive()).then_some(())
+            });
             supervisor.term();
             Some(supervisor)
         });
