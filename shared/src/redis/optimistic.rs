@@ -65,23 +65,40 @@ impl Store {
             .lines
             .untold(batch.queues.iter().map(|(queue, _)| *queue));
         let is_usual = batch.jobs.len() <= MOST && batch.jobs.iter().all(is_usual);
-        let may_be = self.has_transactions.load(Ordering::Relaxed) && !evidence::is_kept();
+        let may_be = self.has_transactions.load(Ordering::Relaxed);
         if !is_usual || !may_be || !untold.is_empty() || !line.watches(&gates) {
             return Ok(Left::all(batch));
         }
         let clock = &self.lines.clock;
-        let Some((now, first)) = clock.number(batch.jobs.len(), Now::read().mono) else {
+        let numbered = clock.number(batch.jobs.len(), Now::read().mono);
+        let Some((now, first)) = numbered else {
             return Ok(Left::all(batch));
         };
-        let (now, mut numbers) = (self.time_of_day(now), first..);
+        let Some(transaction) = self.transaction(batch, self.time_of_day(now), first) else {
+            return Ok(Left::all(batch));
+        };
+        let done = line.transact(transaction, self.old_clock());
+        if done.as_ref().is_err_and(Trouble::is_forbidden) {
+            // Of scripts alone a user may do what he may not do otherwise.
+            self.has_transactions.store(false, Ordering::Relaxed);
+        }
+        Ok(match done? {
+            Some(answers) => self.left(batch, first, answers, became),
+            None => Left::all(batch),
+        })
+    }
+
+    /// What stores all of a batch, first the jobs and then their places; nothing if a message is long.
+    fn transaction(&self, batch: &Batch<'_>, now: Timestamp, first: u64) -> Option<Transaction> {
         let (mut transaction, mut lined) = (Transaction::new(), Vec::<Lined<'_>>::new());
+        let (mut numbers, mut told) = (first.., Vec::new());
         for (queue, places) in &batch.queues {
             let (tag, from) = (self.tag(queue), lined.len());
-            for &place in places {
-                let (job, number) = (&batch.jobs[place], numbers.next().unwrap_or(first));
+            for (&place, number) in places.iter().zip(&mut numbers) {
+                let job = &batch.jobs[place];
                 let (record, long) = fresh(ready(number, now), job, batch.token(place));
                 if !long.is_empty() {
-                    return Ok(Left::all(batch));
+                    return None;
                 }
                 let key = format!("{tag}s:{}", name(job.message.uuid));
                 transaction.push(&[b"SET", key.as_bytes(), &record, b"NX", b"GET"], &[]);
@@ -94,6 +111,9 @@ impl Store {
                 }
                 let place = place_of(number, job);
                 lined[at].places.extend([priority.to_string(), place]);
+                if evidence::is_kept() {
+                    told.push((tag.clone(), name(job.message.uuid), record));
+                }
             }
         }
         for Lined { tag, task, places } in &lined {
@@ -102,22 +122,25 @@ impl Store {
             transaction.push(&[b"SADD", tasks.as_bytes(), task.as_str().as_bytes()], &[]);
             let bell = format!("{tag}b:{task}");
             transaction.push(&[b"LPUSH", bell.as_bytes(), b"1"], &[]);
-            if self
-                .rings
-                .fetch_add(1, Ordering::Relaxed)
-                .is_multiple_of(CALMED)
-            {
+            let rings = self.rings.fetch_add(1, Ordering::Relaxed);
+            if rings.is_multiple_of(CALMED) {
                 transaction.push(&[b"LTRIM", bell.as_bytes(), b"0", b"0"], &[]);
             }
         }
-        let done = line.transact(transaction, self.old_clock());
-        if done.as_ref().is_err_and(Trouble::is_forbidden) {
-            // Of scripts alone a user may do what he may not do otherwise.
-            self.has_transactions.store(false, Ordering::Relaxed);
+        for (tag, uuid, record) in told {
+            evidence::tell(&mut transaction, &tag, &uuid, &record);
         }
-        let Some(answers) = done? else {
-            return Ok(Left::all(batch));
-        };
+        Some(transaction)
+    }
+
+    /// What is left when the server has answered what [`Self::transaction`] made.
+    fn left<'a>(
+        &self,
+        batch: &Batch<'a>,
+        first: u64,
+        answers: Vec<Value>,
+        became: &mut [Submitted],
+    ) -> Left<'a> {
         let mut left = Left {
             queues: ByQueue::new(),
             strays: Vec::new(),
@@ -140,7 +163,7 @@ impl Store {
                 left.queues.push((*queue, known));
             }
         }
-        Ok(left)
+        left
     }
 
     /// What says whether these queues are open.
