@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod clones;
 mod glance;
 mod lists;
 
@@ -21,23 +22,12 @@ use seccompiler::{
 use syscalls::Sysno;
 
 use super::profile::{OnForbidden, Profile, Syscalls};
+use clones::clones;
 use glance::{ALLOW, JUMP};
 use lists::{DEPTHS, ORDINARY, SPACES};
 
 /// Requests of `ioctl` that put words into a terminal's mouth.
 const TERMINAL: [u64; 2] = [0x5412, 0x541C];
-
-/// Flags of `clone` that make namespaces.
-const NEW_SPACES: [i32; 8] = [
-    libc::CLONE_NEWCGROUP,
-    libc::CLONE_NEWIPC,
-    libc::CLONE_NEWNET,
-    libc::CLONE_NEWNS,
-    libc::CLONE_NEWPID,
-    libc::CLONE_NEWUSER,
-    libc::CLONE_NEWUTS,
-    0x80, // CLONE_NEWTIME
-];
 
 /// Why a filter cannot be made: a mistake of ours, or an architecture nobody has tried.
 #[derive(Debug, thiserror::Error)]
@@ -116,14 +106,16 @@ pub(crate) fn filters(profile: &Profile, memory: Memory) -> Result<Filters, Filt
             let mut own = Rules::new();
             always(&mut own, SPACES.iter().copied().filter(is_allowed));
             always(&mut own, besides);
-            spaces(&mut own)?;
+            deaths(&mut own)?;
             shared_memory(&mut own, memory, is_allowed)?;
+            // It is missing, which is not the same.
+            number("clone3").map(|number| own.remove(&number));
             let mut numbers: Vec<i64> = own.keys().copied().collect();
-            numbers.extend(number("clone3"));
+            numbers.extend(["clone", "clone3"].into_iter().filter_map(number));
             let own = compile(own, SeccompAction::Allow, action.clone())?;
             Ok(Filters {
-                inherited: forbid(inherited, action)?,
-                own: glance::before(chain(without_clone3()?, own), numbers)?,
+                inherited: forbid(inherited, action.clone())?,
+                own: glance::before(chain(own, clones(action)), numbers)?,
             })
         }
         Syscalls::Allowlist => {
@@ -140,14 +132,14 @@ pub(crate) fn filters(profile: &Profile, memory: Memory) -> Result<Filters, Filt
             let mut parts = Rules::new();
             sockets(&mut parts, profile.network, is_allowed)?;
             terminals(&mut parts)?;
-            spaces(&mut parts)?;
+            deaths(&mut parts)?;
             shared_memory(&mut parts, memory, is_allowed)?;
             Ok(Filters {
                 inherited: Vec::new(),
                 own: chain(
                     chain(
-                        without_clone3()?,
                         compile(parts, SeccompAction::Allow, action.clone())?,
+                        clones(action.clone()),
                     ),
                     compile(allowed, action, SeccompAction::Allow)?,
                 ),
@@ -219,14 +211,8 @@ fn terminals(rules: &mut Rules) -> Result<(), FilterError> {
     Ok(())
 }
 
-/// New namespaces by `clone`, and life after the supervisor's death.
-fn spaces(rules: &mut Rules) -> Result<(), FilterError> {
-    for flag in NEW_SPACES {
-        let flag = u64::from(flag.cast_unsigned());
-        // The kernel gives no flag of these above the lower half.
-        let is_set = SeccompCondition::new(0, Dword, MaskedEq(flag), flag)?;
-        add(rules, "clone", vec![is_set])?;
-    }
+/// Life after the supervisor's death.
+fn deaths(rules: &mut Rules) -> Result<(), FilterError> {
     let death = u64::from(libc::PR_SET_PDEATHSIG.cast_unsigned());
     add(
         rules,
@@ -248,15 +234,6 @@ fn shared_memory(
     let both = u64::from((libc::MAP_SHARED | libc::MAP_ANONYMOUS).cast_unsigned());
     let is_shared = SeccompCondition::new(3, Dword, MaskedEq(both), both)?;
     add(rules, "mmap", vec![is_shared])
-}
-
-/// Its flags lie in memory, where no filter looks: libraries that hear that it is missing take
-/// `clone`.
-fn without_clone3() -> Result<Vec<u64>, FilterError> {
-    let mut rules = Rules::new();
-    always(&mut rules, ["clone3"]);
-    let missing = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
-    compile(rules, SeccompAction::Allow, missing)
 }
 
 /// One filter that asks `first`, and `then` for what that allows.
@@ -297,6 +274,7 @@ fn compile(
 
 #[cfg(test)]
 mod tests {
+    use super::clones::NEW_SPACES;
     use super::*;
 
     #[test]
@@ -321,7 +299,7 @@ mod tests {
             let strict = filters(&Profile::strict(), memory).unwrap();
             assert!(!strict.inherited.is_empty());
             // Each task enters these: the kernel compiles them.
-            assert!(strict.own.len() < 200, "{} instructions", strict.own.len());
+            assert!(strict.own.len() < 140, "{} instructions", strict.own.len());
         }
         let list = Profile {
             syscalls: Syscalls::Allowlist,
@@ -370,6 +348,7 @@ mod tests {
                     None
                 }
                 0x15 => Some(held == operand),
+                0x45 => Some(held & operand != 0),
                 0x25 => Some(held > operand),
                 0x35 => Some(held >= operand),
                 code => panic!("instruction {code:#x}"),
@@ -391,6 +370,7 @@ mod tests {
         for syscalls in [Syscalls::Denylist, Syscalls::Allowlist] {
             let profile = Profile {
                 syscalls,
+                deny_syscalls: ["clone3".into()].into(),
                 ..Profile::strict()
             };
             let own = filters(&profile, Memory::Supervisor).unwrap().own;
@@ -398,6 +378,8 @@ mod tests {
             assert_eq!(run(&own, "mount", 0), forbidden);
             assert_eq!(run(&own, "read", 0), ALLOWS);
             assert_eq!(run(&own, "clone", 0), ALLOWS);
+            let thread = libc::CLONE_VM | libc::CLONE_THREAD | libc::SIGCHLD;
+            assert_eq!(run(&own, "clone", thread.cast_unsigned()), ALLOWS);
             for space in NEW_SPACES {
                 assert_eq!(run(&own, "clone", space.cast_unsigned()), forbidden);
             }

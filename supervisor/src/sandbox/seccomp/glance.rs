@@ -16,15 +16,21 @@ pub(super) const ALLOW: u64 = 0x0006_0000_7fff_0000;
 /// The instruction that goes on further below.
 pub(super) const JUMP: u64 = 0x0005_0000_0000_0000;
 
+/// The instruction that answers a call with what is added.
+pub(super) const END: u64 = 0x0006_0000_0000_0000;
+
 /// The instruction that says that there is no such call.
-const MISSING: u64 = 0x0006_0000_0005_0000 | libc::ENOSYS as u64;
+pub(super) const MISSING: u64 = END | 0x0005_0000 | libc::ENOSYS as u64;
 
-/// The instructions that load what a call is of, and its number.
+/// The instructions that load what a call is of, its number, and its first argument's lower half.
 const LOAD_PROCESSOR: u64 = 0x0020_0000_0000_0004;
-const LOAD_NUMBER: u64 = 0x0020_0000_0000_0000;
+pub(super) const LOAD_NUMBER: u64 = 0x0020_0000_0000_0000;
+pub(super) const LOAD_FIRST: u64 = 0x0020_0000_0000_0010;
 
-/// The instructions that compare.
-const EQUAL: u64 = 0x0015_0000_0000_0000;
+/// The instructions that compare; what is added is passed over if it is not so.
+pub(super) const ELSE_OVER: u64 = 1 << 32;
+pub(super) const EQUAL: u64 = 0x0015_0000_0000_0000;
+pub(super) const ANY_OF: u64 = 0x0045_0000_0000_0000;
 const GREATER: u64 = 0x0025_0000_0000_0000;
 const AT_LEAST: u64 = 0x0035_0000_0000_0000;
 
