@@ -70,6 +70,9 @@ impl Watch {
         seen.iter().try_for_each(accepted)?;
         let mut seen = seen.into_iter().skip(1);
         let states = list(seen.next().unwrap_or_default())?;
+        if states.len() != self.0.len() {
+            return Err(Trouble::Nonsense("not all gates were told of".into()));
+        }
         for ((_, is_open), state) in self.0.iter_mut().zip(states) {
             *is_open = state == Value::Nil || bytes(state).is_ok_and(|state| state != b"2");
         }
@@ -183,6 +186,18 @@ mod tests {
         assert!(!watch.is_open(&both), "b is closed");
         seen(&mut watch, vec![Value::Nil, Value::BulkString(b"1".into())]);
         assert!(watch.is_open(&both), "a paused queue takes jobs");
+    }
+
+    #[test]
+    fn an_answer_that_is_too_short_says_nothing_of_any_gate() {
+        let mut watch = Watch::default();
+        watch.turn_to(&names(&["a", "b"]));
+        for states in [Vec::new(), vec![Value::Nil], vec![Value::Nil; 3]] {
+            let answers = vec![Value::Okay, Value::Array(states)];
+            let seen = watch.see(answers, None, Now::read().mono);
+            assert!(seen.is_err());
+        }
+        assert!(!watch.is_open(&names(&["a"])));
     }
 
     #[test]
