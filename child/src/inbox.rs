@@ -208,9 +208,14 @@ impl Inbox {
 
     /// Nobody answers the asks of a call that has ended.
     pub(crate) fn end_call(&self, nonce: u64) {
-        locked(&self.0.asks).retain(|key, _| key.0 != nonce);
         locked(&self.0.extras).remove(&nonce);
-        self.0.news.notify_all();
+        let mut asks = locked(&self.0.asks);
+        let before = asks.len();
+        asks.retain(|key, _| key.0 != nonce);
+        // Mostly nobody waits for anything.
+        if asks.len() < before {
+            self.0.news.notify_all();
+        }
     }
 
     /// Waits for an answer; `None` if the call has ended, the pipe has, or `is_enough` says so.

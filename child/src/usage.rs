@@ -7,12 +7,14 @@ use std::os::unix::fs::FileExt;
 
 use bulkhead_shared::frame::ReportedUsage;
 use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike;
+use nix::sys::time::{TimeVal, TimeValLike};
 
 /// Measures jobs. A process that runs a single one leaves the peak to its supervisor, who sees
 /// it when the process is reaped.
 #[derive(Debug)]
 pub(crate) struct Meter {
+    /// What a process has spent is then its only job's, as its supervisor reckons too.
+    is_of_one: bool,
     peak: Option<Peak>,
 }
 
@@ -26,42 +28,60 @@ struct Peak {
 }
 
 /// Where a job began.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Start {
     user_us: u64,
     system_us: u64,
     is_peak_reset: bool,
 }
 
+/// What this process, and its children that were waited for, have taken.
+#[derive(Debug, Default)]
+struct Spent {
+    user_us: u64,
+    system_us: u64,
+    /// Of this process alone, as the kernel's account of it has it.
+    peak_kb: Option<u64>,
+}
+
 impl Meter {
     /// For a process that runs one job.
     pub(crate) const fn of_one_job() -> Self {
-        Self { peak: None }
+        Self {
+            is_of_one: true,
+            peak: None,
+        }
     }
 
     /// For a process that may run several.
     pub(crate) fn of_many_jobs() -> Self {
-        Self { peak: Peak::open() }
+        Self {
+            is_of_one: false,
+            peak: Peak::open(),
+        }
     }
 
     /// A job begins.
     pub(crate) fn start(&mut self) -> Start {
-        let (user_us, system_us) = cpu_us();
+        if self.is_of_one {
+            return Start::default();
+        }
+        let spent = Spent::so_far();
         Start {
-            user_us,
-            system_us,
+            user_us: spent.user_us,
+            system_us: spent.system_us,
             is_peak_reset: self.peak.as_mut().is_some_and(Peak::reset),
         }
     }
 
     /// It has ended.
     pub(crate) fn stop(&self, start: Start) -> ReportedUsage {
-        let (user_us, system_us) = cpu_us();
+        let spent = Spent::so_far();
         let peak = self.peak.as_ref().filter(|_| start.is_peak_reset);
         ReportedUsage {
-            cpu_user_us: user_us.saturating_sub(start.user_us),
-            cpu_system_us: system_us.saturating_sub(start.system_us),
-            max_rss_kb: peak.and_then(Peak::read),
+            cpu_user_us: spent.user_us.saturating_sub(start.user_us),
+            cpu_system_us: spent.system_us.saturating_sub(start.system_us),
+            max_rss_kb: peak.and_then(|peak| peak.read(&spent)),
         }
     }
 }
@@ -69,11 +89,7 @@ impl Meter {
 /// CPU time of this thread so far: user, system, in microseconds.
 pub(crate) fn thread_cpu_us() -> (u64, u64) {
     getrusage(UsageWho::RUSAGE_THREAD).map_or((0, 0), |usage| {
-        let micros = |time: nix::sys::time::TimeVal| u64::try_from(time.num_microseconds());
-        (
-            micros(usage.user_time()).unwrap_or(0),
-            micros(usage.system_time()).unwrap_or(0),
-        )
+        (micros(usage.user_time()), micros(usage.system_time()))
     })
 }
 
@@ -82,7 +98,7 @@ pub(crate) fn shared((cpu_user_us, cpu_system_us): (u64, u64)) -> ReportedUsage 
     ReportedUsage {
         cpu_user_us,
         cpu_system_us,
-        max_rss_kb: own_peak_kb(),
+        max_rss_kb: Spent::so_far().peak_kb,
     }
 }
 
@@ -94,7 +110,10 @@ impl Peak {
             .ok()?;
         let status = Some(File::open("/proc/self/status").ok()?);
         let mut peak = Self { reset, status };
-        if peak.reset() && own_peak_kb()? <= peak.read()? {
+        let spent = peak.reset().then(Spent::so_far);
+        if let Some(spent) = spent
+            && spent.peak_kb? <= peak.read(&spent)?
+        {
             peak.status = None;
         }
         Some(peak)
@@ -105,9 +124,9 @@ impl Peak {
         self.reset.write_all(b"5").is_ok()
     }
 
-    fn read(&self) -> Option<u64> {
+    fn read(&self, spent: &Spent) -> Option<u64> {
         let Some(status) = &self.status else {
-            return own_peak_kb();
+            return spent.peak_kb;
         };
         let mut buffer = [0; 4096];
         let len = status.read_at(&mut buffer, 0).ok()?;
@@ -122,22 +141,23 @@ fn peak_kb(status: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// The peak as the kernel's account of this process has it.
-fn own_peak_kb() -> Option<u64> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-    u64::try_from(usage.max_rss()).ok()
+impl Spent {
+    fn so_far() -> Self {
+        let mut spent = Self::default();
+        for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
+            let Ok(usage) = getrusage(who) else { continue };
+            spent.user_us += micros(usage.user_time());
+            spent.system_us += micros(usage.system_time());
+            if matches!(who, UsageWho::RUSAGE_SELF) {
+                spent.peak_kb = u64::try_from(usage.max_rss()).ok();
+            }
+        }
+        spent
+    }
 }
 
-/// User and system time of this process and of its children that were waited for.
-fn cpu_us() -> (u64, u64) {
-    let mut sum = (0, 0);
-    for who in [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN] {
-        if let Ok(usage) = getrusage(who) {
-            sum.0 += u64::try_from(usage.user_time().num_microseconds()).unwrap_or(0);
-            sum.1 += u64::try_from(usage.system_time().num_microseconds()).unwrap_or(0);
-        }
-    }
-    sum
+fn micros(time: TimeVal) -> u64 {
+    u64::try_from(time.num_microseconds()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -152,9 +172,24 @@ mod tests {
 
     #[test]
     fn burnt_cpu_time_is_seen() {
-        let mut meter = Meter::of_one_job();
+        let mut meter = Meter::of_many_jobs();
         let start = meter.start();
         while meter.stop(start).cpu_user_us + meter.stop(start).cpu_system_us == 0 {}
-        assert_eq!(meter.stop(start).max_rss_kb, None);
+    }
+
+    #[test]
+    fn what_was_spent_before_is_charged_only_to_the_one_job_of_a_process() {
+        let spent = |spent: &ReportedUsage| spent.cpu_user_us + spent.cpu_system_us;
+        let mut burnt = Spent::so_far();
+        while burnt.user_us + burnt.system_us < 1000 {
+            burnt = Spent::so_far();
+        }
+        let mut one = Meter::of_one_job();
+        let start = one.start();
+        let usage = one.stop(start);
+        assert!(spent(&usage) >= 1000);
+        assert_eq!(usage.max_rss_kb, None);
+        let mut many = Meter::of_many_jobs();
+        assert!(many.start().user_us + many.start().system_us >= 1000);
     }
 }

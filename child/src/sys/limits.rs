@@ -22,6 +22,9 @@ pub(crate) fn limit_both(resource: u32, soft: u64, hard: u64) -> io::Result<()> 
         rlim_cur: soft.min(now.rlim_max),
         rlim_max: hard.min(now.rlim_max),
     };
+    if (lowered.rlim_cur, lowered.rlim_max) == (now.rlim_cur, now.rlim_max) {
+        return Ok(());
+    }
     // SAFETY: the call reads one rlimit, and `lowered` is one.
     if unsafe { libc::setrlimit(resource, &raw const lowered) } == -1 {
         return Err(io::Error::last_os_error());
