@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::registry::{Registry, Task};
+use crate::runtime::Origin;
 use crate::{runtime, zygote};
 
 /// The exit code for wrong usage and a wrong list of tasks.
@@ -92,7 +93,7 @@ fn serve(registry: &Registry) -> ExitCode {
         Command::Zygote { program } => zygote::main(registry, program.as_deref()),
         Command::Task { jobs } => {
             runtime::prepare();
-            let code = runtime::serve(registry, jobs);
+            let code = runtime::serve(registry, jobs, Origin::Executed);
             ExitCode::from(u8::try_from(code).unwrap_or(1))
         }
         Command::Unknown => {

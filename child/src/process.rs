@@ -112,35 +112,45 @@ pub(crate) fn route_backtraces() {
 
 /// Takes the job pipe and the result pipe from their fixed numbers. Call it once in a process.
 pub(crate) fn pipes() -> io::Result<(File, File)> {
-    Ok((take(JOB_FD)?, take(RESULT_FD)?))
+    for fd in [JOB_FD, RESULT_FD] {
+        // SAFETY: only asks the kernel about a number; the borrow ends with this statement.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+        // Programs that a task starts must not inherit it. Fails if the number is not open.
+        fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
+    Ok(placed_pipes())
 }
 
-fn take(fd: RawFd) -> io::Result<File> {
-    // SAFETY: only asks the kernel about a number; the borrow ends with this statement.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    // Programs that a task starts must not inherit it. Fails if the number is not open.
-    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    // SAFETY: it is open, as fcntl has just shown; the starter of this process reserved the
-    // number for this purpose and `pipes` is called once, so nothing else owns it.
-    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+/// As [`pipes`], in a process whose zygote has put them there, not to be inherited.
+pub(crate) fn placed_pipes() -> (File, File) {
+    // SAFETY: they are open, as was seen or done just now; the starter of this process reserved the
+    // numbers for this purpose and this is called once, so nothing else owns them.
+    let take = |fd| File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    (take(JOB_FD), take(RESULT_FD))
 }
 
 /// Installs the handlers of SIGTERM, SIGABRT and SIGSYS.
-///
-/// Without `SA_RESTART`: a task that blocks in a system call gets `Interrupted` and can notice.
 pub(crate) fn handle_signals() -> io::Result<()> {
-    handle(Signal::SIGTERM, on_term)?;
-    handle(Signal::SIGABRT, on_abort)?;
-    install(Signal::SIGSYS, SigHandler::SigAction(on_forbidden))?;
-    let mut all = SigSet::empty();
-    all.add(Signal::SIGTERM);
-    all.add(Signal::SIGABRT);
-    all.add(Signal::SIGSYS);
+    handle_term()?;
+    handle_crashes()?;
+    let all: SigSet = [Signal::SIGTERM, Signal::SIGABRT, Signal::SIGSYS]
+        .into_iter()
+        .collect();
     Ok(all.thread_unblock()?)
 }
 
-fn handle(signal: Signal, handler: extern "C" fn(libc::c_int)) -> io::Result<()> {
-    install(signal, SigHandler::Handler(handler))
+/// Installs the handler of SIGTERM.
+///
+/// Without `SA_RESTART`: a task that blocks in a system call gets `Interrupted` and can notice.
+pub(crate) fn handle_term() -> io::Result<()> {
+    install(Signal::SIGTERM, SigHandler::Handler(on_term))
+}
+
+/// Installs the handlers of SIGABRT and SIGSYS, which a zygote hands down: they end a process as
+/// without them, and tell of its call if there is one.
+pub(crate) fn handle_crashes() -> io::Result<()> {
+    install(Signal::SIGABRT, SigHandler::Handler(on_abort))?;
+    install(Signal::SIGSYS, SigHandler::SigAction(on_forbidden))
 }
 
 fn install(signal: Signal, handler: SigHandler) -> io::Result<()> {

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::thread;
 
@@ -49,10 +50,38 @@ pub(crate) fn prepare() {
     process::gather_free_memory();
 }
 
+/// Where a process comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Origin {
+    /// It was executed.
+    Executed,
+    /// It is a copy of a zygote that handles crashes, and has its pipes in place.
+    Forked {
+        /// To how much memory it is limited already, in bytes.
+        memory: Option<u64>,
+    },
+}
+
+impl Origin {
+    fn take_pipes(self) -> io::Result<(File, File)> {
+        match self {
+            Self::Executed => process::handle_signals().and_then(|()| process::pipes()),
+            Self::Forked { .. } => process::handle_term().map(|()| process::placed_pipes()),
+        }
+    }
+
+    const fn memory(self) -> Option<u64> {
+        match self {
+            Self::Executed => None,
+            Self::Forked { memory } => memory,
+        }
+    }
+}
+
 /// Serves jobs from descriptor 3 to descriptor 4 until the pipe ends or `jobs` are done (0: no
 /// limit), and returns the code to exit with. Call it once in a process.
-pub(crate) fn serve(registry: &Registry, jobs: u32) -> i32 {
-    let pipes = match process::handle_signals().and_then(|()| process::pipes()) {
+pub(crate) fn serve(registry: &Registry, jobs: u32, origin: Origin) -> i32 {
+    let pipes = match origin.take_pipes() {
         Ok(pipes) => pipes,
         Err(error) => {
             complain(&format!("descriptors 3 and 4 must be pipes: {error}"));
@@ -63,7 +92,9 @@ pub(crate) fn serve(registry: &Registry, jobs: u32) -> i32 {
         1 => Meter::of_one_job(),
         _ => Meter::of_many_jobs(),
     };
-    let code = match Server::new(registry, pipes, meter).run(jobs) {
+    // Its pipes close when the process ends, a moment later.
+    let mut server = ManuallyDrop::new(Server::new(registry, pipes, meter, origin.memory()));
+    let code = match server.run(jobs) {
         Ok(()) => 0,
         // The supervisor is gone, or wants nothing more of this process.
         Err(ServeError::Pipe(error) | ServeError::Inbox(InboxError::Pipe(error)))
@@ -89,15 +120,23 @@ struct Server<'a> {
     inbox: Inbox,
     outbox: Outbox,
     meter: Meter,
+    /// To how much memory this process is limited, in bytes, as far as it is known.
+    memory: Option<u64>,
 }
 
 impl<'a> Server<'a> {
-    fn new(registry: &'a Registry, (jobs, results): (File, File), meter: Meter) -> Self {
+    fn new(
+        registry: &'a Registry,
+        (jobs, results): (File, File),
+        meter: Meter,
+        memory: Option<u64>,
+    ) -> Self {
         Self {
             registry,
             inbox: Inbox::new(jobs),
             outbox: Outbox::new(results),
             meter,
+            memory,
         }
     }
 
@@ -157,11 +196,21 @@ impl<'a> Server<'a> {
         Desk::new(self.outbox.clone(), self.inbox.clone())
     }
 
+    /// Limits this process for a job, and all that come after it.
+    fn limit(&mut self, memory: Option<u64>, others: &[(u32, u64, u64)]) -> io::Result<()> {
+        let is_lower = memory.is_some() && memory != self.memory;
+        process::limit(memory.filter(|_| is_lower), others)?;
+        if is_lower {
+            self.memory = memory;
+        }
+        Ok(())
+    }
+
     fn answer(&mut self, run: &Run) -> Result<(), ServeError> {
         let start = self.meter.start();
         process::set_call(Some(run.nonce));
         let extras = self.inbox.extras(run.nonce);
-        let ended = match process::limit(run.memory, &extras.limits) {
+        let ended = match self.limit(run.memory, &extras.limits) {
             Ok(()) if extras.command.is_some() => program::call(run, &extras).into(),
             Ok(()) => call::now(self.registry, run, &self.desk(), Stop::default()),
             Err(error) => {

@@ -50,6 +50,15 @@ pub(crate) fn place(descriptor: BorrowedFd<'_>, place: RawFd) -> io::Result<()> 
     Ok(())
 }
 
+/// As [`place`], closed on exec.
+pub(crate) fn place_privately(descriptor: BorrowedFd<'_>, place: RawFd) -> io::Result<()> {
+    // SAFETY: the call takes integers; as for `place`.
+    if unsafe { libc::dup3(descriptor.as_raw_fd(), place, libc::O_CLOEXEC) } == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Closes every descriptor but this one.
 pub(crate) fn close_all_but(kept: BorrowedFd<'_>) {
     let kept = u32::try_from(kept.as_raw_fd()).unwrap_or(0);

@@ -16,7 +16,9 @@ pub(crate) use clone::{Forked, How, spawn_below, spawn_sibling, spawn_unheard, t
 pub(crate) use exec::{leave, replace};
 pub(crate) use filter::enter_filter;
 pub(crate) use leavings::{Directory, has_ipc};
-pub(crate) use limits::{close_all_but, close_from, limit_both, lower_limit, place};
+pub(crate) use limits::{
+    close_all_but, close_from, limit_both, lower_limit, place, place_privately,
+};
 pub(crate) use mounts::{
     NO_DEVICES, NO_EXECUTION, NO_SETUID, READ_ONLY, attach, confine_tree, copy_tree, own_proc, text,
 };

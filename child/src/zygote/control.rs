@@ -36,9 +36,8 @@ impl Control {
         Ok(Self { socket })
     }
 
-    /// Lets go of the socket, at both of its numbers: each is another file from here on.
+    /// Lets go of the socket: its number is another file's from here on.
     pub(super) fn replace(&self, other: BorrowedFd<'_>) -> io::Result<()> {
-        sys::place(other, 0)?;
         sys::place(other, self.socket.as_raw_fd())
     }
 

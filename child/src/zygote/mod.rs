@@ -25,8 +25,8 @@ use bulkhead_shared::task::TaskSpec;
 use serde_bytes::ByteBuf;
 
 use crate::registry::Registry;
-use crate::runtime;
 use crate::sys::{self, Forked, Received};
+use crate::{process, runtime};
 use control::Control;
 use prepare::Prepared;
 use rehearsal::{Lesson, Stage};
@@ -102,6 +102,7 @@ fn serve(control: &Control, registry: &Registry, program: Option<&Path>) -> Resu
         return Ok(());
     };
     runtime::prepare();
+    process::handle_crashes().step("handle signals")?;
     // Without a lesson tasks begin somewhat later.
     let stage = stage.filter(|_| prepared.program.is_none());
     let lesson = stage.and_then(|stage| stage.rehearse(control, registry, &prepared).ok());

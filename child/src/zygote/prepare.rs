@@ -47,6 +47,8 @@ impl Prepared {
         super::init::remember_ids();
         let null = open(Path::new("/dev/null"), OFlag::O_RDWR).step("open /dev/null")?;
         reserve_places(&null).step("reserve descriptors")?;
+        // The standard input of all tasks; the supervisor's socket has another number by now.
+        sys::place(null.as_fd(), 0).step("let go of its standard input")?;
         umask(Mode::from_bits_truncate(0o077));
         for &(resource, value) in &setup.rlimits {
             limit(resource, value).step("set resource limits")?;

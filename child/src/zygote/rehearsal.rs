@@ -26,6 +26,7 @@ use super::prepare::{PLACES, Prepared};
 use super::task::{self, Given};
 use crate::context::now;
 use crate::registry::Registry;
+use crate::runtime::Origin;
 use crate::sys::{self, Memory, Program};
 use crate::{runtime, tasks};
 
@@ -146,7 +147,7 @@ fn perform(
         task::place(prepared, &given)?;
     }
     let tasks = Registry::new(tasks![rehearse]).map_err(io::Error::other)?;
-    runtime::serve(&tasks, fork.jobs);
+    runtime::serve(&tasks, fork.jobs, Origin::Forked { memory: None });
     // Where what cannot be rehearsed begins.
     let calls = registry.entries().take(ENTRIES);
     let calls = calls.chain(task::entries());

@@ -18,6 +18,7 @@ use nix::unistd::{Gid, Pid, Uid, chdir, setgroups, setpgid, setresgid, setresuid
 use super::prepare::Prepared;
 use super::{Failed, Step, home, init, walls, warden};
 use crate::registry::Registry;
+use crate::runtime::Origin;
 use crate::sys::Received;
 use crate::{runtime, sys};
 
@@ -168,7 +169,10 @@ pub(super) fn begin(
             },
         );
     }
-    sys::leave(runtime::serve(registry, fork.jobs))
+    let origin = Origin::Forked {
+        memory: fork.memory,
+    };
+    sys::leave(runtime::serve(registry, fork.jobs, origin))
 }
 
 /// Where what is not rehearsed begins: it could not be undone.
@@ -266,16 +270,15 @@ pub(super) fn set_up(
 }
 
 pub(super) fn place(prepared: &Prepared, given: &Given) -> io::Result<()> {
-    let places = [
-        (&prepared.null, 0),
-        (&given.stdout, 1),
-        (&given.stderr, 2),
-        (&given.job, JOB),
-        (&given.result, RESULT),
-    ];
-    for (descriptor, place) in places {
-        sys::place(descriptor.as_fd(), place)?;
-    }
+    sys::place(given.stdout.as_fd(), 1)?;
+    sys::place(given.stderr.as_fd(), 2)?;
+    let place = match &prepared.program {
+        Some(_) => sys::place,
+        // Nothing that the task starts is to have its pipes.
+        None => sys::place_privately,
+    };
+    place(given.job.as_fd(), JOB)?;
+    place(given.result.as_fd(), RESULT)?;
     if let Some(program) = &prepared.program {
         sys::place(program.as_fd(), PROGRAM)?;
         sys::close_from(PROGRAM.unsigned_abs() + 1);
