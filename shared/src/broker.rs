@@ -456,6 +456,12 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// [`BrokerError`].
     fn retry_dead(&self, uuids: &[Uuid]) -> Result<usize, BrokerError>;
 
+    /// Forgets dead letters; a job that is none is left alone. Returns how many.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    fn drop_dead(&self, uuids: &[Uuid]) -> Result<usize, BrokerError>;
+
     /// Says that a supervisor lives and what it serves; repeated from time to time.
     ///
     /// # Errors

@@ -335,6 +335,18 @@ fn dead_letters_are_shown_retried_and_dropped() {
 }
 
 #[test]
+fn to_drop_a_dead_letter_leaves_the_job_with_its_uuid_in_another_queue() {
+    let place = Place::new();
+    let uuid = place.submit(&["add"]);
+    end_all(&place, "add", &is_final(Cause::Crash));
+    let _ = place.submit(&["add", "--uuid", &uuid, "--queue", "other", "--delay", "1h"]);
+    let ran = place.run(&["dlq", "drop", "--all"]).succeeds();
+    assert_eq!(ran.line(), "dropped 1 dead letter");
+    let job = place.run(&["status", &uuid, "--json"]).succeeds().json();
+    assert_eq!(job["queue"], "other");
+}
+
+#[test]
 fn a_wait_prints_results_in_the_order_of_submission() {
     let place = Place::new();
     let lines = "{\"task\":\"slow\"}\n{\"task\":\"bad\"}\n{\"task\":\"fast\"}\n";

@@ -1,6 +1,6 @@
 //! Dead letters.
 
-use bulkhead_shared::broker::Settled;
+use bulkhead_shared::broker::{Settled, Submitted};
 use bulkhead_shared::catalog::{Filter, State};
 use bulkhead_shared::history::History;
 use bulkhead_shared::outcome::Cause;
@@ -52,6 +52,29 @@ for_each_backend!(a_dead_letter_that_had_expired_can_be_retried_too, |scene| {
     scene.broker().retry_dead(&[uuid]).unwrap();
     assert_eq!(scene.claim_one().receipt.uuid, uuid);
 });
+
+for_each_backend!(
+    dropping_dead_letters_leaves_jobs_alone_that_are_none,
+    |scene| {
+        let dead = scene.submit(job());
+        scene.settle(&scene.claim_one(), BURIED);
+        let mut delayed = scene.build(job().queue("elsewhere").delay(secs(60)));
+        delayed.uuid = dead;
+        assert_eq!(scene.offer(&delayed), Submitted::Created);
+        let succeeded = scene.submit(job());
+        scene.settle(&scene.claim_one(), succeed(b"kept"));
+        let retried = scene.submit(job());
+        scene.settle(&scene.claim_one(), BURIED);
+        scene.broker().retry_dead(&[retried]).unwrap();
+        let all = [dead, succeeded, retried];
+        assert_eq!(scene.broker().drop_dead(&all).unwrap(), 1);
+        assert_eq!(scene.broker().drop_dead(&all).unwrap(), 0);
+        assert_eq!(scene.row(dead).queue.as_str(), "elsewhere");
+        assert_eq!(scene.state(dead), Some(State::Delayed));
+        assert_eq!(scene.state(succeeded), Some(State::Succeeded));
+        assert_eq!(scene.state(retried), Some(State::Ready));
+    }
+);
 
 for_each_backend!(
     dead_letters_are_found_by_their_cause_and_dropped_jobs_are_none,

@@ -147,6 +147,7 @@ for_each_backend!(a_job_on_its_way_runs_nowhere_and_is_still_shown, |scene| {
             assert_eq!(row(store, uuid).state, state);
             assert_eq!(store.broker.remove(&[uuid]).unwrap(), 0);
             assert_eq!(store.broker.retry_dead(&[uuid]).unwrap(), 0);
+            assert_eq!(store.broker.drop_dead(&[uuid]).unwrap(), 0);
         }
     }
     let known = job().uuid(all[0].0);

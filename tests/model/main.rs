@@ -41,6 +41,7 @@ enum Step {
     TakeOverLeases,
     TakeOverExpired,
     RetryDead(usize),
+    DropDead(usize),
     Remove(usize),
     Prune,
     Pass(u64),
@@ -109,6 +110,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::TakeOverLeases),
         1 => Just(Step::TakeOverExpired),
         1 => any::<usize>().prop_map(Step::RetryDead),
+        1 => any::<usize>().prop_map(Step::DropDead),
         1 => any::<usize>().prop_map(Step::Remove),
         1 => Just(Step::Prune),
         4 => (0..40_000u64).prop_map(Step::Pass),
@@ -360,6 +362,13 @@ impl Pair {
                 assert_eq!(
                     self.scene.broker().retry_dead(&[job]).unwrap(),
                     self.model.retry_dead(job)
+                );
+            }
+            Step::DropDead(pick) => {
+                let job = uuid(self, pick);
+                assert_eq!(
+                    self.scene.broker().drop_dead(&[job]).unwrap(),
+                    self.model.drop_dead(job)
                 );
             }
             Step::Remove(pick) => {

@@ -255,6 +255,13 @@ impl Model {
         }
     }
 
+    pub(crate) fn drop_dead(&mut self, uuid: Uuid) -> usize {
+        let before = self.jobs.len();
+        self.jobs
+            .retain(|job| job.uuid != uuid || job.state != State::Dead);
+        before - self.jobs.len()
+    }
+
     pub(crate) fn remove(&mut self, uuid: Uuid) -> usize {
         let before = self.jobs.len();
         self.jobs

@@ -79,6 +79,10 @@ impl Broker for Store {
         self.revive_everywhere(uuids)
     }
 
+    fn drop_dead(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
+        self.drop_dead_everywhere(uuids)
+    }
+
     fn limit_queue(&self, queue: &QueueName, most: Option<u32>) -> Result<(), BrokerError> {
         let mut call = self.script(&LIMIT, queue);
         call.arg(most.map_or_else(String::new, |most| most.to_string()));

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::answer::count;
 use super::record::{Record, name};
-use super::script::{PRUNE, REVIVE};
+use super::script::{DROP_DEAD, PRUNE, REVIVE};
 use super::store::Store;
 use crate::broker::BrokerError;
 use crate::history::with_fresh_budgets;
@@ -25,6 +25,16 @@ impl Store {
             }
         }
         let answers = self.lines.run(&calls)?;
+        self.sum(&answers)
+    }
+
+    pub(super) fn drop_dead_everywhere(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
+        let queues = self.all_queues()?;
+        let answers = self.on_each(&queues, &DROP_DEAD, |call| {
+            for uuid in uuids {
+                call.arg(name(*uuid));
+            }
+        })?;
         self.sum(&answers)
     }
 

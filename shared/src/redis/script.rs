@@ -68,6 +68,7 @@ scripts! {
     COMPLETE = "complete";
     GROUPS = "groups";
     REVIVE = "revive";
+    DROP_DEAD = "drop_dead";
     PRUNE = "unique" "prune";
     GATE = "gate";
     CLEAR = "clear";

@@ -103,6 +103,20 @@ impl Ledger {
         Ok(revived)
     }
 
+    pub(super) fn drop_dead_jobs(&mut self, uuids: &[Uuid]) -> rusqlite::Result<usize> {
+        let mut dropped = 0;
+        for uuid in uuids {
+            for (id, state, _) in self.ours(*uuid)? {
+                if state == 4 {
+                    self.forget(id)?;
+                    dropped += 1;
+                }
+            }
+        }
+        self.marks.rings |= dropped > 0;
+        Ok(dropped)
+    }
+
     fn revive(&self, id: i64) -> rusqlite::Result<()> {
         let sql = "SELECT history FROM job WHERE id = ?1";
         let history: Vec<u8> = self.row(sql, [id], |row| row.get(0))?.unwrap_or_default();

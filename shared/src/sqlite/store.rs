@@ -212,6 +212,12 @@ impl Broker for Store {
             .write(Urgency::Usual, move |ledger| ledger.retry_dead(&uuids))
     }
 
+    fn drop_dead(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
+        let uuids = uuids.to_vec();
+        self.writer
+            .write(Urgency::Usual, move |ledger| ledger.drop_dead_jobs(&uuids))
+    }
+
     fn limit_queue(&self, queue: &QueueName, most: Option<u32>) -> Result<(), BrokerError> {
         let queue = queue.clone();
         self.writer.write(Urgency::Usual, move |ledger| {

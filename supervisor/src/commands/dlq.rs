@@ -207,7 +207,7 @@ fn act(chosen: &Chosen, client: &Client, action: Action) -> Result<Exit, Command
         for batch in uuids.chunks(BATCH) {
             moved += match action {
                 Action::Retry => client.backend().broker.retry_dead(batch)?,
-                Action::Drop => client.backend().broker.remove(batch)?,
+                Action::Drop => client.backend().broker.drop_dead(batch)?,
             };
         }
     }

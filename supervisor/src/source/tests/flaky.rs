@@ -204,6 +204,10 @@ impl Broker for Flaky {
         self.inner.retry_dead(uuids)
     }
 
+    fn drop_dead(&self, uuids: &[Uuid]) -> Result<usize, BrokerError> {
+        self.inner.drop_dead(uuids)
+    }
+
     fn limit_queue(&self, queue: &QueueName, most: Option<u32>) -> Result<(), BrokerError> {
         self.inner.limit_queue(queue, most)
     }
