@@ -1,11 +1,14 @@
 //! Dead letters.
 
-use bulkhead_shared::broker::{Settled, Submitted};
+use std::collections::HashSet;
+
+use bulkhead_shared::broker::{Settled, Submission, Submitted};
 use bulkhead_shared::catalog::{Filter, State};
 use bulkhead_shared::history::History;
 use bulkhead_shared::outcome::Cause;
 use bulkhead_shared::retry::Move;
-use bulkhead_tests::{for_each_backend, job, secs, succeed};
+use bulkhead_shared::{Message, QueueName};
+use bulkhead_tests::{Scene, for_each_backend, job, secs, settlement, succeed, task};
 
 const BURIED: Move = Move::Bury {
     cause: Cause::Crash,
@@ -103,5 +106,48 @@ for_each_backend!(
         assert_eq!((found.len(), found[0].uuid), (1, buried));
         assert_eq!(find(None).len(), 1);
         assert!(find(Some(Cause::Lost)).is_empty());
+    }
+);
+
+/// Buries as many jobs as there are messages.
+fn bury(scene: &Scene, messages: &[Message]) {
+    let queue = QueueName::default();
+    for some in messages.chunks(1000) {
+        let submission = |message| Submission {
+            message,
+            queue: &queue,
+        };
+        let batch: Vec<_> = some.iter().map(submission).collect();
+        scene.broker().submit(&batch).unwrap();
+        let mut left = some.len();
+        while left > 0 {
+            let claimed = scene.claim(left);
+            let ends = claimed.iter().map(|job| settlement(job, BURIED)).collect();
+            left -= scene.broker().turn(ends, None).unwrap().settled.len();
+        }
+    }
+}
+
+for_each_backend!(
+    whoever_asks_for_all_dead_letters_is_shown_the_oldest_of_them,
+    |scene| {
+        let oldest = scene.build(Message::new("sub").arg(1));
+        let others: Vec<_> = (0..10_000).map(|_| scene.build(job())).collect();
+        bury(scene, std::slice::from_ref(&oldest));
+        bury(scene, &others);
+        let find = |task, limit| {
+            let filter = Filter {
+                states: vec![State::Dead],
+                task,
+                ..Filter::default()
+            };
+            let rows = scene.store.catalog.list(&filter, limit).unwrap();
+            rows.into_iter().map(|row| row.uuid).collect::<Vec<_>>()
+        };
+        let all: HashSet<_> = find(None, 100_000).into_iter().collect();
+        assert_eq!(all.len(), 10_001);
+        assert!(all.contains(&oldest.uuid));
+        assert_eq!(find(None, 10_000).len(), 10_000);
+        assert_eq!(find(Some(task("sub")), 100_000), [oldest.uuid]);
     }
 );

@@ -1,7 +1,7 @@
 //! Reads jobs; never moves them.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use redis::Value;
@@ -26,8 +26,9 @@ use crate::name::QueueName;
 use crate::task::TaskSpec;
 use crate::time::{Now, Timestamp};
 
-/// Jobs of each state and queue that a listing looks at, at least and at the most: it is meant
-/// for people, and what is older than ten thousand others is not found by looking around.
+/// Jobs of each state and queue that a listing looks at, at least and at the most, unless it asks for
+/// more: it is meant for people, and what is older than ten thousand others is not found by looking
+/// around. Also what one call names at the most.
 const LOOKED_AT: (usize, usize) = (1000, 10_000);
 
 /// Registrations that others make are seen so much later at the most: a producer that asks with
@@ -137,16 +138,19 @@ impl Store {
         kept(self.on_one(call)?).map_err(|trouble| self.say(&trouble))
     }
 
-    /// Ids of about the newest jobs of a queue in these states, newest first.
+    /// Ids of about the newest jobs of a queue in these states, newest first; those that this many
+    /// of each state stand before.
     fn newest(
         &self,
         queue: &QueueName,
         letters: &str,
-        depth: usize,
+        passed: usize,
+        most: usize,
     ) -> Result<Vec<Uuid>, BrokerError> {
         let mut call = self.script(&LIST, queue);
-        call.number(u64::try_from(depth).unwrap_or(u64::MAX))
-            .arg(letters);
+        call.number(u64::try_from(most).unwrap_or(u64::MAX))
+            .arg(letters)
+            .number(u64::try_from(passed).unwrap_or(u64::MAX));
         let mut answers = self.lines.run_again(&[call])?;
         let lines = list(answers.swap_remove(0)).and_then(|lines| {
             let line = |one: Value| line(&bytes(one)?);
@@ -156,6 +160,51 @@ impl Store {
         lines.sort_unstable_by_key(|(seq, _)| Reverse(*seq));
         lines.dedup();
         Ok(lines.into_iter().map(|(_, uuid)| uuid).collect())
+    }
+
+    /// About the newest jobs of a queue that a filter lets through.
+    fn newest_rows(
+        &self,
+        queue: &QueueName,
+        filter: &Filter,
+        limit: usize,
+    ) -> Result<Vec<JobRow>, BrokerError> {
+        let letters = letters(&filter.states);
+        let is_narrow = filter.task.is_some() || filter.cause.is_some();
+        let depth = match limit > LOOKED_AT.1 {
+            // Whoever asks for so many means all of them, wherever they are.
+            true if is_narrow => usize::MAX,
+            true => limit,
+            false if is_narrow => LOOKED_AT.1,
+            false => limit.max(LOOKED_AT.0),
+        };
+        let page = depth.min(LOOKED_AT.1);
+        let (mut rows, mut known) = (Vec::new(), HashSet::new());
+        // Ends with the queue: each turn passes over a page more of it.
+        for passed in (0..depth).step_by(page) {
+            let uuids = self.newest(queue, &letters, passed, page)?;
+            if uuids.is_empty() {
+                break;
+            }
+            for some in uuids.chunks(READ_AT_ONCE) {
+                let left = limit - rows.len();
+                if left == 0 {
+                    return Ok(rows);
+                }
+                // Not more than are asked for, where each of them will do.
+                let some = if is_narrow {
+                    some
+                } else {
+                    &some[..some.len().min(left)]
+                };
+                let mut found = self.rows(self.find(std::slice::from_ref(queue), some)?)?;
+                // A later page repeats jobs that newer ones have moved into it.
+                found.retain(|row| is_wanted(filter, row) && known.insert(row.uuid));
+                found.truncate(left);
+                rows.extend(found);
+            }
+        }
+        Ok(rows)
     }
 
     fn counts(&self, queues: &[QueueName], oldest: &str) -> Result<Vec<QueueCounts>, BrokerError> {
@@ -203,41 +252,16 @@ impl Catalog for Store {
             Some(queue) => vec![queue.clone()],
             None => self.all_queues()?,
         };
-        let letters = letters(&filter.states);
-        let is_narrow = filter.task.is_some() || filter.cause.is_some();
-        let depth = if is_narrow { LOOKED_AT.1 } else { limit };
-        let depth = depth.clamp(LOOKED_AT.0, LOOKED_AT.1);
         let mut rows = Vec::new();
         for queue in queues {
-            let queue = [queue];
-            let mut left = limit;
-            for some in self
-                .newest(&queue[0], &letters, depth)?
-                .chunks(READ_AT_ONCE)
-            {
-                if left == 0 {
-                    break;
-                }
-                // Not more than are asked for, where each of them will do.
-                let some = if is_narrow {
-                    some
-                } else {
-                    &some[..some.len().min(left)]
-                };
-                let mut found = self.rows(self.find(&queue, some)?)?;
-                found.retain(|row| is_wanted(filter, row));
-                found.truncate(left);
-                left -= found.len();
-                rows.extend(found);
+            rows.extend(self.newest_rows(&queue, filter, limit)?);
+            // Of each queue as many as are asked for: not all of them at once.
+            if rows.len() > limit {
+                sort_by_age(&mut rows);
+                rows.truncate(limit);
             }
         }
-        // Stable, so that jobs of one queue stay in their order.
-        rows.sort_by_key(|row| Reverse(row.submitted_at));
-        let is_mixed = rows.windows(2).any(|two| two[0].queue != two[1].queue);
-        if is_mixed {
-            order_by_age(&mut rows);
-        }
-        rows.truncate(limit);
+        sort_by_age(&mut rows);
         Ok(rows)
     }
 
@@ -394,8 +418,15 @@ fn is_wanted(filter: &Filter, row: &JobRow) -> bool {
         && (filter.states.is_empty() || filter.states.contains(&row.state))
 }
 
-/// Jobs of one millisecond come from several queues: their ids tell which is newer, as far as
-/// they are made of the time.
-fn order_by_age(rows: &mut [JobRow]) {
-    rows.sort_by_key(|row| Reverse((row.submitted_at, row.uuid)));
+/// Newest first.
+fn sort_by_age(rows: &mut [JobRow]) {
+    let is_mixed = rows.windows(2).any(|two| two[0].queue != two[1].queue);
+    if is_mixed {
+        // Jobs of one millisecond come from several queues: their ids tell which is newer, as far as
+        // they are made of the time.
+        rows.sort_by_key(|row| Reverse((row.submitted_at, row.uuid)));
+    } else {
+        // Stable, so that jobs of one queue stay in their order.
+        rows.sort_by_key(|row| Reverse(row.submitted_at));
+    }
 }

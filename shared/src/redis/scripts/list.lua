@@ -1,10 +1,11 @@
 -- Names jobs, about the newest of each state.
 -- KEYS  1 routing
--- ARGV  3 at most of each, 4 states (letters of records, W for delayed)
+-- ARGV  3 at most of each, 4 states (letters of records, W for delayed), 5 how many of each to pass over
 -- RETURNS  lines, in no order
-local out, last = {}, tonumber(ARGV[3]) - 1
+local out, first = {}, tonumber(ARGV[5])
+local last = first + tonumber(ARGV[3]) - 1
 local function add(key)
-  for _, place in ipairs(call('ZREVRANGE', key, 0, last)) do out[#out + 1] = sub(place, 1, 46) end
+  for _, place in ipairs(call('ZREVRANGE', key, first, last)) do out[#out + 1] = sub(place, 1, 46) end
 end
 for state in string.gmatch(ARGV[4], '.') do
   if state == 'R' then
@@ -21,7 +22,7 @@ for state in string.gmatch(ARGV[4], '.') do
 end
 -- Those on their way to or from other stores, as what they were.
 for _, key in ipairs({T .. 'g', T .. 'i'}) do
-  for _, line in ipairs(call('ZREVRANGE', key, 0, last)) do
+  for _, line in ipairs(call('ZREVRANGE', key, first, last)) do
     local state = string.upper(call('GETRANGE', T .. 's:' .. sub(line, 15, 46), 0, 0))
     if state ~= '' and string.find(ARGV[4], state, 1, true) then out[#out + 1] = line end
   end
