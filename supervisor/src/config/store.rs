@@ -111,9 +111,23 @@ pub(crate) fn url_of(
     })
 }
 
-/// Whether `scheme://user:password@...` is written out.
+/// What may follow the `?` of a URL and is no secret. All else is taken for one: how a name may be
+/// written (`p%61ss`) is the library's to know, and a mistyped one is followed by a password too.
+const HARMLESS: [&str; 3] = ["db", "user", "protocol"];
+
+/// Whether a password is written out: `scheme://user:password@...`, `...?pass=password` and the like.
 fn has_password(url: &str) -> bool {
-    let Some((_, rest)) = url.split_once("://") else {
+    // Whoever parses a URL leaves these out wherever they are.
+    let url = url.replace(['\t', '\r', '\n'], "");
+    let Some((scheme, rest)) = url.split_once(':') else {
+        return false;
+    };
+    // A path may have any name.
+    scheme != "sqlite" && (has_user_with_password(rest) || has_secret_parameter(rest))
+}
+
+fn has_user_with_password(rest: &str) -> bool {
+    let Some(rest) = rest.strip_prefix("//") else {
         return false;
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
@@ -122,7 +136,12 @@ fn has_password(url: &str) -> bool {
         .iter()
         .find_map(|part| part.rsplit_once('@'));
     user.is_some_and(|(user, _)| user.split_once(':').is_some_and(|(_, pw)| !pw.is_empty()))
-        || rest.to_ascii_lowercase().contains("password=")
+}
+
+fn has_secret_parameter(rest: &str) -> bool {
+    let (_, query) = rest.split_once('?').unwrap_or_default();
+    let mut names = query.split('&').map(|one| one.split('=').next());
+    names.any(|name| name.is_some_and(|name| !name.is_empty() && !HARMLESS.contains(&name)))
 }
 
 fn url_in_file(path: PathBuf) -> Result<String, ConfigError> {
@@ -140,8 +159,22 @@ pub(super) fn without_password(url: &str) -> String {
     if !has_password(url) {
         return url.into();
     }
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let place = rest.rsplit_once('@').map_or("", |(_, place)| place);
-    let place = place.split('?').next().unwrap_or_default();
-    format!("{scheme}://...@{place}")
+    let (scheme, rest) = url.split_once(':').unwrap_or_default();
+    let (slashes, rest) = match rest.strip_prefix("//") {
+        Some(rest) => ("//", rest),
+        None => ("", rest),
+    };
+    let (user, place, query) = match (rest.rfind('@'), rest.find('?')) {
+        // Which of them is part of the password nobody can tell.
+        (Some(at), Some(query)) if query < at => ("...@", "", ""),
+        (at, query) => {
+            let place = &rest[at.map_or(0, |at| at + 1)..query.unwrap_or(rest.len())];
+            (
+                at.map_or("", |_| "...@"),
+                place,
+                query.map_or("", |_| "?..."),
+            )
+        }
+    };
+    format!("{scheme}:{slashes}{user}{place}{query}")
 }

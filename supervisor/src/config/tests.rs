@@ -141,6 +141,48 @@ fn a_password_is_refused_in_an_argument_and_taken_from_the_environment() {
 }
 
 #[test]
+fn a_password_behind_a_question_mark_is_refused_in_an_argument_and_hidden() {
+    for (url, shown) in [
+        (
+            "redis+unix:///run/r.sock?pass=secret",
+            "redis+unix:///run/r.sock?...",
+        ),
+        ("unix:/run/r.sock?db=2&pass=secret", "unix:/run/r.sock?..."),
+        ("unix:///r.sock?p%61ss=secret", "unix:///r.sock?..."),
+        ("unix:///r.sock?PASS=secret", "unix:///r.sock?..."),
+        ("unix:///r.sock?pa\tss=secret", "unix:///r.sock?..."),
+        ("unix:///r.sock?pass=a@secret", "unix://...@"),
+        (
+            "redis+sentinel://:secret@a:1/main?sentinel_password=secret",
+            "redis+sentinel://...@a:1/main?...",
+        ),
+        ("redis://u:a?secret@host/0", "redis://...@"),
+        ("redis:\t//u:secret@host/0", "redis:...@host/0"),
+    ] {
+        let error = refused(&["--store", url], &[]);
+        assert!(
+            error.contains("BULKHEAD_STORE") && !error.contains("secret"),
+            "{url:?}: {error}"
+        );
+        let config = configured(&[], &[("BULKHEAD_STORE", url)]).unwrap();
+        assert_eq!(config.store.url, url);
+        assert_eq!(without_password(url), shown, "{url:?}");
+    }
+    for harmless in [
+        "redis+unix:///run/r.sock?db=2&user=me&protocol=3",
+        "unix:/run/r.sock",
+        "redis://host/0?",
+        "sqlite:/pass=a?pass=b",
+    ] {
+        assert!(
+            configured(&["--store", harmless], &[]).is_ok(),
+            "{harmless}"
+        );
+        assert_eq!(without_password(harmless), harmless);
+    }
+}
+
+#[test]
 fn the_store_is_read_from_the_first_line_of_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("store");

@@ -238,17 +238,25 @@ fn a_variable_that_is_wrong_is_named() {
 
 #[test]
 fn a_password_in_a_file_that_others_can_read_is_refused_and_never_shown() {
-    let written = Written::new("store = \"redis://user:secret@host:6379/0\"\n");
-    let said = problems(&written.file())[0].to_string();
-    assert!(
-        said.contains("chmod 600") && !said.contains("secret"),
-        "{said}"
-    );
-    written.mode(0o600);
-    let environment = written.with(&[]).unwrap();
-    let all = settings(&matches(&[]), &environment).unwrap();
-    assert_eq!(all[0].value.as_deref(), Some("redis://...@host:6379/0"));
-    assert_eq!(all[0].source, Source::File(1));
+    for (url, shown) in [
+        ("redis://user:secret@host:6379/0", "redis://...@host:6379/0"),
+        (
+            "redis+unix:///run/r.sock?db=2&pass=secret",
+            "redis+unix:///run/r.sock?...",
+        ),
+    ] {
+        let written = Written::new(&format!("store = \"{url}\"\n"));
+        let said = problems(&written.file())[0].to_string();
+        assert!(
+            said.contains("chmod 600") && !said.contains("secret"),
+            "{said}"
+        );
+        written.mode(0o600);
+        let environment = written.with(&[]).unwrap();
+        let all = settings(&matches(&[]), &environment).unwrap();
+        assert_eq!(all[0].value.as_deref(), Some(shown));
+        assert_eq!(all[0].source, Source::File(1));
+    }
 }
 
 #[test]
