@@ -28,7 +28,8 @@ pub(crate) struct Cli {
     ///
     /// What is typed goes before the environment, that before the file. Every option of `run` and of
     /// the store is a key of the file, and a variable: `--log-level` is `log-level` and
-    /// BULKHEAD_LOG_LEVEL. `supervisor config show` tells what is in force, and from where.
+    /// BULKHEAD_LOG_LEVEL. Only `--env` has no variable; in the file it is the table `[env]`.
+    /// `supervisor config show` tells what is in force, and from where.
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     #[command(flatten)]
@@ -103,7 +104,7 @@ pub(crate) struct StoreArgs {
     /// put it into the environment variable BULKHEAD_STORE or into a file for --store-file.
     #[arg(long, global = true, value_name = "URL", conflicts_with = "store_file")]
     pub store: Option<String>,
-    /// Read the store's URL from the first line of a file.
+    /// Read the store's URL from the first line of a file (also BULKHEAD_STORE_FILE).
     #[arg(long, global = true, value_name = "PATH")]
     pub store_file: Option<PathBuf>,
     /// Keep to this namespace of the store (default `bulkhead`; also BULKHEAD_NAMESPACE).

@@ -113,8 +113,9 @@ pub(crate) struct RunConfig {
     pub test_clock: Option<PathBuf>,
 }
 
-/// The variable that names the store.
+/// The variables that name the store, and the file that has its URL in it.
 const STORE_VARIABLE: &str = "BULKHEAD_STORE";
+const STORE_FILE_VARIABLE: &str = "BULKHEAD_STORE_FILE";
 /// The variables that name the stores of a move.
 pub(crate) const FROM_VARIABLE: &str = "BULKHEAD_FROM";
 pub(crate) const TO_VARIABLE: &str = "BULKHEAD_TO";
@@ -132,6 +133,10 @@ pub(crate) enum ConfigError {
         option: &'static str,
         variable: &'static str,
     },
+    #[error(
+        "the environment variables {STORE_VARIABLE} and {STORE_FILE_VARIABLE} both name a store (leave one of them out)"
+    )]
+    TwoStores,
     #[error("`migrate` takes no --store (name the source with --from and the target with --to)")]
     StoreOfMove,
     #[error(

@@ -1,5 +1,6 @@
 //! Which store is meant, and how its URL may be given: it may hold a password.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,8 @@ use bulkhead_shared::backend::{self, Missing};
 
 use super::file::{File, FileError};
 use super::{
-    ConfigError, Environment, FROM_VARIABLE, STORE_VARIABLE, Source, TO_VARIABLE, options,
+    ConfigError, Environment, FROM_VARIABLE, STORE_FILE_VARIABLE, STORE_VARIABLE, Source,
+    TO_VARIABLE, options,
 };
 use crate::cli::StoreArgs;
 
@@ -35,12 +37,11 @@ pub(super) fn store_url(
     environment: &Environment,
 ) -> Result<(String, Source), ConfigError> {
     let is_typed = typed.is_some() || file.is_some();
-    if let Some(url) = url_of(typed, file, STORE_VARIABLE, environment)? {
-        let source = match is_typed {
-            true => Source::CommandLine,
-            false => Source::Variable(STORE_VARIABLE.into()),
-        };
-        return Ok((url, source));
+    if is_typed && let Some(url) = url_of(typed, file, STORE_VARIABLE, environment)? {
+        return Ok((url, Source::CommandLine));
+    }
+    if let Some((url, variable)) = url_of_variables(environment)? {
+        return Ok((url, Source::Variable(variable.into())));
     }
     let of_file = environment.file().map(url_of_file).transpose()?.flatten();
     let (url, source) = match of_file {
@@ -49,6 +50,20 @@ pub(super) fn store_url(
         None => (backend::DEFAULT_URL.into(), Source::Default),
     };
     Ok((url, source))
+}
+
+/// The URL that the environment names, and by which variable.
+fn url_of_variables(
+    environment: &Environment,
+) -> Result<Option<(String, &'static str)>, ConfigError> {
+    let file = environment.find(OsStr::new(STORE_FILE_VARIABLE));
+    let file = file.filter(|path| !path.is_empty());
+    Ok(match (environment.text(STORE_VARIABLE)?, file) {
+        (Some(_), Some(_)) => return Err(ConfigError::TwoStores),
+        (Some(url), None) => Some((url.into(), STORE_VARIABLE)),
+        (None, Some(path)) => Some((url_in_file(path.into())?, STORE_FILE_VARIABLE)),
+        (None, None) => None,
+    })
 }
 
 /// What a configuration file says about the store.

@@ -194,6 +194,28 @@ fn the_store_is_read_from_the_first_line_of_a_file() {
 }
 
 #[test]
+fn the_file_with_the_url_may_be_named_by_a_variable_if_no_other_names_a_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("store");
+    fs::write(&file, "redis://:secret@host\n").unwrap();
+    let of_file = ("BULKHEAD_STORE_FILE", file.to_str().unwrap());
+    let config = configured(&[], &[of_file, ("BULKHEAD_STORE", "")]).unwrap();
+    assert_eq!(config.store.url, "redis://:secret@host");
+    let both = [of_file, ("BULKHEAD_STORE", "sqlite:b.db")];
+    let error = refused(&[], &both);
+    assert!(
+        error.contains("BULKHEAD_STORE and BULKHEAD_STORE_FILE"),
+        "{error}"
+    );
+    let config = configured(&["--store", "sqlite:a.db"], &both).unwrap();
+    assert_eq!(config.store.url, "sqlite:a.db");
+    let nowhere = [("BULKHEAD_STORE_FILE", "/nowhere")];
+    assert!(refused(&[], &nowhere).contains("/nowhere"));
+    let (_, source) = store_url(None, None, &environment(&[of_file])).unwrap();
+    assert_eq!(source, Source::Variable("BULKHEAD_STORE_FILE".into()));
+}
+
+#[test]
 fn tasks_see_the_usual_variables_and_those_named() {
     let variables = [
         ("PATH", "/bin"),
