@@ -20,9 +20,6 @@ use crate::panics;
 use crate::registry::Future;
 use crate::registry::{Definition, Function, Registry};
 
-/// Longest text and traceback of a failure, in bytes: they are stored with the verdict.
-const TEXT_LIMIT: usize = 64 << 10;
-
 /// How a call ended, and what its task does not want to follow.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -170,7 +167,7 @@ pub(crate) fn done(nonce: u64, ended: Ended, usage: ReportedUsage) -> [Option<Fr
             signal,
         },
         Ok(bytes) => Answer::Returned(ByteBuf::from(bytes)),
-        Err(failure) => Answer::Failed(shortened(failure)),
+        Err(failure) => Answer::Failed(failure.shortened()),
     };
     let done = FromTask::Done {
         nonce,
@@ -190,17 +187,4 @@ pub(crate) fn failure(name: &str, text: String, is_final: bool) -> Failure {
         traceback: None,
         is_final,
     }
-}
-
-fn shortened(mut failure: Failure) -> Failure {
-    for text in [Some(&mut failure.text), failure.traceback.as_mut()]
-        .into_iter()
-        .flatten()
-    {
-        if text.len() > TEXT_LIMIT {
-            text.truncate(text.floor_char_boundary(TEXT_LIMIT));
-            text.push_str("... (cut)");
-        }
-    }
-    failure
 }

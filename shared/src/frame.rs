@@ -8,6 +8,7 @@ use serde_bytes::ByteBuf;
 
 use crate::ask::{Ask, Reply};
 use crate::isolation::Setup;
+use crate::outcome::shorten;
 
 /// Opens every pipe from a child and every zygote's socket: fixed bytes outside the codec.
 pub const MAGIC: [u8; 4] = *b"BLKH";
@@ -177,6 +178,25 @@ pub struct Failure {
     pub traceback: Option<String>,
     /// The same job would fail the same way.
     pub is_final: bool,
+}
+
+/// Longest name of a failure, in bytes.
+pub const FAILURE_NAME_LIMIT: usize = 256;
+
+/// Longest text and traceback of a failure, in bytes: they are stored with the verdict.
+pub const FAILURE_TEXT_LIMIT: usize = 64 << 10;
+
+impl Failure {
+    /// The same, with what is over the limits cut off.
+    #[must_use]
+    pub fn shortened(mut self) -> Self {
+        shorten(&mut self.name, FAILURE_NAME_LIMIT);
+        shorten(&mut self.text, FAILURE_TEXT_LIMIT);
+        if let Some(traceback) = &mut self.traceback {
+            shorten(traceback, FAILURE_TEXT_LIMIT);
+        }
+        self
+    }
 }
 
 /// How a call ended, as its process reports it.

@@ -111,6 +111,25 @@ impl ErrorDetails {
             ..Self::default()
         }
     }
+
+    /// Cuts name, text and traceback to `most` bytes each.
+    pub fn shorten(&mut self, most: usize) {
+        let texts = [&mut self.name, &mut self.text];
+        for text in texts.into_iter().chain(self.traceback.as_mut()) {
+            shorten(text, most);
+        }
+    }
+}
+
+/// What a text that was cut ends with.
+const CUT: &str = "... (cut)";
+
+/// Cuts a text that is longer than `most` bytes, between two characters, and says so at its end.
+pub fn shorten(text: &mut String, most: usize) {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most.saturating_sub(CUT.len())));
+        text.push_str(CUT);
+    }
 }
 
 /// Where the figures of a [`Usage`] come from.

@@ -143,6 +143,14 @@ fn a_flood_of_progress_is_one_status() {
 }
 
 #[test]
+fn of_a_failure_of_megabytes_a_little_is_kept() {
+    let status = attacked(once("long_failure", json!([1 << 20])));
+    let length = |key: &str| status["error"][key].as_str().unwrap().len();
+    let kept = (length("name"), length("text"), length("traceback"));
+    assert_eq!(kept, (256, 64 << 10, 64 << 10));
+}
+
+#[test]
 fn a_task_that_closes_its_result_pipe_and_hangs_is_killed_after_its_patience() {
     let status = attacked(once("close_results", json!([])));
     broke_protocol(&status, "closed its result pipe without an answer");

@@ -82,6 +82,7 @@ fn main() -> ExitCode {
         wire::crowd,
         wire::flood_of_asks,
         wire::forge,
+        wire::long_failure,
         wire::long_frame,
         wire::long_progress,
         wire::odd_asks,

@@ -6,7 +6,7 @@ use bulkhead_child::anyhow::{self, Context as _};
 use bulkhead_child::{Context, task};
 use bulkhead_shared::ask::Ask;
 use bulkhead_shared::codec::{self, Assembler};
-use bulkhead_shared::frame::{Answer, FromTask, ReportedUsage};
+use bulkhead_shared::frame::{Answer, Failure, FromTask, ReportedUsage};
 use nix::unistd::{dup, pause, pipe, read, write};
 use serde_json::Value;
 
@@ -92,6 +92,28 @@ pub(crate) fn long_progress(ctx: &Context, kilobytes: usize, times: u32) -> anyh
         say(&frame)?;
     }
     Ok(times)
+}
+
+/// Fails past the library with `bytes` of what grows most when it is written as JSON.
+#[task]
+pub(crate) fn long_failure(ctx: &Context, bytes: usize) -> anyhow::Result<()> {
+    let text = "\0".repeat(bytes);
+    let failure = Failure {
+        name: text.clone(),
+        text: text.clone(),
+        traceback: Some(text),
+        is_final: true,
+    };
+    let done = FromTask::Done {
+        nonce: nonce(ctx)?,
+        answer: Answer::Failed(failure),
+        usage: ReportedUsage {
+            cpu_user_us: 0,
+            cpu_system_us: 0,
+            max_rss_kb: None,
+        },
+    };
+    say(&codec::encode(&done)?)
 }
 
 /// Closes the pipe its answer belongs into, and waits for ever.

@@ -143,16 +143,7 @@ impl Reactor {
                 answer,
                 usage,
             } => call(running, nonce).and_then(|running| {
-                let (answer, event) = match answer {
-                    FrameAnswer::Returned(bytes) => {
-                        (Answered::Returned(bytes.into_vec()), Answer::Returned)
-                    }
-                    FrameAnswer::Failed(failure) => (Answered::Failed(failure), Answer::Failed),
-                    // As good as a return: its process has nothing left to do.
-                    FrameAnswer::Snoozed { until_ms, signal } => {
-                        (snoozed(may.durable, until_ms, signal)?, Answer::Returned)
-                    }
-                };
+                let (answer, event) = answered(may.durable, answer)?;
                 let reported = Reported {
                     cpu_user_us: usage.cpu_user_us,
                     cpu_system_us: usage.cpu_system_us,
@@ -295,7 +286,18 @@ fn say_unasked_death(seat: Seat, process: &Process) {
     }
 }
 
-/// The job that a frame speaks of.
+/// What a task answered, bounded: all of it but a result is kept for as long as its job is.
+fn answered(may_sleep: bool, answer: FrameAnswer) -> Result<(Answered, Answer), &'static str> {
+    Ok(match answer {
+        FrameAnswer::Returned(bytes) => (Answered::Returned(bytes.into_vec()), Answer::Returned),
+        FrameAnswer::Failed(failure) => (Answered::Failed(failure.shortened()), Answer::Failed),
+        // As good as a return: its process has nothing left to do.
+        FrameAnswer::Snoozed { until_ms, signal } => {
+            (snoozed(may_sleep, until_ms, signal)?, Answer::Returned)
+        }
+    })
+}
+
 /// A sleep that a task wants.
 fn snoozed(
     may_sleep: bool,
@@ -311,6 +313,7 @@ fn snoozed(
     Ok(Answered::Snoozed(until, signal))
 }
 
+/// The job that a frame speaks of.
 pub(super) fn call(running: &mut [Running], nonce: u64) -> Result<&mut Running, &'static str> {
     let is_idle = running.is_empty();
     match running.iter_mut().find(|running| running.nonce == nonce) {
@@ -318,5 +321,53 @@ pub(super) fn call(running: &mut [Running], nonce: u64) -> Result<&mut Running, 
         Some(running) => Ok(running),
         None if is_idle => Err("answered without a call"),
         None => Err("answered for a call that is not its own"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bulkhead_shared::frame::{FAILURE_NAME_LIMIT, FAILURE_TEXT_LIMIT, Failure};
+
+    use super::*;
+
+    fn failed(length: usize) -> Failure {
+        // Three bytes each: no limit lies between two of them.
+        let text = "\u{2665}".repeat(length);
+        let failure = Failure {
+            name: text.clone(),
+            text: text.clone(),
+            traceback: Some(text),
+            is_final: false,
+        };
+        match answered(false, FrameAnswer::Failed(failure)) {
+            Ok((Answered::Failed(failure), Answer::Failed)) => failure,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_failure_is_cut_between_two_characters_to_what_is_kept_of_one() {
+        let kept = failed(1 << 20);
+        let is_cut = |text: &str, most: usize| {
+            assert!(
+                text.len() <= most && text.len() > most - 3,
+                "{}",
+                text.len()
+            );
+            assert!(text.ends_with("\u{2665}... (cut)"));
+        };
+        is_cut(&kept.name, FAILURE_NAME_LIMIT);
+        is_cut(&kept.text, FAILURE_TEXT_LIMIT);
+        is_cut(&kept.traceback.unwrap(), FAILURE_TEXT_LIMIT);
+    }
+
+    #[test]
+    fn a_failure_within_the_limits_is_kept_as_it_is_said() {
+        let kept = failed(80);
+        assert_eq!(kept.name, "\u{2665}".repeat(80));
+        assert_eq!(
+            (&kept.name, Some(&kept.name)),
+            (&kept.text, kept.traceback.as_ref())
+        );
     }
 }

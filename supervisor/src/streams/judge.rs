@@ -21,6 +21,10 @@ pub(super) const BACKOFF: Backoff = Backoff {
     zero_override: true,
 };
 
+/// Bytes that are kept of a failure: it stands in every view of its stream, and with each event of a
+/// batch that is put away for it.
+const KEPT: usize = 2 << 10;
+
 /// The rules of a processor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
@@ -79,10 +83,25 @@ pub(super) fn judge(
         tries,
         at: failure.at,
         cause: failure.cause.as_str().into(),
-        error: serde_json::to_string(failure.error).unwrap_or_else(|_| "{}".into()),
+        error: kept(failure.error),
         rest,
     };
     (trouble, then)
+}
+
+/// What is kept of a failure, as JSON.
+fn kept(error: &ErrorDetails) -> String {
+    let mut error = error.clone();
+    let mut most = KEPT;
+    loop {
+        let json = serde_json::to_string(&error).unwrap_or_else(|_| "{}".into());
+        if json.len() <= KEPT || most == 0 {
+            return json;
+        }
+        // What has to be escaped grows up to sixfold.
+        most /= 2;
+        error.shorten(most);
+    }
 }
 
 const fn last(resort: LastResort) -> Then {
@@ -152,6 +171,25 @@ mod tests {
                 (other.tries, then),
                 (1, Then::Again(Duration::from_secs(1)))
             );
+        }
+    }
+
+    #[test]
+    fn little_is_kept_of_a_long_failure_and_a_short_one_as_it_is() {
+        let said = |text: &str| {
+            let mut error = ErrorDetails::new("error", text);
+            error.traceback = Some(text.into());
+            error
+        };
+        let short = said("no such table");
+        assert_eq!(kept(&short), serde_json::to_string(&short).unwrap());
+        for (text, least) in [("x", 500), ("\0", 80), ("\u{2665}", 500)] {
+            let json = kept(&said(&text.repeat(64 << 10)));
+            assert!(json.len() <= KEPT, "{}", json.len());
+            let error: ErrorDetails = serde_json::from_str(&json).unwrap();
+            assert_eq!(error.name, "error");
+            assert!(error.text.len() > least && error.text.ends_with("... (cut)"));
+            assert_eq!(Some(error.text), error.traceback);
         }
     }
 
