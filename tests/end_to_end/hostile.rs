@@ -151,6 +151,14 @@ fn of_a_failure_of_megabytes_a_little_is_kept() {
 }
 
 #[test]
+fn a_task_that_says_its_sandbox_could_not_be_set_up_breaks_the_protocol() {
+    let place = Place::new();
+    let supervisor = Supervisor::at(&place).tasks_of("hostile-child").start();
+    let status = survives(&place, supervisor, once("unfit", json!([10_000])));
+    broke_protocol(&status, "out of turn");
+}
+
+#[test]
 fn a_task_that_closes_its_result_pipe_and_hangs_is_killed_after_its_patience() {
     let status = attacked(once("close_results", json!([])));
     broke_protocol(&status, "closed its result pipe without an answer");

@@ -86,5 +86,6 @@ fn main() -> ExitCode {
         wire::long_frame,
         wire::long_progress,
         wire::odd_asks,
+        wire::unfit,
     ])
 }

@@ -116,6 +116,20 @@ pub(crate) fn long_failure(ctx: &Context, bytes: usize) -> anyhow::Result<()> {
     say(&codec::encode(&done)?)
 }
 
+/// Says `times` that its sandbox could not be set up.
+#[task]
+pub(crate) fn unfit(times: u32) -> anyhow::Result<()> {
+    let unfit = FromTask::SetupFailed {
+        step: "enter the sandbox".into(),
+        errno: 1,
+    };
+    let frame = codec::encode(&unfit)?;
+    for _ in 0..times {
+        say(&frame)?;
+    }
+    Ok(())
+}
+
 /// Closes the pipe its answer belongs into, and waits for ever.
 #[task]
 pub(crate) fn close_results() -> ! {

@@ -5,6 +5,7 @@
 use bulkhead_shared::Timestamp;
 use bulkhead_shared::frame::{Answer as FrameAnswer, FromTask};
 use bulkhead_shared::name::Key;
+use bulkhead_shared::outcome::shorten;
 use bulkhead_shared::time::Now;
 use tracing::{error, info, warn};
 
@@ -21,6 +22,9 @@ const LAST_READS: usize = 18;
 
 /// Largest details of a task's progress, in bytes: they stand in every status.
 const PROGRESS_LIMIT: usize = 64 << 10;
+
+/// Longest name of a step that is said in the log, in bytes.
+const STEP_LIMIT: usize = 256;
 
 impl Reactor {
     pub(super) fn hear_process(
@@ -123,10 +127,14 @@ impl Reactor {
             running,
             served,
             is_group,
+            is_set_up,
             ..
         } = process;
         let event = match frame {
-            FromTask::Ready => Ok(Some(Input::Link(seat, LinkEvent::Ready))),
+            FromTask::Ready => {
+                *is_set_up = true;
+                Ok(Some(Input::Link(seat, LinkEvent::Ready)))
+            }
             FromTask::Progress { nonce, details } => call(running, nonce).and_then(|running| {
                 if details.len() > PROGRESS_LIMIT {
                     return Err("reported progress over the limit of 64 KiB");
@@ -175,7 +183,13 @@ impl Reactor {
             FromTask::Parted { nonce, position } => {
                 return self.part_events(seat, nonce, position, now);
             }
-            FromTask::SetupFailed { step, errno } => {
+            FromTask::SetupFailed { .. } if *is_set_up => {
+                Err("says out of turn that its sandbox could not be set up")
+            }
+            FromTask::SetupFailed { mut step, errno } => {
+                // Once: whoever says it has nothing else to say.
+                *is_set_up = true;
+                shorten(&mut step, STEP_LIMIT);
                 let error = std::io::Error::from_raw_os_error(errno);
                 error!(%error, step, slot = seat.slot, "a task's sandbox could not be set up");
                 Ok(None)

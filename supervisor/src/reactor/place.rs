@@ -70,6 +70,8 @@ pub(crate) struct Process {
     /// One, or in a group several.
     pub running: Vec<Running>,
     pub is_group: bool,
+    /// It has said that its sandbox is set up, or why that failed.
+    pub is_set_up: bool,
     /// Jobs it has answered.
     pub served: u32,
     /// What it reported for these, in all.
@@ -127,6 +129,7 @@ impl Process {
             profile,
             running: Vec::new(),
             is_group: false,
+            is_set_up: false,
             served: 0,
             reported: Reported::default(),
             violation: None,
