@@ -420,8 +420,8 @@ impl Partition {
             return self.end();
         }
         let is_ready = self.is_ready(want, asked, now);
-        let is_idle = !is_ready && self.events.first_given().is_none() && busy_at + IDLE <= now;
         let has_nothing = self.events.ahead() == 0 && self.events.first_given().is_none();
+        let is_idle = has_nothing && busy_at + IDLE <= now;
         let has_had = has_nothing || since + TURN <= now;
         if is_idle || (allowed.crowded && has_had) {
             return self.end();

@@ -238,6 +238,22 @@ fn a_call_with_something_in_hand_is_not_idle_however_long_it_takes() {
 }
 
 #[test]
+fn a_call_that_waits_for_a_batch_to_fill_is_not_idle() {
+    let now = now();
+    let mut partition = going(now);
+    partition.wants(want(5, None, true), now);
+    assert_eq!(given(partition.advance(now, ALLOWED)), [1, 2, 3, 4, 5]);
+    partition.pass(5);
+    partition.wants(want(10, Some(60_000), true), now);
+    let came = now + IDLE - 1000 * MS;
+    partition.look_again();
+    fill(&mut partition, 6..=6, came);
+    assert!(partition.advance(came, ALLOWED).is_none());
+    assert!(partition.advance(now + IDLE, ALLOWED).is_none());
+    assert_eq!(given(partition.advance(came + IDLE, ALLOWED)), [6]);
+}
+
+#[test]
 fn a_batch_that_fills_is_not_ended_for_others_before_the_turn_is_over() {
     let now = now();
     let crowded = Allowed {
