@@ -148,10 +148,10 @@ impl Memory {
         format!("{scope}{place}")
     }
 
-    /// A sequence begins at its first place.
+    /// A sequence begins at its first place, and so do those of its branches.
     pub(super) fn begin_again(&self, scope: &str) {
         let mut state = self.state();
-        state.places.remove(scope);
+        state.places.retain(|of, _| !of.starts_with(scope));
         state.used.retain(|name| !name.starts_with(scope));
     }
 

@@ -289,3 +289,33 @@ impl Durable {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Context;
+
+    #[test]
+    fn a_branch_within_a_step_begins_anew_with_each_try() {
+        let context = Context::detached("order");
+        let (mut tries, mut left, mut deep) = (0, 0, 0);
+        let outer = Step::new("outer").retries(1);
+        let done = outer.run(&context.durable(), |this| {
+            tries += 1;
+            let branch = context.durable().branch("left")?;
+            let branch_of_it = branch.branch("deep")?;
+            branch.step("a", |_| {
+                left += 1;
+                anyhow::Ok(())
+            })?;
+            branch_of_it.step("b", |_| {
+                deep += 1;
+                anyhow::Ok(())
+            })?;
+            anyhow::ensure!(this.number() > 1, "the first try fails");
+            anyhow::Ok(())
+        });
+        done.unwrap();
+        assert_eq!((tries, left, deep), (2, 1, 1));
+    }
+}
