@@ -21,6 +21,8 @@ fn works(who: Who, arguments: &[&str]) {
     let script = script(&place);
     // An ordinary user's supervisor is a copy in this place, and looks beside itself.
     copy(&program("launcher"), &place.path("launcher"));
+    // What it is told of this is cut, and not between two characters.
+    let long = "\u{2665}".repeat(30_000);
     let lines = [
         once("py.add", json!([2, 3])),
         with(once("py.count", json!([3])), "queue", "python"),
@@ -28,6 +30,7 @@ fn works(who: Who, arguments: &[&str]) {
         once("py.give_up", json!([])),
         once("py.add", json!([1])),
         json!({"task": "py.add", "kwargs": {"a": "x", "b": 1}, "max_retries": 0}),
+        json!({"task": "py.add", "kwargs": {long: 1}, "max_retries": 0}),
     ];
     let jobs = submit(&place, &lines);
     let mut supervisor = Supervisor::at(&place)
@@ -41,7 +44,7 @@ fn works(who: Who, arguments: &[&str]) {
     assert_eq!(place.returned(&jobs[1]), 3);
     assert_eq!(found[2]["cause"], "timeout", "{:#}", found[2]);
     let verdicts: Vec<_> = found[3..].iter().map(Verdict::of).collect();
-    let expected = ["hopeless", "arguments", "TypeError"];
+    let expected = ["hopeless", "arguments", "TypeError", "arguments"];
     assert_eq!(
         verdicts,
         expected.map(|name| Verdict::failed("error", name))

@@ -174,7 +174,9 @@ def call(name, payload, context):
 
 
 def text(value):
-    return blob(value.encode("utf-8", "replace")[: 64 << 10])
+    # The end may be in the middle of a character.
+    cut = value.encode("utf-8", "replace")[: 64 << 10]
+    return blob(cut.decode("utf-8", "ignore").encode())
 
 
 def failed(name, error, is_final):
