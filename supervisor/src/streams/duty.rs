@@ -398,6 +398,11 @@ impl Duty {
         self.refused_until.map_or(due, |until| due.max(until))
     }
 
+    /// Whether the store knows that it is served.
+    pub(super) const fn has_joined(&self) -> bool {
+        self.joined.is_some()
+    }
+
     /// Everything is given back, and the store knows that it is not served any more.
     pub(super) fn depart(
         &self,

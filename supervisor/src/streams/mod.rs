@@ -280,7 +280,14 @@ impl Thread {
         }
         let is_over = |duty: &Duty| duty.is_ending && duty.partitions.is_empty();
         while let Some(index) = self.duties.iter().position(is_over) {
-            self.duties[index].depart(store, me)?;
+            let over = &self.duties[index];
+            // The store tells only processors and members apart: what its successor holds would go too.
+            let succeeds = |(at, one): (usize, &Duty)| {
+                at != index && one.name == over.name && one.has_joined()
+            };
+            if !self.duties.iter().enumerate().any(succeeds) {
+                over.depart(store, me)?;
+            }
             self.duties.swap_remove(index);
             self.serves_anew = true;
         }
@@ -463,3 +470,6 @@ fn job(
         (_, Some(outcome)) => Err(Box::new(crate::source::queue::ended_unrun(outcome, now))),
     }
 }
+
+#[cfg(test)]
+mod tests;
