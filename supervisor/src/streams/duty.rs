@@ -16,7 +16,7 @@ use bulkhead_shared::task::TaskSpec;
 use bulkhead_shared::time::Now;
 use tracing::{error, info, warn};
 
-use super::judge::{BACKOFF, Failure, Rules, Then, judge};
+use super::judge::{Failure, Rules, Then, judge};
 use super::partition::{Allowed, At, Deed, Partition, Want};
 use super::share;
 use crate::pool::TicketId;
@@ -43,7 +43,7 @@ pub(super) struct Duty {
     pub name: Name,
     pub task: TaskName,
     spec: ProcessorSpec,
-    rules: Rules,
+    pub rules: Rules,
     pub lease: Duration,
     pub partitions: BTreeMap<u16, Partition>,
     /// Who comes first when there is room for a process: the one behind who had it last.
@@ -79,13 +79,7 @@ impl Duty {
             },
             task: spec.name.clone(),
             spec: processor.clone(),
-            rules: Rules {
-                policy: processor.exception_policy,
-                max_retries: spec
-                    .max_retries
-                    .unwrap_or(bulkhead_shared::policy::DEFAULT_RETRIES),
-                backoff: spec.backoff.unwrap_or(BACKOFF),
-            },
+            rules: Rules::of(spec, processor),
             lease: ms(processor.lock_expiry_ms).unwrap_or(lease),
             partitions: BTreeMap::new(),
             turn: 0,

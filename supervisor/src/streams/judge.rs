@@ -5,13 +5,14 @@ use std::time::Duration;
 use bulkhead_shared::Timestamp;
 use bulkhead_shared::backoff::{Algorithm, Backoff};
 use bulkhead_shared::outcome::{Cause, ErrorDetails};
-use bulkhead_shared::policy::Retries;
+use bulkhead_shared::policy::{DEFAULT_RETRIES, Retries};
 use bulkhead_shared::stream::keep::{Rest, Trouble};
-use bulkhead_shared::stream::{ExceptionPolicy, LastResort, Place};
+use bulkhead_shared::stream::{ExceptionPolicy, LastResort, Place, ProcessorSpec};
+use bulkhead_shared::task::TaskSpec;
 
 /// The waits between tries, if a processor says nothing: 1 s, 2 s, 4 s, to a minute. Nobody else comes
 /// meanwhile, so they are shorter than a job's.
-pub(super) const BACKOFF: Backoff = Backoff {
+const BACKOFF: Backoff = Backoff {
     algorithm: Algorithm::Exponential {
         base: 2,
         factor_ms: 500,
@@ -31,6 +32,17 @@ pub(super) struct Rules {
     pub policy: ExceptionPolicy,
     pub max_retries: Retries,
     pub backoff: Backoff,
+}
+
+impl Rules {
+    /// Those that a processor is declared with.
+    pub(super) fn of(spec: &TaskSpec, processor: &ProcessorSpec) -> Self {
+        Self {
+            policy: processor.exception_policy,
+            max_retries: spec.max_retries.unwrap_or(DEFAULT_RETRIES),
+            backoff: spec.backoff.unwrap_or(BACKOFF),
+        }
+    }
 }
 
 /// What follows.

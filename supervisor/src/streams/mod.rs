@@ -226,12 +226,14 @@ impl Thread {
             }
         }
         for (spec, processor) in wanted {
-            let is_known = |duty: &Duty| duty.task == spec.name && !duty.is_ending;
-            if !self.duties.iter().any(is_known) {
-                info!(stream = %processor.stream.name, processor = %spec.name, "processing");
-                let duty = Duty::new(spec, processor, self.setting.lease, now);
-                self.duties.push(duty);
+            let is_known = |duty: &&mut Duty| duty.task == spec.name && !duty.is_ending;
+            if let Some(known) = self.duties.iter_mut().find(is_known) {
+                known.rules = judge::Rules::of(spec, processor);
+                continue;
             }
+            info!(stream = %processor.stream.name, processor = %spec.name, "processing");
+            let duty = Duty::new(spec, processor, self.setting.lease, now);
+            self.duties.push(duty);
         }
         self.rules = Some(rules);
         self.serves_anew = true;

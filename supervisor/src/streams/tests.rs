@@ -1,6 +1,7 @@
 use bulkhead_shared::backend::{self, Backend, Options};
-use bulkhead_shared::policy::Defaults;
-use bulkhead_shared::stream::{ExceptionPolicy, ProcessorSpec, StreamSpec};
+use bulkhead_shared::backoff::{Algorithm, Backoff};
+use bulkhead_shared::policy::{Defaults, Retries};
+use bulkhead_shared::stream::{ExceptionPolicy, LastResort, ProcessorSpec, StreamSpec};
 use serde_json::json;
 
 use super::*;
@@ -82,4 +83,32 @@ fn what_a_changed_processor_holds_is_not_freed_when_the_one_before_it_departs() 
         .iter()
         .filter(|share| share.owner == Some(thread.setting.me));
     assert_eq!(ours.count(), held);
+}
+
+#[test]
+fn a_processor_whose_retries_have_changed_goes_on_under_the_new_rules() {
+    let backend = backend::open(&Options::new("sqlite::memory:")).unwrap();
+    let mut thread = thread(&backend);
+    let policy = ExceptionPolicy::Retry {
+        then: LastResort::Halt,
+    };
+    serve(&mut thread, spec(policy));
+    let backoff = Backoff {
+        algorithm: Algorithm::Constant { constant_ms: 7 },
+        floor_ms: None,
+        ceiling_ms: None,
+        zero_override: false,
+    };
+    let changed = TaskSpec {
+        max_retries: Some(Retries::Times(9)),
+        backoff: Some(backoff),
+        ..spec(policy)
+    };
+    serve(&mut thread, changed);
+    assert_eq!(thread.duties.len(), 1);
+    let rules = thread.duties[0].rules;
+    assert_eq!(
+        (rules.max_retries, rules.backoff),
+        (Retries::Times(9), backoff)
+    );
 }
