@@ -6,6 +6,7 @@
 
 mod journal;
 mod late;
+mod locks;
 mod may;
 mod parked;
 mod results;
@@ -17,14 +18,14 @@ use bulkhead_shared::ask::{Ask, Denied, Reply};
 use bulkhead_shared::backend::Backend;
 use bulkhead_shared::broker::{BrokerError, Receipt};
 use bulkhead_shared::journal::Record;
-use bulkhead_shared::lock::{Acquisition, Level, Release, Right};
-use bulkhead_shared::name::{LockName, LockOwner};
+use bulkhead_shared::lock::Acquisition;
 use bulkhead_shared::time::{Now, millis};
 use bulkhead_shared::units::LONGEST;
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 use tracing::{debug, info};
 
 use late::Late;
+use locks::LockWish;
 pub(crate) use may::{Asked, May, Verdict};
 use parked::Parked;
 use results::{Awaited, AwaitedResults};
@@ -90,14 +91,6 @@ struct Entry {
     record: Record,
     /// It is tried no longer.
     until: Instant,
-}
-
-/// A wish for a lock that is checked.
-#[derive(Debug)]
-struct LockWish {
-    name: LockName,
-    owner: LockOwner,
-    ttl: Option<Duration>,
 }
 
 impl Clerk {
@@ -189,7 +182,7 @@ impl Clerk {
                 ttl_ms,
                 wait_ms,
             } => {
-                let wanted = match lock_wish(&receipt, &lock, ttl_ms) {
+                let wanted = match LockWish::new(&receipt, &lock, ttl_ms) {
                     Ok(wanted) => wanted,
                     Err(denied) => return self.answer(asker, denied),
                 };
@@ -200,9 +193,13 @@ impl Clerk {
                 lock,
                 fence,
                 ttl_ms,
-            } => self.answer(asker, self.renew(&lock, fence, ttl_ms)),
+            } => {
+                let reply = locks::renew(&*self.backend.locks, &receipt, (&lock, fence), ttl_ms);
+                self.answer(asker, reply);
+            }
             Ask::Free { lock, fence } => {
-                self.answer(asker, self.free(&lock, fence));
+                let reply = locks::free(&*self.backend.locks, &receipt, (&lock, fence));
+                self.answer(asker, reply);
                 parked.hurry(&lock, Now::read().mono);
             }
             Ask::Record {
@@ -281,46 +278,9 @@ impl Clerk {
         }
     }
 
-    fn renew(&self, lock: &str, fence: u64, ttl_ms: Option<u64>) -> Reply {
-        let (name, ttl) = match LockName::new(lock).map(|name| (name, ttl_ms.map(length))) {
-            Ok(wish) => wish,
-            Err(error) => return invalid(&error),
-        };
-        match self.backend.locks.renew_lock(&name, fence, ttl) {
-            Ok(is_held) => Reply::Done(is_held),
-            Err(error) => away(&error),
-        }
-    }
-
-    fn free(&self, lock: &str, fence: u64) -> Reply {
-        let name = match LockName::new(lock) {
-            Ok(name) => name,
-            Err(error) => return invalid(&error),
-        };
-        match self.backend.locks.release(&name, Right::Fence(fence)) {
-            Ok(release) => Reply::Done(release == Release::Released),
-            Err(error) => away(&error),
-        }
-    }
-
     fn answer(&self, asker: Asker, reply: Reply) {
         self.notices.send(Notice::Answer(asker, reply));
     }
-}
-
-fn lock_wish(receipt: &Receipt, lock: &str, ttl_ms: Option<u64>) -> Result<LockWish, Reply> {
-    let name = LockName::new(lock).map_err(|error| invalid(&error))?;
-    let level = Level::Task {
-        job: receipt.uuid,
-        fence: receipt.fence,
-    };
-    let owner = level.owner().map_err(|error| invalid(&error))?;
-    if ttl_ms == Some(0) {
-        let text = format!("lock `{name}` for no time is no lock (give a longer ttl, or none)");
-        return Err(Reply::denied(Denied::Invalid, text));
-    }
-    let ttl = ttl_ms.map(length);
-    Ok(LockWish { name, owner, ttl })
 }
 
 fn length(ms: u64) -> Duration {

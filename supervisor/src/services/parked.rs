@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::{Asker, LockWish, earliest};
+use super::locks::LockWish;
+use super::{Asker, earliest};
 use crate::pool::Seat;
 
 /// Between looks at a lock that somebody else holds: those who free it elsewhere do not call us.
@@ -92,7 +93,6 @@ impl Parked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::services::lock_wish;
     use bulkhead_shared::broker::Receipt;
     use bulkhead_shared::{QueueName, Uuid};
 
@@ -113,7 +113,7 @@ mod tests {
             fence: nonce,
             mark: 0,
         };
-        let wish = lock_wish(&receipt, lock, None).unwrap();
+        let wish = LockWish::new(&receipt, lock, None).unwrap();
         parked.add(asker(nonce), wish, now, now + wait);
     }
 
