@@ -5,7 +5,7 @@ mod environment;
 pub(crate) mod extras;
 pub(crate) mod file;
 mod options;
-mod profiles;
+pub(crate) mod profiles;
 mod secrets;
 mod store;
 mod tasks;

@@ -32,6 +32,7 @@ use crate::registrar::Registrar;
 use crate::reload::Reloader;
 use crate::sandbox::menu::{Entry, Menu, Refusal};
 use crate::sandbox::probe::Host;
+use crate::sandbox::profile::Profiles;
 use crate::schedule::{self, Scheduler};
 use crate::services::Clerk;
 use crate::source::guard;
@@ -116,8 +117,9 @@ pub(crate) fn run(again: Again, start: Configured) -> Result<Exit, EngineError> 
     let backend = backend::open(&config.store)?;
     let id = SupervisorId(Uuid::now_v7());
     let ground = Ground::prepare(&host, &mut menu, id)?;
+    let profiles = config.profiles.clone();
     let exit = run_on(config, menu, &backend, id, ground, |notices| {
-        reload(again, settings, notices)
+        reload(again, settings, profiles, notices)
     })?;
     info!("ended");
     Ok(exit)
@@ -347,6 +349,7 @@ fn run_on(
 fn reload(
     again: Again,
     settings: Vec<config::Setting>,
+    profiles: Profiles,
     notices: Notices,
 ) -> Result<Option<UnixStream>, EngineError> {
     if !again.has_file() {
@@ -358,6 +361,7 @@ fn reload(
     let reloader = Reloader {
         again,
         settings,
+        profiles,
         notices,
         signals: ours,
     };

@@ -53,6 +53,7 @@ impl Registrar {
         self.config.queues = config.queues;
         self.config.tasks = config.tasks;
         self.config.extras = config.extras;
+        self.menu.give_tasks(&config.profile_of_task);
         self.defaults.patience = config.patience;
         let _ = self.words.send(Word::UnknownAfter(config.unknown_after));
         let specs = self.specs.clone()?;

@@ -7,9 +7,10 @@ use std::os::unix::net::UnixStream;
 
 use tracing::{error, info, warn};
 
-use crate::config::{Again, ConfigError, RunConfig, Setting};
+use crate::config::{Again, ConfigError, RunConfig, Setting, profiles};
 use crate::notice::{Notice, Notices};
 use crate::observe;
+use crate::sandbox::profile::Profiles;
 
 /// Options that change without a restart, and without dropping work.
 const CHANGEABLE: [&str; 7] = [
@@ -28,6 +29,8 @@ pub(crate) struct Reloader {
     pub again: Again,
     /// What is in force: what cannot change stays as it was at the start.
     pub settings: Vec<Setting>,
+    /// Those of the start, which are all that tasks can be given.
+    pub profiles: Profiles,
     pub notices: Notices,
     /// Has a byte for each SIGHUP, and ends with the run.
     pub signals: UnixStream,
@@ -55,7 +58,9 @@ impl Reloader {
     }
 
     fn reload(&mut self, config: RunConfig, settings: Vec<Setting>) {
-        let changes = compare(&self.settings, &settings);
+        let late = late(&config, &self.profiles);
+        let is_changeable = |name: &str| is_changeable(name) && !late.iter().any(|one| one == name);
+        let changes = compare(&self.settings, &settings, is_changeable);
         for change in &changes {
             let Change { name, .. } = change;
             let (from, to) = (change.from.unwrap_or("-"), change.to.unwrap_or("-"));
@@ -87,6 +92,16 @@ fn is_changeable(name: &str) -> bool {
     is_extra || CHANGEABLE.contains(&name)
 }
 
+/// The settings that give a task a profile which was not declared at the start: the task keeps the
+/// one it has.
+fn late(config: &RunConfig, profiles: &Profiles) -> Vec<String> {
+    let given = config.profile_of_task.iter();
+    given
+        .filter(|(_, profile)| profiles.get(profile).is_none())
+        .map(|(task, _)| profiles::of_task(task.as_str()))
+        .collect()
+}
+
 fn refuse(error: &ConfigError) {
     error!(
         error = crate::commands::chain(error),
@@ -94,7 +109,11 @@ fn refuse(error: &ConfigError) {
     );
 }
 
-fn compare<'a>(old: &'a [Setting], new: &'a [Setting]) -> Vec<Change<'a>> {
+fn compare<'a>(
+    old: &'a [Setting],
+    new: &'a [Setting],
+    is_changeable: impl Fn(&str) -> bool,
+) -> Vec<Change<'a>> {
     let value = |settings: &'a [Setting], name: &str| {
         let found = settings.iter().find(|setting| setting.name == name);
         found.and_then(|setting| setting.value.as_deref())
@@ -142,7 +161,7 @@ mod tests {
             setting("patience", "2s"),
             setting("processes", "3"),
         ];
-        let found = compare(&old, &new);
+        let found = compare(&old, &new, is_changeable);
         let found: Vec<_> = found.iter().map(|c| (c.name, c.is_in_force)).collect();
         assert_eq!(
             found,

@@ -50,3 +50,46 @@ fn a_hangup_takes_what_can_change_and_names_what_cannot_and_no_work_is_dropped()
     assert_eq!(ran.succeeds().line(), "5");
     assert_eq!(supervisor.stop(), 0);
 }
+
+#[test]
+fn a_hangup_gives_a_task_another_profile_if_that_was_declared_at_the_start() {
+    let place = Place::new();
+    let file = |queues: &str, profile: &str, more: &str| {
+        let text = format!(
+            "queues = [{queues}]\nlog-format = \"json\"\n[profile.known]\ninherits = \"none\"\n\
+             {more}[task.add]\nprofile = \"{profile}\"\n"
+        );
+        let _ = place.file("bulkhead.toml", &text);
+    };
+    // Queues that are new tell that what was read with them is in force.
+    let isolation = |queue: &str| {
+        let uuid = place.submit(&["add", "--queue", queue, "--args", "[2, 3]"]);
+        let ended = place.ended(&uuid);
+        ended["isolation"].as_str().unwrap().to_owned()
+    };
+    file("\"a\"", "none", "");
+    let mut supervisor = Supervisor::start(&place, &[]);
+    logged(&mut supervisor, &["serving"]);
+    let first = isolation("a");
+    assert!(first.starts_with("none: "), "{first}");
+
+    file("\"a\", \"b\"", "known", "");
+    supervisor.signal(libc::SIGHUP);
+    logged(
+        &mut supervisor,
+        &["configuration changed", "task.add.profile", "known"],
+    );
+    let second = isolation("b");
+    assert!(second.starts_with("known: "), "{second}");
+
+    let late = "[profile.late]\ninherits = \"none\"\n";
+    file("\"a\", \"b\", \"c\"", "late", late);
+    supervisor.signal(libc::SIGHUP);
+    logged(
+        &mut supervisor,
+        &["needs a restart", "task.add.profile", "late"],
+    );
+    let third = isolation("c");
+    assert!(third.starts_with("known: "), "{third}");
+    assert_eq!(supervisor.stop(), 0);
+}

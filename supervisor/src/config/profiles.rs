@@ -46,7 +46,7 @@ pub(super) fn problems(file: &File) -> Option<FileError> {
     read(&file.table).err()
 }
 
-/// Each profile of the file, so that a change of it is noticed.
+/// Each profile of the file and who gets which, so that a change of it is noticed.
 pub(super) fn settings(file: &File) -> Vec<Setting> {
     let mut settings = Vec::new();
     for kind in [PROFILE, "queue"] {
@@ -62,7 +62,21 @@ pub(super) fn settings(file: &File) -> Vec<Setting> {
             });
         }
     }
+    for (name, table) in file.table.named("task").unwrap_or_default() {
+        if let (Some(item), Ok(Some(profile))) = (table.get(PROFILE), table.text(PROFILE)) {
+            settings.push(Setting {
+                name: of_task(name),
+                value: Some(profile.into()),
+                source: Source::File(item.at.line),
+            });
+        }
+    }
     settings
+}
+
+/// What the profile that the file gives to a task is called among the settings.
+pub(crate) fn of_task(task: &str) -> String {
+    format!("task.{task}.{PROFILE}")
 }
 
 fn read(all: &Table) -> Result<OfFile, FileError> {
@@ -173,6 +187,22 @@ mod tests {
         assert!(media.read_only.contains(Path::new("/srv")));
         assert_eq!(found.queues[&QueueName::new("uploads").unwrap()], "media");
         assert_eq!(found.tasks[&TaskName::new("thumb").unwrap()], "none");
+    }
+
+    #[test]
+    fn the_profile_of_a_task_is_a_setting_of_its_own() {
+        let text = "[task.thumb]\nprofile = \"none\"\n";
+        let settings = settings(&File {
+            table: Table::parse(Path::new("b.toml"), text).unwrap(),
+            is_private: true,
+        });
+        let [one] = &settings[..] else {
+            panic!("{settings:?}")
+        };
+        assert_eq!(
+            (one.name.as_str(), one.value.as_deref()),
+            ("task.thumb.profile", Some("none"))
+        );
     }
 
     #[test]

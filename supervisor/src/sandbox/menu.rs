@@ -102,8 +102,7 @@ impl Menu {
         // Names were checked when the configuration was read.
         let number = |name: &str| u16::try_from(profiles.index(name).unwrap_or(0)).unwrap_or(0);
         let queues = config.profile_of_queue.iter();
-        let tasks = config.profile_of_task.iter();
-        Ok(Self {
+        let mut menu = Self {
             usual: number(&config.sandbox),
             groups: number(&config.group_sandbox),
             queues: Arc::new(
@@ -111,13 +110,21 @@ impl Menu {
                     .map(|(queue, name)| (queue.clone(), number(name)))
                     .collect(),
             ),
-            tasks: Arc::new(
-                tasks
-                    .map(|(task, name)| (task.clone(), number(name)))
-                    .collect(),
-            ),
+            tasks: Arc::default(),
             entries: entries.into(),
-        })
+        };
+        menu.give_tasks(&config.profile_of_task);
+        Ok(menu)
+    }
+
+    /// Gives tasks the profiles that the configuration names for them. Where it names one that was
+    /// not declared at the start, the task keeps what it has.
+    pub(crate) fn give_tasks(&mut self, names: &HashMap<TaskName, String>) {
+        let number = |(task, name): (&TaskName, &String)| {
+            let kept = || self.tasks.get(task).copied();
+            Some((task.clone(), self.number(name).or_else(kept)?))
+        };
+        self.tasks = Arc::new(names.iter().filter_map(number).collect());
     }
 
     pub(crate) fn entry(&self, number: u16) -> &Entry {
@@ -256,11 +263,14 @@ impl Menu {
             .map_or(Ok(()), |what| Err(say(&asked.name, &base.name, what)))
     }
 
-    fn find(&self, name: &str, who: &str) -> Result<u16, String> {
+    fn number(&self, name: &str) -> Option<u16> {
         let mut all = self.entries.iter();
         let found = all.position(|entry| entry.profile.name == name);
-        let number = found.and_then(|index| u16::try_from(index).ok());
-        number.ok_or_else(|| {
+        found.and_then(|index| u16::try_from(index).ok())
+    }
+
+    fn find(&self, name: &str, who: &str) -> Result<u16, String> {
+        self.number(name).ok_or_else(|| {
             let known = self.entries.iter().map(|entry| entry.profile.name.as_str());
             format!(
                 "{who} asks for the profile `{name}`, which this supervisor does not have (it has \
