@@ -239,6 +239,7 @@ fn run_on(
         notices: notices.clone(),
         schedules: (!config.burst).then(|| of_schedules.clone()),
         each: Vec::new(),
+        is_told: false,
         words: words_inbox,
     };
     let of_guard = notices.clone();

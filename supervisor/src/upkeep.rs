@@ -95,6 +95,8 @@ pub(crate) struct Upkeep {
     pub schedules: Option<Sender<schedule::Word>>,
     /// What [`Word::Each`] said last.
     pub each: Vec<TaskName>,
+    /// The child has said what it can do, also if nothing of that is served.
+    pub is_told: bool,
     /// Ends the thread when its other side is dropped.
     pub words: Receiver<Word>,
 }
@@ -134,7 +136,7 @@ impl Upkeep {
                 next_take = now + take_every;
                 self.duties(now, &mut due);
             }
-            if self.burst && self.is_serving() {
+            if self.burst && self.is_told {
                 self.look_for_the_end(now, &mut due);
             }
             match self.words.recv_timeout(every) {
@@ -164,6 +166,7 @@ impl Upkeep {
         let specs: Vec<_> = rules.specs.values().cloned().collect();
         let served = schedule::Word::Serve(selection.clone(), specs.clone());
         self.presence.tasks = specs;
+        self.is_told = true;
         self.select(selection, rules);
         if let Some(schedules) = &self.schedules {
             // That thread may have stopped already.

@@ -138,6 +138,14 @@ fn a_burst_with_nothing_to_do_ends() {
 }
 
 #[test]
+fn a_burst_for_a_task_that_nobody_has_ends() {
+    let place = Place::new();
+    let mut supervisor = Supervisor::start(&place, &["--burst", "--tasks", "nosuch"]);
+    assert_eq!(supervisor.code(), 0, "{}", supervisor.log());
+    assert!(supervisor.log().contains("no such task"));
+}
+
+#[test]
 fn an_idle_supervisor_stops_at_once_and_leaves_nothing() {
     let place = Place::new();
     let mut supervisor = Supervisor::start(&place, &["--processes", "4"]);

@@ -199,6 +199,7 @@ fn upkeep(
         journals: Arc::clone(&store.journals),
         schedules: None,
         each: Vec::new(),
+        is_told: false,
         presence: Presence {
             id,
             host: "here".into(),
@@ -220,6 +221,40 @@ fn upkeep(
         words: inbox,
     };
     (upkeep, words)
+}
+
+#[test]
+fn a_burst_that_serves_no_task_ends() {
+    let store = sqlite::open(":memory:", &Options::new("sqlite::memory:")).unwrap();
+    let flaky = Arc::new(Flaky::new(Arc::clone(&store.broker), None));
+    let id = SupervisorId(Uuid::now_v7());
+    let (notices, inbox, _wake) = Notices::new().unwrap();
+    let (queue, _settle_and_claim) = queue(Setting {
+        broker: Arc::clone(&flaky) as _,
+        owner: id,
+        lease: LEASE,
+        place: Place {
+            host: "here".into(),
+        },
+        held: Arc::new(Held::new(LEASE)),
+        notices: notices.clone(),
+    })
+    .unwrap();
+    let (upkeep, words) = upkeep(&flaky, &store, id, &queue, &notices);
+    let nothing = Selection {
+        tasks: Vec::new(),
+        ..selection()
+    };
+    let rules = Rules {
+        specs: Arc::default(),
+        ..rules()
+    };
+    words.send(Word::Serve(nothing, rules)).unwrap();
+    let thread = thread::spawn(|| upkeep.run());
+    let told = inbox.recv_timeout(Duration::from_secs(20));
+    assert!(matches!(told, Ok(Notice::AllDone)), "{told:?}");
+    drop(words);
+    thread.join().unwrap();
 }
 
 /// Runs a few jobs to their ends over a store with this fault.
