@@ -3,6 +3,8 @@
 
 mod declare;
 mod each;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -20,17 +20,17 @@ impl Scheduler {
         let specs = specs.clone();
         let rows = self.setting.backend.schedules.all()?;
         let by_name: HashMap<_, _> = rows.iter().map(|row| (&row.name, row)).collect();
-        let mut has_written = false;
+        let mut is_outdated = false;
         for spec in &specs {
             let Some(name) = declared(spec) else {
                 let name = ScheduleName::new(spec.name.as_str()).ok();
                 let found = name.and_then(|name| by_name.get(&name).copied());
-                has_written |= found.map_or(Ok(false), |row| self.retract(spec, row))?;
+                is_outdated |= found.map_or(Ok(false), |row| self.retract(spec, row))?;
                 continue;
             };
-            has_written |= self.declare(&name, spec, by_name.get(&name).copied())?;
+            is_outdated |= self.declare(&name, spec, by_name.get(&name).copied())?;
         }
-        let rows = if has_written {
+        let rows = if is_outdated {
             self.setting.backend.schedules.all()?
         } else {
             rows
@@ -39,7 +39,7 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Writes one row if it is to be another; whether it did.
+    /// Writes one row if it is to be another; whether the rows that were read are not those of now.
     fn declare(
         &self,
         name: &ScheduleName,
@@ -73,7 +73,7 @@ impl Scheduler {
             if row.queue == queue {
                 version = row.version;
             } else if !self.setting.backend.schedules.forget(row)? {
-                return Ok(false);
+                return Ok(true);
             }
         }
         match self
@@ -83,8 +83,8 @@ impl Scheduler {
             .put(&body.row(name, &queue, &plan, version))?
         {
             Put::Written => info!(schedule = %name, trigger = %plan.trigger, "declared"),
-            // Somebody else is at it; at the next look it is seen what he wrote.
-            Put::Stale => return Ok(false),
+            // Somebody else was first. What he wrote counts, also for what fires at our start.
+            Put::Stale => {}
             Put::Full => {
                 warn!(schedule = %name, "not declared: there are too many schedules (clear some)")
             }
@@ -93,7 +93,8 @@ impl Scheduler {
     }
 
     /// Forgets what was declared for a task that has no trigger any more: by us, before we read our
-    /// file again, or by a release that is gone. What another one declares that lives stays.
+    /// file again, or by a release that is gone. What another one declares that lives stays. Whether
+    /// the row is not that of now.
     fn retract(&self, spec: &TaskSpec, row: &Row) -> Result<bool, BrokerError> {
         let is_ours_to = Body::read(row).is_ok_and(|known| match &known.origin {
             Origin::Declared { by, .. } => {
@@ -101,11 +102,10 @@ impl Scheduler {
             }
             _ => false,
         });
-        let is_gone = is_ours_to && self.setting.backend.schedules.forget(row)?;
-        if is_gone {
+        if is_ours_to && self.setting.backend.schedules.forget(row)? {
             info!(schedule = %row.name, "forgotten: its task declares none any more");
         }
-        Ok(is_gone)
+        Ok(is_ours_to)
     }
 
     /// Whether a supervisor lives; so it is if the store does not say.
