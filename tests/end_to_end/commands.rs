@@ -330,6 +330,35 @@ fn commands_without_a_program_of_tasks_run_by_themselves() {
 }
 
 /// All bytes of files below `path`.
+#[test]
+fn a_wait_says_how_to_print_a_result_that_is_not_json_and_goes_on() {
+    let place = Place::new();
+    let text = "[task.raw]\ncommand = [\"printf\", '\\377']\noutput = \"bytes\"\n\
+                [task.json]\ncommand = [\"echo\", \"7\"]\noutput = \"json\"\n";
+    let _ = place.file("bulkhead.toml", text);
+    let mut supervisor = Supervisor::at(&place).tasks_of("launcher").start();
+    let lines = "{\"task\": \"raw\"}\n{\"task\": \"json\"}\n";
+    let wait = ["--wait", "--wait-timeout", "50s"];
+    let from = [&["submit", "--from", "-"][..], &wait].concat();
+    let ran = place.run_with_input(&from, lines).succeeds();
+    let ran = ran.says(&["not JSON", "supervisor result", "--raw"]);
+    let read = |line: &&str| serde_json::from_str::<Value>(line).unwrap();
+    let told: Vec<_> = ran.lines().iter().map(read).collect();
+    let [raw, json] = &told[..] else {
+        panic!("{ran:#?}")
+    };
+    assert_eq!(
+        (&raw["status"], raw.get("result")),
+        (&json!("SUCCEEDED"), Some(&Value::Null))
+    );
+    assert_eq!(json["result"], 7);
+
+    let single = [&["submit", "raw"][..], &wait].concat();
+    let ran = place.run(&single).succeeds().says(&["not JSON", "--raw"]);
+    assert_eq!(ran.stdout, "");
+    assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+}
+
 fn contents(path: &std::path::Path) -> Vec<u8> {
     let mut all = Vec::new();
     for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {

@@ -35,7 +35,10 @@ pub(super) fn run(args: &ResultArgs, client: &Client) -> Result<Exit, CommandErr
     let mut result = client.result(args.uuid, args.wait_timeout)?;
     let printed = |bytes| match args.raw {
         true => Ok(bytes),
-        false => one_line(args.uuid, bytes).map(|line| format!("{line}\n").into_bytes()),
+        false => match one_line(args.uuid, bytes) {
+            Ok(line) => Ok(format!("{line}\n").into_bytes()),
+            Err(reason) => Err(CommandError::Input(reason)),
+        },
     };
     if args.take {
         // What cannot be printed is not taken; of several takers only one gets it.
@@ -46,12 +49,13 @@ pub(super) fn run(args: &ResultArgs, client: &Client) -> Result<Exit, CommandErr
     Ok(Exit::Done)
 }
 
-/// The JSON in `bytes`, without line breaks.
-pub(super) fn one_line(uuid: Uuid, bytes: Vec<u8>) -> Result<String, CommandError> {
+/// The JSON in `bytes`, without line breaks; else what is to be said of them.
+pub(super) fn one_line(uuid: Uuid, bytes: Vec<u8>) -> Result<String, String> {
     let not_json = || {
-        CommandError::Input(format!(
-            "the result of job {uuid} is not JSON (print its bytes with `result --raw`)"
-        ))
+        format!(
+            "the result of job {uuid} is not JSON (print its bytes with `supervisor result {uuid} \
+             --raw`)"
+        )
     };
     let text = String::from_utf8(bytes).map_err(|_| not_json())?;
     // Read for the check only: numbers stay as they were written.

@@ -138,8 +138,9 @@ pub(crate) struct SubmitArgs {
     /// Wait for the jobs' ends, and print their results instead of their uuids.
     ///
     /// A single job: its result, one line of JSON. Several: one line for each, in the order of
-    /// submission, {"uuid", "status", "result" or "error"}. The end of each attempt is told on
-    /// standard error. Ctrl-C ends the wait; the jobs go on.
+    /// submission, {"uuid", "status", "result" or "error"}. A result that is not JSON is not
+    /// printed (`null` among several): how to get it is told on standard error, as is the end of
+    /// each attempt. Ctrl-C ends the wait; the jobs go on.
     #[arg(long)]
     wait: bool,
     /// Wait no longer than this, then end with code 124 (default: no limit).

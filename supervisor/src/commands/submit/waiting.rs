@@ -128,7 +128,9 @@ impl Waiting<'_> {
             self.printed += 1;
             self.has_failed |= job.status == Status::Failed;
             if self.is_single {
-                output::line(self.result(job.uuid)?.get())?;
+                if let Some(result) = self.result(job.uuid)? {
+                    output::line(result.get())?;
+                }
             } else {
                 self.print_line(&job)?;
             }
@@ -138,7 +140,13 @@ impl Waiting<'_> {
 
     fn print_line(&self, job: &JobStatus) -> Result<(), CommandError> {
         let (result, error) = match job.status {
-            Status::Succeeded => (Some(self.result(job.uuid)?), None),
+            Status::Succeeded => {
+                let result = self.result(job.uuid)?;
+                (
+                    Some(result.unwrap_or_else(|| RawValue::NULL.to_owned())),
+                    None,
+                )
+            }
             _ => (None, Some(&job.error)),
         };
         output::json(&Ended {
@@ -150,14 +158,23 @@ impl Waiting<'_> {
         })
     }
 
-    /// The result as it was written; null if none is kept.
-    fn result(&self, uuid: Uuid) -> Result<Box<RawValue>, CommandError> {
+    /// The result as it was written; null if none is kept. Of one that is not JSON people are told:
+    /// its job has succeeded all the same.
+    fn result(&self, uuid: Uuid) -> Result<Option<Box<RawValue>>, CommandError> {
         match self.client.result(uuid, None) {
-            Ok(bytes) => {
-                let line = one_line(uuid, bytes)?;
-                RawValue::from_string(line).map_err(|error| CommandError::Output(error.into()))
-            }
-            Err(ClientError::NoResult { .. }) => Ok(RawValue::NULL.to_owned()),
+            Ok(bytes) => match one_line(uuid, bytes) {
+                Ok(line) => {
+                    let value = RawValue::from_string(line);
+                    value
+                        .map(Some)
+                        .map_err(|error| CommandError::Output(error.into()))
+                }
+                Err(reason) => {
+                    output::say(&reason);
+                    Ok(None)
+                }
+            },
+            Err(ClientError::NoResult { .. }) => Ok(Some(RawValue::NULL.to_owned())),
             Err(error) => Err(error.into()),
         }
     }
