@@ -141,6 +141,27 @@ fn a_stream_goes_in_batches_and_says_how_much_was_taken_before_a_wrong_line() {
 }
 
 #[test]
+fn a_group_that_a_wait_cannot_wait_for_is_refused_before_anything_is_submitted() {
+    let place = Place::new();
+    let group = r#"{"group": {"members": [{"task": "add"}]}}"#;
+    let input = "{\"task\": \"add\"}\n".repeat(501) + group;
+    let file = place.file("jobs.jsonl", &input);
+    let from = ["submit", "--wait", "--from"];
+    let whole = [&from[..], &[file.to_str().unwrap()]].concat();
+    let _ = place
+        .run(&whole)
+        .ends_with(2)
+        .says(&["line 502", "without --wait"]);
+    assert!(!place.store().exists());
+
+    let stream = [&from[..], &["-"]].concat();
+    let _ = place
+        .run_with_input(&stream, &input)
+        .ends_with(2)
+        .says(&["line 502", "submitted before it: 500"]);
+}
+
+#[test]
 fn known_uuids_in_a_file_are_told_and_the_others_go_in() {
     let place = Place::new();
     let _ = place.submit(&["add", "--uuid", UUID]);

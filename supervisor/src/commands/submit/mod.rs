@@ -229,7 +229,7 @@ fn plan(args: SubmitArgs) -> Result<Plan, CommandError> {
         lock: args.lock,
     };
     match args.from {
-        Some(path) => Ok(Plan::Lines(Source::open(path, defaults)?)),
+        Some(path) => Ok(Plan::Lines(Source::open(path, defaults, args.wait)?)),
         None => {
             let builder = defaults.builder().map_err(CommandError::Input)?;
             let message = builder.build();

@@ -77,16 +77,6 @@ impl Sender {
 
     /// Submits these messages, and prints their uuids.
     pub(super) fn send(&mut self, flows: &[Flow]) -> Result<(), CommandError> {
-        let is_group = |flow: &&Flow| matches!(flow, Flow::Group(_));
-        if self.waits
-            && let Some(group) = flows.iter().find(is_group)
-        {
-            return Err(CommandError::Input(format!(
-                "--wait waits for the first job of a flow, and group {} has none (submit it \
-                 without --wait, and ask for its `status`)",
-                group.uuid()
-            )));
-        }
         self.find_queues(flows)?;
         let mut printed = String::new();
         for ticket in self.client.submit_flows(flows)? {

@@ -26,10 +26,11 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Opens `path`, or standard input for `-`. A regular file is read and checked whole.
-    pub(super) fn open(path: PathBuf, defaults: Line) -> Result<Self, CommandError> {
+    /// Opens `path`, or standard input for `-`. A regular file is read and checked whole. Where
+    /// somebody `waits`, each line must have a job to wait for.
+    pub(super) fn open(path: PathBuf, defaults: Line, waits: bool) -> Result<Self, CommandError> {
         if path.as_os_str() == "-" {
-            let lines = Lines::new("-".into(), Box::new(io::stdin()));
+            let lines = Lines::new("-".into(), Box::new(io::stdin()), waits);
             return Ok(Self {
                 lines,
                 defaults,
@@ -43,7 +44,7 @@ impl Source {
                 source,
             };
             let file = File::open(&path).map_err(wrong)?;
-            Ok(Lines::new(name.clone(), Box::new(file)))
+            Ok(Lines::new(name.clone(), Box::new(file), waits))
         };
         let kind = fs::metadata(&path).map(|data| data.file_type());
         let is_regular = kind.as_ref().is_ok_and(FileType::is_file);
@@ -100,14 +101,16 @@ struct Lines {
     name: String,
     reader: BufReader<Box<dyn Read>>,
     number: u64,
+    waits: bool,
 }
 
 impl Lines {
-    fn new(name: String, read: Box<dyn Read>) -> Self {
+    fn new(name: String, read: Box<dyn Read>, waits: bool) -> Self {
         Self {
             name,
             reader: BufReader::new(read),
             number: 0,
+            waits,
         }
     }
 
@@ -140,9 +143,15 @@ impl Lines {
     }
 
     fn flow(&self, line: &[u8], defaults: &Line) -> Result<Flow, CommandError> {
-        Line::parse(line, defaults)
-            .and_then(Line::flow)
-            .map_err(|text| self.wrong(&text))
+        let flow = Line::parse(line, defaults).and_then(Line::flow);
+        match flow.map_err(|text| self.wrong(&text))? {
+            Flow::Group(group) if self.waits => Err(self.wrong(&format!(
+                "--wait waits for the first job of a flow, and group {} has none (submit it \
+                 without --wait, and ask for its `status`)",
+                group.uuid()
+            ))),
+            flow => Ok(flow),
+        }
     }
 
     fn wrong(&self, text: &str) -> CommandError {
