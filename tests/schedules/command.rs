@@ -165,6 +165,19 @@ fn a_schedule_that_makes_no_sense_is_refused_and_named() {
 }
 
 #[test]
+fn a_schedule_whose_only_time_is_over_is_refused() {
+    let place = Place::new();
+    let past = ["--at", "2020-01-31T09:30:00Z"];
+    let add = [&["schedule", "add", "x", "--task", "add"][..], &past].concat();
+    let _ = place
+        .run(&add)
+        .ends_with(2)
+        .says(&["2020-01-31T09:30:00", "past"]);
+    let listed = place.run(&["schedule", "ls", "--json"]).succeeds();
+    assert_eq!(listed.json(), json!([]));
+}
+
+#[test]
 fn a_declared_schedule_stays_paused_and_is_not_cleared_while_it_is_declared() {
     on_both(|place| {
         let mut first = start(place, None);

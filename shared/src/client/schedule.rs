@@ -7,8 +7,8 @@ use crate::message::Message;
 use crate::name::{QueueName, ScheduleName, TaskName};
 use crate::schedule::{Body, BodyError, Origin, Put, Row};
 use crate::time::Timestamp;
-use crate::trigger::TriggerSpec;
 use crate::trigger::plan::Standing;
+use crate::trigger::{Trigger, TriggerSpec};
 
 /// Times that a change is tried when others change the same schedule at the same moment: it fires
 /// once a second at the most, and each try takes far less.
@@ -37,6 +37,14 @@ pub enum ScheduleError {
     Declared {
         /// The name.
         name: ScheduleName,
+    },
+    /// Its only time is over.
+    #[error("schedule `{name}` would never fire: {at} lies in the past (name a later time)")]
+    Past {
+        /// The name.
+        name: ScheduleName,
+        /// When it would have fired.
+        at: Timestamp,
     },
     /// There is no room for more.
     #[error("there are {} schedules already (clear some)", crate::schedule::MOST)]
@@ -97,6 +105,12 @@ impl Client {
         let now = schedules.due(1)?.now;
         let body = Body::new(task.clone(), trigger, Origin::Added, now);
         let plan = body.plan(name).map_err(ScheduleError::from)?;
+        if let Trigger::At(at) = plan.trigger
+            && at <= now
+        {
+            let name = name.clone();
+            return Err(ScheduleError::Past { name, at }.into());
+        }
         // What its message would be: wrong arguments are told now, not when it fires.
         body.message(name, task, Uuid::nil(), now, now)
             .map_err(ScheduleError::from)?;

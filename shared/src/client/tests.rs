@@ -5,9 +5,11 @@ use super::*;
 use crate::broker::{Claim, Receipt, Selection, Settlement, SupervisorId};
 use crate::history::History;
 use crate::message::Message;
+use crate::name::ScheduleName;
 use crate::outcome::Cause;
 use crate::retry::Move;
 use crate::time::Timestamp;
+use crate::trigger::{On, TriggerSpec};
 
 const SOON: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(30);
@@ -48,6 +50,27 @@ fn settle(client: &Client, receipt: Receipt, next: Move) {
         .broker
         .turn(vec![settlement], None)
         .unwrap();
+}
+
+#[test]
+fn a_schedule_whose_only_time_is_over_is_not_added() {
+    let client = client();
+    let name = ScheduleName::new("x").unwrap();
+    let task = TaskName::new("add").unwrap();
+    let add = |at: &str, on| {
+        let trigger = TriggerSpec {
+            at: Some(at.into()),
+            on,
+            ..TriggerSpec::default()
+        };
+        client.add_schedule(&name, &task, None, trigger)
+    };
+    for on in [On::One, On::Each] {
+        let error = add("2020-01-31T09:30:00Z", on).unwrap_err().to_string();
+        assert!(error.contains("2020-01-31T09:30:00"), "{error}");
+    }
+    assert!(client.schedules().unwrap().is_empty());
+    add("2100-01-31T09:30:00Z", On::One).unwrap();
 }
 
 fn succeed(client: &Client, result: Option<&[u8]>) {

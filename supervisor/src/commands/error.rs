@@ -113,7 +113,7 @@ fn of_client(error: &ClientError) -> Exit {
 const fn of_schedule(error: &ScheduleError) -> Exit {
     match error {
         ScheduleError::Unknown { .. } => Exit::NotFound,
-        ScheduleError::Body(_) => Exit::Usage,
+        ScheduleError::Body(_) | ScheduleError::Past { .. } => Exit::Usage,
         _ => Exit::Refused,
     }
 }
