@@ -2,6 +2,7 @@
 //! that is in it is gone, and the directory itself unless it is as good as new: to make and remove
 //! one costs more than a fork.
 
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
@@ -13,6 +14,7 @@ use std::thread;
 
 use crossbeam::channel::Sender;
 use nix::dir::{Dir, Type};
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -127,7 +129,7 @@ pub(crate) fn is_as_new(path: &Path) -> bool {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     match openat(nix::fcntl::AT_FDCWD, path, flags, Mode::empty()) {
         Ok(directory) => renew(directory).is_ok_and(|is_new| is_new),
-        Err(errno) => errno == nix::errno::Errno::ENOENT,
+        Err(errno) => errno == Errno::ENOENT,
     }
 }
 
@@ -198,41 +200,55 @@ fn has_attributes(directory: BorrowedFd<'_>) -> bool {
     use std::os::fd::AsRawFd;
     // SAFETY: with a length of 0 the call writes nothing and returns the size of the list.
     let size = unsafe { libc::flistxattr(directory.as_raw_fd(), std::ptr::null_mut(), 0) };
-    let is_without =
-        size == 0 || size == -1 && nix::errno::Errno::last() == nix::errno::Errno::EOPNOTSUPP;
+    let is_without = size == 0 || size == -1 && Errno::last() == Errno::EOPNOTSUPP;
     !is_without
 }
 
 /// Removes a directory with all that is in it, following no link.
 ///
 /// However deep a hostile task has nested it, two levels are open at any time: what lies deeper
-/// is moved up first.
+/// is moved up first. What somebody else removes meanwhile is gone, which is all that is wanted.
 pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let top: OwnedFd = openat(nix::fcntl::AT_FDCWD, path, flags, Mode::empty())?;
+    let top = match openat(nix::fcntl::AT_FDCWD, path, flags, Mode::empty()) {
+        Err(Errno::ENOENT) => return Ok(()),
+        top => top?,
+    };
     let mut moved: u64 = 0;
     loop {
         let entries = entries(top.as_fd())?;
         if entries.is_empty() {
-            return fs::remove_dir(path);
+            return match fs::remove_dir(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            };
         }
         for (name, is_directory) in entries {
             if is_directory {
                 flatten(top.as_fd(), &name, &mut moved)?;
             } else {
-                unlinkat(&top, name.as_c_str(), UnlinkatFlags::NoRemoveDir)?;
+                unlink(top.as_fd(), &name, UnlinkatFlags::NoRemoveDir)?;
             }
         }
     }
 }
 
+/// Removes one entry, unless it is gone.
+fn unlink(of: BorrowedFd<'_>, name: &CStr, how: UnlinkatFlags) -> nix::Result<()> {
+    match unlinkat(of, name, how) {
+        Err(Errno::ENOENT) => Ok(()),
+        unlinked => unlinked,
+    }
+}
+
 /// Empties the directory `name` below `top` by moving its own directories beside it.
-fn flatten(top: BorrowedFd<'_>, name: &std::ffi::CStr, moved: &mut u64) -> io::Result<()> {
+fn flatten(top: BorrowedFd<'_>, name: &CStr, moved: &mut u64) -> io::Result<()> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let open = || openat(top, name, flags, Mode::empty());
     let below = match open() {
         // The task may have shut itself out; its user is ours, so the way in can be opened.
-        Err(nix::errno::Errno::EACCES) => {
+        Err(Errno::ENOENT) => return Ok(()),
+        Err(Errno::EACCES) => {
             let path = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let place = openat(top, name, path, Mode::empty())?;
             let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&place));
@@ -272,17 +288,19 @@ fn flatten(top: BorrowedFd<'_>, name: &std::ffi::CStr, moved: &mut u64) -> io::R
                         break place;
                     }
                 };
-                renameat(&below, inner.as_c_str(), top, place.as_str())?;
+                match renameat(&below, inner.as_c_str(), top, place.as_str()) {
+                    Err(Errno::ENOENT) => {}
+                    renamed => renamed?,
+                }
             } else {
-                unlinkat(&below, inner.as_c_str(), UnlinkatFlags::NoRemoveDir)?;
+                unlink(below.as_fd(), &inner, UnlinkatFlags::NoRemoveDir)?;
             }
         }
     }
-    unlinkat(top, name, UnlinkatFlags::RemoveDir)?;
-    Ok(())
+    Ok(unlink(top, name, UnlinkatFlags::RemoveDir)?)
 }
 
-fn entries(directory: BorrowedFd<'_>) -> io::Result<Vec<(std::ffi::CString, bool)>> {
+fn entries(directory: BorrowedFd<'_>) -> io::Result<Vec<(CString, bool)>> {
     /// Read at a time: a directory with a million files takes rounds, not memory.
     const BATCH: usize = 1024;
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
@@ -386,6 +404,27 @@ mod tests {
         }
         remove_all(&top).unwrap();
         assert!(!top.exists());
+    }
+
+    #[test]
+    fn a_directory_that_two_remove_at_once_is_gone_for_both() {
+        let place = tempfile::tempdir().unwrap();
+        let top = place.path().join("home");
+        let inner = top.join("a/b/c");
+        for _ in 0..20 {
+            fs::create_dir_all(&inner).unwrap();
+            for n in 0..100 {
+                fs::write(top.join(n.to_string()), "").unwrap();
+                fs::write(inner.join(n.to_string()), "").unwrap();
+            }
+            thread::scope(|threads| {
+                let removing = [(); 2].map(|()| threads.spawn(|| remove_all(&top)));
+                for one in removing {
+                    one.join().unwrap().unwrap();
+                }
+            });
+            assert!(!top.exists());
+        }
     }
 
     #[test]

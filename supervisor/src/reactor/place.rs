@@ -88,6 +88,8 @@ pub(crate) struct Process {
     /// SIGKILL has been sent by us.
     pub is_killed: bool,
     pub is_sweeping: bool,
+    /// Its home is being removed.
+    pub is_clearing: bool,
 }
 
 /// A slot.
@@ -139,6 +141,7 @@ impl Process {
             warden: None,
             is_killed: false,
             is_sweeping: false,
+            is_clearing: false,
         }
     }
 }

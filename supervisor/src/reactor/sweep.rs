@@ -27,7 +27,9 @@ impl Reactor {
         let Some(place) = self.places.get_mut(usize::from(slot)) else {
             return;
         };
-        let Some(process) = place.process.as_ref().filter(|process| process.is_sweeping) else {
+        // While its home is being removed, that is what its sweep waits for.
+        let is_due = |process: &&Process| process.is_sweeping && !process.is_clearing;
+        let Some(process) = place.process.as_ref().filter(is_due) else {
             return;
         };
         let (generation, profile) = (process.generation, process.profile);
@@ -60,8 +62,11 @@ impl Reactor {
         }
         match self.home(slot, profile) {
             Some(home) if !home::is_as_new(&home) => {
-                self.cleaner.remove(generation, home);
                 let seat = Seat { slot, generation };
+                if let Some(process) = self.process(seat) {
+                    process.is_clearing = true;
+                }
+                self.cleaner.remove(generation, home);
                 self.tell(now, Input::Swept(seat, Sweep::Files));
             }
             _ => self.swept(Seat { slot, generation }, Sweep::Clean, now),
