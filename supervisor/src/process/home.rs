@@ -2,22 +2,21 @@
 //! that is in it is gone, and the directory itself unless it is as good as new: to make and remove
 //! one costs more than a fork.
 
-use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
 use crossbeam::channel::Sender;
-use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, openat, renameat};
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, openat};
 use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use super::removal::remove_all;
 
 /// The directory of one run of a supervisor, and the lock that says it lives.
 #[derive(Debug)]
@@ -127,7 +126,7 @@ pub(crate) fn give(path: &Path, uid: Option<u32>) -> io::Result<()> {
 /// lists, ours alone. Most are, and serve the slot's next process.
 pub(crate) fn is_as_new(path: &Path) -> bool {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    match openat(nix::fcntl::AT_FDCWD, path, flags, Mode::empty()) {
+    match openat(AT_FDCWD, path, flags, Mode::empty()) {
         Ok(directory) => renew(directory).is_ok_and(|is_new| is_new),
         Err(errno) => errno == Errno::ENOENT,
     }
@@ -161,7 +160,6 @@ fn renew(directory: OwnedFd) -> io::Result<bool> {
     reason = "the kernel's, which is this host's"
 )]
 fn is_empty(directory: BorrowedFd<'_>) -> io::Result<bool> {
-    use std::os::fd::AsRawFd;
     /// Where an entry's length and its name lie (`linux_dirent64`).
     const LENGTH: usize = 16;
     const NAME: usize = 19;
@@ -197,132 +195,10 @@ fn is_empty(directory: BorrowedFd<'_>) -> io::Result<bool> {
 
 /// Whether it has extended attributes, access lists among them.
 fn has_attributes(directory: BorrowedFd<'_>) -> bool {
-    use std::os::fd::AsRawFd;
     // SAFETY: with a length of 0 the call writes nothing and returns the size of the list.
     let size = unsafe { libc::flistxattr(directory.as_raw_fd(), std::ptr::null_mut(), 0) };
     let is_without = size == 0 || size == -1 && Errno::last() == Errno::EOPNOTSUPP;
     !is_without
-}
-
-/// Removes a directory with all that is in it, following no link.
-///
-/// However deep a hostile task has nested it, two levels are open at any time: what lies deeper
-/// is moved up first. What somebody else removes meanwhile is gone, which is all that is wanted.
-pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
-    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let top = match openat(nix::fcntl::AT_FDCWD, path, flags, Mode::empty()) {
-        Err(Errno::ENOENT) => return Ok(()),
-        top => top?,
-    };
-    let mut moved: u64 = 0;
-    loop {
-        let entries = entries(top.as_fd())?;
-        if entries.is_empty() {
-            return match fs::remove_dir(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                removed => removed,
-            };
-        }
-        for (name, is_directory) in entries {
-            if is_directory {
-                flatten(top.as_fd(), &name, &mut moved)?;
-            } else {
-                unlink(top.as_fd(), &name, UnlinkatFlags::NoRemoveDir)?;
-            }
-        }
-    }
-}
-
-/// Removes one entry, unless it is gone.
-fn unlink(of: BorrowedFd<'_>, name: &CStr, how: UnlinkatFlags) -> nix::Result<()> {
-    match unlinkat(of, name, how) {
-        Err(Errno::ENOENT) => Ok(()),
-        unlinked => unlinked,
-    }
-}
-
-/// Empties the directory `name` below `top` by moving its own directories beside it.
-fn flatten(top: BorrowedFd<'_>, name: &CStr, moved: &mut u64) -> io::Result<()> {
-    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let open = || openat(top, name, flags, Mode::empty());
-    let below = match open() {
-        // The task may have shut itself out; its user is ours, so the way in can be opened.
-        Err(Errno::ENOENT) => return Ok(()),
-        Err(Errno::EACCES) => {
-            let path = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let place = openat(top, name, path, Mode::empty())?;
-            let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&place));
-            fs::set_permissions(link, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
-            open()?
-        }
-        other => other?,
-    };
-    // Without write permission nothing can be taken out of it, except by root.
-    let _ = fchmod(&below, Mode::S_IRWXU);
-    loop {
-        let listed = entries(below.as_fd())?;
-        if listed.is_empty() {
-            break;
-        }
-        for (inner, is_directory) in listed {
-            if is_directory {
-                let inner_fd = openat(
-                    &below,
-                    inner.as_c_str(),
-                    OFlag::O_PATH | flags,
-                    Mode::empty(),
-                );
-                // Moving a directory rewrites its `..`, which needs write permission on it.
-                if let Ok(inner_fd) = inner_fd {
-                    let link = format!(
-                        "/proc/self/fd/{}",
-                        std::os::fd::AsRawFd::as_raw_fd(&inner_fd)
-                    );
-                    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-                    let _ = fs::set_permissions(link, mode);
-                }
-                let place = loop {
-                    *moved += 1;
-                    let place = format!(".moved-{moved}");
-                    if openat(top, place.as_str(), OFlag::O_PATH, Mode::empty()).is_err() {
-                        break place;
-                    }
-                };
-                match renameat(&below, inner.as_c_str(), top, place.as_str()) {
-                    Err(Errno::ENOENT) => {}
-                    renamed => renamed?,
-                }
-            } else {
-                unlink(below.as_fd(), &inner, UnlinkatFlags::NoRemoveDir)?;
-            }
-        }
-    }
-    Ok(unlink(top, name, UnlinkatFlags::RemoveDir)?)
-}
-
-fn entries(directory: BorrowedFd<'_>) -> io::Result<Vec<(CString, bool)>> {
-    /// Read at a time: a directory with a million files takes rounds, not memory.
-    const BATCH: usize = 1024;
-    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let mut listing = Dir::from_fd(openat(directory, ".", flags, Mode::empty())?)?;
-    let mut found = Vec::new();
-    for entry in listing.iter().flatten() {
-        let name = entry.file_name();
-        if name != c"." && name != c".." {
-            let is_directory = match entry.file_type() {
-                Some(kind) => kind == Type::Directory,
-                None => {
-                    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_PATH;
-                    openat(directory, name, flags, Mode::empty()).is_ok()
-                }
-            };
-            found.push((name.to_owned(), is_directory));
-        }
-        if found.len() == BATCH {
-            break;
-        }
-    }
-    Ok(found)
 }
 
 /// What is told when a directory is gone, or cannot be removed.
@@ -377,59 +253,12 @@ impl Cleaner {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
-    fn a_directory_nested_deeper_than_there_are_descriptors_is_removed() {
-        let place = tempfile::tempdir().unwrap();
-        let top = place.path().join("home");
-        fs::create_dir(&top).unwrap();
-        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let mut here = openat(nix::fcntl::AT_FDCWD, &top, flags, Mode::empty()).unwrap();
-        for _ in 0..3000 {
-            nix::sys::stat::mkdirat(&here, "d", Mode::S_IRWXU).unwrap();
-            here = openat(&here, "d", flags, Mode::empty()).unwrap();
-        }
-        remove_all(&top).unwrap();
-        assert!(!top.exists());
-    }
-
-    #[test]
-    fn a_directory_inside_with_more_files_than_are_listed_at_a_time_is_removed() {
-        let place = tempfile::tempdir().unwrap();
-        let top = place.path().join("home");
-        fs::create_dir_all(top.join("inner")).unwrap();
-        for n in 0..2100 {
-            fs::write(top.join("inner").join(n.to_string()), "").unwrap();
-        }
-        remove_all(&top).unwrap();
-        assert!(!top.exists());
-    }
-
-    #[test]
-    fn a_directory_that_two_remove_at_once_is_gone_for_both() {
-        let place = tempfile::tempdir().unwrap();
-        let top = place.path().join("home");
-        let inner = top.join("a/b/c");
-        for _ in 0..20 {
-            fs::create_dir_all(&inner).unwrap();
-            for n in 0..100 {
-                fs::write(top.join(n.to_string()), "").unwrap();
-                fs::write(inner.join(n.to_string()), "").unwrap();
-            }
-            thread::scope(|threads| {
-                let removing = [(); 2].map(|()| threads.spawn(|| remove_all(&top)));
-                for one in removing {
-                    one.join().unwrap().unwrap();
-                }
-            });
-            assert!(!top.exists());
-        }
-    }
-
-    #[test]
     fn a_directory_with_an_entry_is_not_as_new_and_one_without_is_shut_again() {
-        use std::os::unix::fs::PermissionsExt;
         let place = tempfile::tempdir().unwrap();
         let top = place.path().join("home");
         assert!(is_as_new(&top), "there is none");
@@ -442,19 +271,5 @@ mod tests {
         assert!(!is_as_new(&top));
         std::os::unix::fs::symlink(place.path(), place.path().join("link")).unwrap();
         assert!(!is_as_new(&place.path().join("link")));
-    }
-
-    #[test]
-    fn links_are_removed_and_not_followed() {
-        let place = tempfile::tempdir().unwrap();
-        let precious = place.path().join("precious");
-        fs::create_dir(&precious).unwrap();
-        fs::write(precious.join("file"), "kept").unwrap();
-        let top = place.path().join("home");
-        fs::create_dir_all(top.join("inner")).unwrap();
-        std::os::unix::fs::symlink(&precious, top.join("link")).unwrap();
-        std::os::unix::fs::symlink(&precious, top.join("inner/link")).unwrap();
-        remove_all(&top).unwrap();
-        assert_eq!(fs::read_to_string(precious.join("file")).unwrap(), "kept");
     }
 }

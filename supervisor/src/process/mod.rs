@@ -11,6 +11,7 @@ pub(crate) mod memory;
 pub(crate) mod orphans;
 mod packet;
 pub(crate) mod pipes;
+mod removal;
 pub(crate) mod text;
 pub(crate) mod users;
 pub(crate) mod warden;
