@@ -243,6 +243,29 @@ fn what_a_task_leaves_in_tmpdir_is_removed_and_no_link_is_followed() {
 }
 
 #[test]
+fn a_home_that_takes_long_to_remove_after_a_process_was_left_behind_costs_no_slot() {
+    for who in [Who::Root, Who::User] {
+        let place = place_of(who);
+        let lines = [0; 3].map(|_| once("litter", json!([3000])));
+        let jobs = submit(&place, &lines);
+        let mut supervisor = Supervisor::at(&place)
+            .tasks_of("hostile-child")
+            .args(["--processes", "1"])
+            .start();
+        for status in ended(&place, &jobs) {
+            let log = supervisor.log();
+            assert_eq!(
+                Verdict::of(&status),
+                Verdict::succeeded(),
+                "{status:#}\n{log}"
+            );
+        }
+        assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+        assert_eq!(place.runs_left(), 0);
+    }
+}
+
+#[test]
 fn a_task_can_neither_raise_its_limits_nor_kill_who_started_it() {
     let place = Place::new();
     let lines = [

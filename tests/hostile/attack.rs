@@ -59,6 +59,18 @@ pub(crate) fn fill_tmp(files: u32, out: PathBuf) -> anyhow::Result<u32> {
     Ok(files)
 }
 
+/// Fills TMPDIR with so many directories of a file, and leaves a process behind.
+#[task]
+pub(crate) fn litter(directories: u32) -> anyhow::Result<i32> {
+    let top = temporary()?;
+    for n in 0..directories {
+        let inner = top.join(n.to_string());
+        DirBuilder::new().create(&inner)?;
+        File::create(inner.join("file"))?.write_all(b"left behind")?;
+    }
+    hold_pipes()
+}
+
 /// Forks without end, and so do its children.
 #[task]
 pub(crate) fn fork_bomb() -> ! {

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         attack::hold_pipes,
         attack::impostor,
         attack::kill_parent,
+        attack::litter,
         attack::raise_limits,
         attack::stop_itself,
         crowd::crowd_close,
