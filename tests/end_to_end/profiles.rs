@@ -64,6 +64,40 @@ fn queues_tasks_and_messages_have_the_profile_that_is_given_to_them() {
 }
 
 #[test]
+fn jobs_whose_profile_cannot_be_set_up_end_and_stop_no_others_until_it_can() {
+    for who in [Who::Root, Who::User] {
+        let place = place_of(who);
+        let media = place.path("media");
+        let text = format!(
+            "[profile.media]\ninherits = \"strict\"\nread-only = [\"{}\"]\n\
+             [task.environment]\nprofile = \"media\"\n",
+            media.display()
+        );
+        let film = || once("environment", json!([]));
+        let lines = [film(), film(), film(), film(), once("long", json!([1]))];
+        let jobs = submit(&place, &lines);
+        let mut supervisor = with_file(&place, &text, &["--processes", "2"]);
+        let mut statuses = ended(&place, &jobs);
+        let honest = statuses.pop().unwrap();
+        assert_eq!(honest["status"], "SUCCEEDED", "{honest:#}");
+        for status in &statuses {
+            assert_eq!(status["cause"], "sandbox", "{status:#}");
+            let said = status["error"].to_string();
+            assert!(said.contains("`media`"), "{said}");
+            assert!(said.contains(media.to_str().unwrap()), "{said}");
+        }
+        std::fs::create_dir(&media).unwrap();
+        // It is tried again by itself, after a rest.
+        let ends_well = |_| {
+            let job = submit(&place, &[film()]).remove(0);
+            place.ended(&job)["status"] == "SUCCEEDED"
+        };
+        assert!((0..500).any(ends_well), "{}", supervisor.log());
+        assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+    }
+}
+
+#[test]
 fn groups_may_have_another_profile_than_processes() {
     let text =
         "[profile.shared]\ninherits = \"strict\"\nsingle-use = false\nlandlock = \"scope\"\n";

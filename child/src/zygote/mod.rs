@@ -14,6 +14,7 @@ mod task;
 mod walls;
 mod warden;
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -38,7 +39,7 @@ const REQUEST: usize = 1 << 10;
 #[derive(Debug)]
 pub(crate) struct Failed {
     /// In words.
-    pub step: &'static str,
+    pub step: Cow<'static, str>,
     /// Why.
     pub error: io::Error,
 }
@@ -46,13 +47,13 @@ pub(crate) struct Failed {
 /// Names the step that an error belongs to.
 pub(crate) trait Step<T> {
     /// Turns the error into a [`Failed`].
-    fn step(self, step: &'static str) -> Result<T, Failed>;
+    fn step(self, step: impl Into<Cow<'static, str>>) -> Result<T, Failed>;
 }
 
 impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
-    fn step(self, step: &'static str) -> Result<T, Failed> {
+    fn step(self, step: impl Into<Cow<'static, str>>) -> Result<T, Failed> {
         self.map_err(|error| Failed {
-            step,
+            step: step.into(),
             error: error.into(),
         })
     }
@@ -73,7 +74,7 @@ pub(crate) fn main(registry: &Registry, program: Option<&Path>) -> ExitCode {
             let errno = error.raw_os_error().unwrap_or(0);
             // If the supervisor is gone there is nobody left to tell.
             let _ = control.say(&FromZygote::Unfit {
-                step: step.into(),
+                step: step.into_owned(),
                 errno,
             });
             ExitCode::FAILURE

@@ -164,7 +164,7 @@ pub(super) fn begin(
         unfit(
             result,
             &Failed {
-                step: "execute its own program",
+                step: "execute its own program".into(),
                 error,
             },
         );
@@ -335,7 +335,7 @@ fn text(bytes: Vec<u8>) -> CString {
 fn unfit(result: BorrowedFd<'_>, failed: &Failed) -> ! {
     let errno = failed.error.raw_os_error().unwrap_or(0);
     let message = FromTask::SetupFailed {
-        step: failed.step.into(),
+        step: failed.step.to_string(),
         errno,
     };
     if let Ok(frame) = codec::encode(&message) {

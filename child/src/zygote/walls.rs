@@ -77,7 +77,7 @@ pub(super) fn raise(walls: &Walls) -> Result<Raised, Failed> {
         match openat(AT_FDCWD, &access.path, flags, Mode::empty()) {
             Ok(place) => rules.push((place, access.write)),
             Err(_) if !access.required => {}
-            Err(errno) => return Err(errno).step("open a path of its profile"),
+            Err(errno) => return Err(errno).step(opening(access)),
         }
     }
     Ok(Raised {
@@ -93,6 +93,11 @@ fn maps_everybody() -> bool {
     numbers.nth(2) == Some("4294967295") && numbers.next().is_none()
 }
 
+/// The step that a path takes; made only when it has failed.
+fn opening(access: &Access) -> String {
+    format!("open `{}`, a path of its profile", access.path.display())
+}
+
 /// A mount on its way into the new root.
 struct Part {
     tree: OwnedFd,
@@ -105,7 +110,7 @@ fn build(root: &Root, has_host_proc: bool) -> Result<(), Failed> {
     let mut links = Vec::new();
     let mut parts = Vec::new();
     for bind in &root.binds {
-        match part(bind).step("open a path of its profile")? {
+        match part(bind).or_else(|error| Err(error).step(opening(bind)))? {
             Found::Nothing => {}
             Found::Link(to) => links.push((bind.path.clone(), to)),
             Found::Part(part) => parts.push(part),

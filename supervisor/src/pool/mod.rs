@@ -34,7 +34,7 @@ pub(crate) use event::{
     Sweep, Ticket, TicketId,
 };
 use groups::{Groups, Step};
-use plan::{Prospect, Waiting, Walk, prospect};
+use plan::{Prospect, Proven, Waiting, Walk, prospect};
 pub(crate) use pools::Pools;
 use room::Recent;
 use slot::{Refill, Slot, Turn};
@@ -54,6 +54,7 @@ pub(crate) struct Pool {
     /// Oldest first. As many as were offered: [`Pool::room`] keeps that bounded.
     waiting: VecDeque<Waiting>,
     recent: Recent,
+    proven: Proven,
     groups: Groups,
     phase: Phase,
     /// The newest process's.
@@ -97,6 +98,7 @@ impl Pool {
             start: Start::Ahead,
             waiting: VecDeque::new(),
             recent: Recent::new(&limits),
+            proven: Proven::new(default_profile),
             groups: Groups::new(&limits, default_profile),
             phase: Phase::Open,
             generation: 0,
@@ -311,6 +313,10 @@ impl Pool {
             return;
         };
         what(slot, &mut turn);
+        let (profile, state) = (slot.profile(), slot.state());
+        if matches!(state, State::Resting { .. }) {
+            self.proven.failed(profile);
+        }
         self.plan_at(index, now, out);
     }
 
@@ -428,6 +434,7 @@ impl Pool {
         let mut walk = Walk {
             slots: &mut self.slots,
             generation: &mut self.generation,
+            proven: &mut self.proven,
             turn: &mut turn,
         };
         what(&mut walk, &mut self.waiting, self.default_profile)

@@ -106,6 +106,35 @@ fn is_recovering(slot: &Slot) -> bool {
     }
 }
 
+/// Profiles whose last process came as far as a job. The others are tried in one slot at a time: if
+/// they never work, the slots are left to those that do.
+#[derive(Debug)]
+pub(super) struct Proven {
+    /// A bit for each profile.
+    bits: u64,
+    /// Tried in all slots, come what may.
+    usual: u16,
+}
+
+impl Proven {
+    pub(super) const fn new(usual: u16) -> Self {
+        Self { bits: 0, usual }
+    }
+
+    const fn has(&self, profile: u16) -> bool {
+        profile == self.usual || self.bits >> (profile % 64) & 1 == 1
+    }
+
+    const fn worked(&mut self, profile: u16) {
+        self.bits |= 1 << (profile % 64);
+    }
+
+    /// A process of it came to nothing.
+    pub(super) const fn failed(&mut self, profile: u16) {
+        self.bits &= !(1 << (profile % 64));
+    }
+}
+
 /// What is left for those who wait.
 #[derive(Debug, Default)]
 struct Left {
@@ -117,6 +146,8 @@ struct Left {
     /// Profiles whose last process died unasked: no other process is given up for these, so that a
     /// profile that never works takes one slot and not all.
     recovering: Vec<u16>,
+    /// Profiles that are being tried: in a slot already, or in one that a ticket of this walk takes.
+    tried: Vec<u16>,
     /// When the next hope has to be given up.
     fades: Option<Instant>,
 }
@@ -139,7 +170,10 @@ impl Left {
         for (index, slot) in slots.iter().enumerate() {
             match prospect(slot, now, hold) {
                 Prospect::Vacant => left.vacant.push(index),
-                Prospect::Starting => left.starting.push(slot.profile()),
+                Prospect::Starting => {
+                    left.starting.push(slot.profile());
+                    left.tried.push(slot.profile());
+                }
                 Prospect::Idle(past) => left.idle.push((index, slot.profile(), past)),
                 Prospect::Soon => left.soon += 1,
                 Prospect::SoonUnless(until) => {
@@ -160,13 +194,38 @@ impl Left {
     }
 
     /// Takes the best that is left for `ticket`, which has waited for `waited`.
-    fn take(&mut self, ticket: &Ticket, waited: Duration, hold: Duration) -> Place {
+    fn take(
+        &mut self,
+        ticket: &Ticket,
+        waited: Duration,
+        hold: Duration,
+        proven: &Proven,
+    ) -> Place {
         if let Some((slot, past)) = self.take_idle(ticket) {
             return Place::Send(slot, past);
         }
-        if self.take_starting(|profile| profile == ticket.profile) {
+        let profile = ticket.profile;
+        if self.take_starting(|starting| starting == profile) {
             return Place::Wait;
         }
+        if proven.has(profile) {
+            return self.take_slot(profile, waited, hold);
+        }
+        if self.recovering.contains(&profile) {
+            return Place::Hopeless;
+        }
+        if self.tried.contains(&profile) {
+            return Place::Wait;
+        }
+        let place = self.take_slot(profile, waited, hold);
+        if !matches!(place, Place::Hopeless) {
+            self.tried.push(profile);
+        }
+        place
+    }
+
+    /// Takes what can be made a place for a process of `profile`.
+    fn take_slot(&mut self, profile: u16, waited: Duration, hold: Duration) -> Place {
         if let Some(slot) = self.vacant.pop() {
             return Place::Spawn(slot);
         }
@@ -174,7 +233,7 @@ impl Left {
             self.soon -= 1;
             return Place::Wait;
         }
-        if !self.idle.is_empty() && !self.recovering.contains(&ticket.profile) {
+        if !self.idle.is_empty() && !self.recovering.contains(&profile) {
             // Younger tickets that fit may go first, but not for long.
             return match waited < hold / 2 {
                 true => Place::ReplaceLater,
@@ -224,6 +283,7 @@ impl Left {
 pub(super) struct Walk<'a, 'b> {
     pub slots: &'a mut [Slot],
     pub generation: &'a mut u64,
+    pub proven: &'a mut Proven,
     pub turn: &'a mut Turn<'b>,
 }
 
@@ -246,7 +306,7 @@ impl Walk<'_, '_> {
             }
             let place = match is_expired {
                 true => Place::Hopeless,
-                false => left.take(&ticket, waited, hold),
+                false => left.take(&ticket, waited, hold, self.proven),
             };
             match place {
                 Place::ReplaceLater => postponed.push(since),
@@ -257,6 +317,7 @@ impl Walk<'_, '_> {
                 }
                 Place::Hopeless => look_at = earlier(look_at, later(since, hold)),
                 Place::Send(slot, past) => {
+                    self.proven.worked(ticket.profile);
                     self.slots[slot].send(past, ticket, self.turn);
                     waiting.remove(index);
                     continue;

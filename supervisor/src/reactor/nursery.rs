@@ -12,7 +12,7 @@ use bulkhead_shared::isolation::Containment;
 use super::place::Place;
 use crate::pool::Seat;
 use crate::process::pipes::Theirs;
-use crate::process::zygote::{Recipe, Zygote};
+use crate::process::zygote::{Recipe, Zygote, ZygoteError};
 use crate::sandbox::plan::Plan;
 
 /// A child whose `main` does not reach Bulkhead within this is not one.
@@ -29,6 +29,10 @@ const UNANSWERED: usize = 32;
 
 /// Between looks whether the child binary has changed.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Starts in a row that led to nothing, after which a profile that cannot be set up has no jobs: one
+/// may fail for want of memory.
+const UNFIT_AFTER: u32 = 3;
 
 /// Rests between starts that fail: first and longest.
 const REST_FIRST: Duration = Duration::from_millis(200);
@@ -89,6 +93,8 @@ pub(super) struct Nursery {
     pub number: u64,
     /// Starts in a row that led to nothing.
     failures: u32,
+    /// Why the last one could not set up its profile, if that was it.
+    unfit: Option<String>,
     pub waiting: VecDeque<Spawn>,
     look_due: Option<Instant>,
     /// Since when the zygote has owed an answer, without giving any.
@@ -107,6 +113,7 @@ impl Nursery {
             used: bulkhead_shared::time::Now::read().mono,
             number: 0,
             failures: 0,
+            unfit: None,
             waiting: VecDeque::new(),
             look_due: None,
             owing: None,
@@ -125,12 +132,26 @@ impl Nursery {
     /// The zygote is ready: turns the stage.
     pub(super) fn ready(&mut self, now: Instant) {
         self.failures = 0;
+        self.unfit = None;
         self.look_due = Some(now + LOOK_EVERY);
         let resting = Stage::Resting { until: now };
         self.stage = match std::mem::replace(&mut self.stage, resting) {
             Stage::Starting { zygote, .. } | Stage::Ready(zygote) => Stage::Ready(zygote),
             other @ (Stage::Resting { .. } | Stage::Dormant) => other,
         };
+    }
+
+    /// The last failure was this one.
+    pub(super) fn failed_by(&mut self, error: &ZygoteError) {
+        let is_unfit = matches!(error, ZygoteError::Unfit { .. });
+        self.unfit = is_unfit.then(|| error.to_string());
+    }
+
+    /// Why no job can run under its profile, until a zygote of it is ready.
+    pub(super) fn unfit(&self) -> Option<&str> {
+        self.unfit
+            .as_deref()
+            .filter(|_| self.failures >= UNFIT_AFTER)
     }
 
     /// Takes the zygote away and rests; what it had been asked for comes back.

@@ -56,6 +56,10 @@ impl Reactor {
     pub(super) fn offer(&mut self, jobs: Vec<Box<Job>>, now: Now) {
         let mut tickets = Vec::with_capacity(jobs.len());
         for job in jobs {
+            if let Some(outcome) = self.refused(&job) {
+                self.hand_back(job, ended_unrun(outcome, now.wall));
+                continue;
+            }
             // What lowers the limits of one job would be those of the next.
             let kind = job.policy.limits.is_empty().then(|| {
                 let next = u32::try_from(self.kinds.len()).unwrap_or(u32::MAX);
@@ -410,8 +414,11 @@ impl Reactor {
         let Some(job) = self.jobs.remove(&ticket) else {
             return;
         };
+        // It may have waited for a process that cannot be.
+        let refused = self.refused(&job).filter(|_| !self.is_stopping);
         self.has_released |= self.is_stopping && !ticket.is_of_stream();
-        self.hand_back(job, ended_unrun(Outcome::Released, now.wall));
+        let outcome = refused.unwrap_or(Outcome::Released);
+        self.hand_back(job, ended_unrun(outcome, now.wall));
     }
 
     pub(super) fn stop_watching_job(&mut self, seat: Seat) {

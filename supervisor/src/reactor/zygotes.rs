@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use bulkhead_shared::outcome::{Cause, ErrorDetails, Outcome};
 use bulkhead_shared::time::Now;
 use nix::sys::epoll::EpollFlags;
 use tracing::{debug, error, info, warn};
@@ -10,6 +11,7 @@ use tracing::{debug, error, info, warn};
 use super::nursery::{ANSWER_WITHIN, READY_WITHIN, Stage};
 use super::place::Process;
 use super::{Reactor, watch, zygote_token};
+use crate::job::Job;
 use crate::pool::{Input, Seat};
 use crate::process::zygote::{Said, Zygote, ZygoteError};
 
@@ -93,7 +95,27 @@ impl Reactor {
                 drop(zygote.end());
                 asked
             });
+        self.nurseries[usize::from(profile)].failed_by(error);
         self.fail_spawns(profile, asked.unwrap_or_default(), now);
+    }
+
+    /// How a job ends whose profile cannot be set up: without this it would never find a process.
+    /// Without the usual profile nothing runs, and its jobs wait for somebody to mend it.
+    pub(super) fn refused(&self, job: &Job) -> Option<Outcome> {
+        if job.profile == self.menu.usual() || job.ticket.is_of_stream() {
+            return None;
+        }
+        let why = self.nurseries[usize::from(job.profile)].unfit()?;
+        let name = self.menu.name(job.profile);
+        let text = format!(
+            "the profile `{name}` cannot be set up: {why} (mend what it says, or the profile; it is \
+             tried again by itself)"
+        );
+        Some(Outcome::Failed {
+            cause: Cause::Sandbox,
+            error: ErrorDetails::new("profile", text),
+            is_final: false,
+        })
     }
 
     /// The spawns that were waiting for a zygote, or were asked of it, will come to nothing.

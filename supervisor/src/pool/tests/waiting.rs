@@ -114,6 +114,35 @@ fn a_profile_that_never_works_takes_one_slot_and_not_all() {
 }
 
 #[test]
+fn a_profile_that_has_not_worked_yet_is_tried_in_one_slot_at_a_time() {
+    let mut desk = Desk::ready(2, 1);
+    let offered = desk.step(Input::Offered(vec![of(7, 0, 1), of(7, 0, 2)]));
+    assert_eq!(offered, [Action::Quit(seat(1, 2))]);
+    assert_eq!(desk.pass(ms(60)), [], "also not when it has waited");
+    assert_eq!(desk.exit(seat(1, 2)), [Action::Spawn(seat(1, 3), 7)]);
+    assert_eq!(desk.step(Input::SpawnFailed(seat(1, 3))), []);
+    assert_eq!(desk.pool.snapshot().idle, 1);
+    // The other slot serves whoever it can.
+    let honest = desk.step(Input::Offered(vec![ticket(3)]));
+    assert_eq!(honest, [send(FIRST, 3)]);
+    let _ = desk.link(FIRST, RETURNED);
+    assert_eq!(desk.exit(FIRST)[1], Action::Spawn(seat(0, 4), 0));
+    assert_eq!(desk.wake(ms(40)), [release(1), release(2)]);
+}
+
+#[test]
+fn a_profile_that_works_has_as_many_slots_as_it_needs() {
+    let mut desk = Desk::ready(3, 1);
+    let three = vec![of(7, 0, 1), of(7, 0, 2), of(7, 0, 3)];
+    let _ = desk.step(Input::Offered(three));
+    assert_eq!(desk.exit(seat(2, 3)), [Action::Spawn(seat(2, 4), 7)]);
+    let _ = desk.step(Input::Spawned(seat(2, 4)));
+    let ready = desk.link(seat(2, 4), LinkEvent::Ready);
+    let quit = |slot| Action::Quit(seat(slot, u64::from(slot) + 1));
+    assert_eq!(ready, [send(seat(2, 4), 1), quit(1), quit(0)]);
+}
+
+#[test]
 fn a_ticket_without_hope_is_given_back_after_the_hold() {
     let mut desk = Desk::running(1, ticket(1));
     assert_eq!(desk.step(Input::Offered(vec![ticket(2)])), []);
