@@ -5,6 +5,7 @@
 mod asks;
 mod events;
 mod hear;
+mod kinds;
 mod memory;
 mod notes;
 mod nursery;
@@ -54,6 +55,7 @@ use crate::services::Services;
 use crate::source::queue::Queue;
 use crate::streams::{self, Streams};
 use crate::watch::Watch;
+use kinds::Kinds;
 use nursery::Nursery;
 use place::{Place, earlier, untoken};
 use wardens::Wardens;
@@ -145,7 +147,7 @@ pub(crate) struct Reactor {
     actions: Actions,
     places: Vec<Place>,
     jobs: HashMap<TicketId, Box<Job>>,
-    kinds: HashMap<(bulkhead_shared::TaskName, Option<u64>), u32>,
+    kinds: Kinds,
     /// One for each profile of the menu.
     nurseries: Vec<Nursery>,
     menu: Menu,
@@ -218,7 +220,7 @@ impl Reactor {
             actions: Actions::new(),
             places,
             jobs: HashMap::new(),
-            kinds: HashMap::new(),
+            kinds: Kinds::default(),
             nurseries: parts.recipes.into_iter().map(Nursery::new).collect(),
             menu: parts.menu,
             slots: parts.slots,

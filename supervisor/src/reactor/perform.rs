@@ -61,11 +61,8 @@ impl Reactor {
                 continue;
             }
             // What lowers the limits of one job would be those of the next.
-            let kind = job.policy.limits.is_empty().then(|| {
-                let next = u32::try_from(self.kinds.len()).unwrap_or(u32::MAX);
-                let key = (job.task.clone(), job.policy.memory);
-                *self.kinds.entry(key).or_insert(next)
-            });
+            let is_kept = job.policy.limits.is_empty();
+            let kind = is_kept.then(|| self.kinds.number(&job.task, job.policy.memory));
             let expires = job.expires_at.map(|at| now.mono + at.since(now.wall));
             tickets.push(Ticket {
                 id: job.ticket,
