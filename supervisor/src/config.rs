@@ -165,6 +165,16 @@ pub(crate) enum ConfigError {
         "groups cannot be under the profile `{name}`, where each job has a process of its own (name another one for --group-sandbox)"
     )]
     AloneInGroups { name: String },
+    #[error(
+        "--processes {processes}, --groups {groups} and --stream-processes {stream_processes} are {sum} processes, with the one for a job that rides alone, and a supervisor has at most {} (lower one of them, or start more supervisors)",
+        u16::MAX
+    )]
+    TooManyProcesses {
+        processes: u16,
+        groups: u16,
+        stream_processes: u16,
+        sum: u32,
+    },
     #[error("the environment variable {variable} {reason}")]
     Variable { variable: String, reason: String },
     #[error(transparent)]
@@ -310,8 +320,22 @@ impl RunConfig {
         {
             return Err(ConfigError::AloneInGroups { name: name.clone() });
         }
+        let processes = run.processes.unwrap_or_else(cpus);
+        // A burst ends when its queues are empty, and streams never are.
+        let stream_processes = if run.burst { 0 } else { run.stream_processes };
+        let (own, groups) = (processes.get(), run.groups.get());
+        // Their places are numbered, and there is one more group, for those who ride alone.
+        let sum = u32::from(own) + u32::from(groups) + 1 + u32::from(stream_processes);
+        if sum > u32::from(u16::MAX) {
+            return Err(ConfigError::TooManyProcesses {
+                processes: own,
+                groups,
+                stream_processes,
+                sum,
+            });
+        }
         Ok(Self {
-            processes: run.processes.unwrap_or_else(cpus),
+            processes,
             child,
             launcher: matches!(run.spawn, Spawn::Launch)
                 .then(|| beside_us("launcher"))
@@ -319,8 +343,7 @@ impl RunConfig {
             queues: run.queues.map(unique),
             tasks: run.tasks.map(unique),
             tasks_per_process: run.tasks_per_process,
-            // A burst ends when its queues are empty, and streams never are.
-            stream_processes: if run.burst { 0 } else { run.stream_processes },
+            stream_processes,
             groups: run.groups.get(),
             group_floor: run.group_floor.min(run.groups.get()),
             threads: run.threads.get(),

@@ -280,3 +280,27 @@ fn groups_are_as_many_and_as_large_as_is_typed() {
     );
     assert_eq!(found, (3, 2, 5, 7));
 }
+
+#[test]
+fn more_processes_than_there_are_numbers_for_are_refused() {
+    let most = [
+        "--processes",
+        "60000",
+        "--groups",
+        "5534",
+        "--stream-processes",
+        "0",
+    ];
+    assert!(configured(&most, &[]).is_ok());
+    let mut more = most;
+    more[5] = "1";
+    let error = configured(&more, &[]).unwrap_err().to_string();
+    for named in [
+        "--processes 60000",
+        "--groups 5534",
+        "--stream-processes 1",
+        "65536",
+    ] {
+        assert!(error.contains(named), "{error}");
+    }
+}
