@@ -161,6 +161,7 @@ fn run_on(
         place: Place { host: host.clone() },
         held: Arc::clone(&held),
         notices: notices.clone(),
+        delivered: inbox.clone(),
     })
     .step("make a wake-up")?;
     let stream_held = Arc::new(Held::new(config.lease));

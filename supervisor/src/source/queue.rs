@@ -53,7 +53,8 @@ pub(crate) enum Order {
     Forget(TicketId),
     /// From now on, claim these.
     Serve(Selection, Rules),
-    /// Claim nothing more, settle what there is, end.
+    /// Nobody takes jobs any more: claim nothing more, give back what was not taken, settle what
+    /// there is, end.
     Stop,
 }
 
@@ -99,6 +100,8 @@ pub(crate) struct Setting {
     pub place: Place,
     pub held: Arc<Held>,
     pub notices: Notices,
+    /// Where they go: what its reader has left there is given back.
+    pub delivered: Receiver<Notice>,
 }
 
 impl Setting {
@@ -231,9 +234,20 @@ impl Thread {
                 }
                 Ok(Order::Stop) | Err(TryRecvError::Disconnected) => {
                     self.is_stopping = true;
-                    return;
+                    return self.take_back();
                 }
                 Err(TryRecvError::Empty) => return,
+            }
+        }
+    }
+
+    /// What was claimed when the reactor was about to end lies where nobody looks any more.
+    fn take_back(&mut self) {
+        while let Ok(notice) = self.setting.delivered.try_recv() {
+            if let Notice::Claimed { jobs, .. } = notice {
+                for job in jobs {
+                    self.queue_settlement(*job, ended_unrun(Outcome::Released, Timestamp::now()));
+                }
             }
         }
     }

@@ -19,7 +19,7 @@ use bulkhead_shared::policy::Defaults;
 use bulkhead_shared::sqlite::{self, Clock};
 use bulkhead_shared::task::TaskSpec;
 use bulkhead_shared::{Message, QueueName, TaskName, Timestamp, Uuid};
-use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam::channel::{Receiver, Select, Sender, bounded, unbounded};
 
 use super::queue::{Order, Queue, Setting, ended_unrun, queue};
 use super::renew::Renewer;
@@ -275,6 +275,7 @@ fn run_over(fault: Option<Fault>) -> Arc<Flaky> {
         },
         held: Arc::clone(&held),
         notices: notices.clone(),
+        delivered: inbox.clone(),
     })
     .unwrap();
     let (notes, notes_inbox) = bounded(16);
@@ -340,4 +341,41 @@ fn a_call_that_does_not_reach_the_store_costs_no_job_its_one_ending() {
 #[test]
 fn an_answer_that_is_lost_on_its_way_costs_no_job_its_one_ending() {
     fail_each_call_in_turn(When::After);
+}
+
+#[test]
+fn what_was_claimed_for_a_reactor_that_has_ended_is_given_back() {
+    let store = sqlite::open_with_clock(
+        ":memory:",
+        &Options::new("sqlite::memory:"),
+        Arc::new(Hands::new()),
+    )
+    .unwrap();
+    let (notices, inbox, _wake) = Notices::new().unwrap();
+    let (queue, settle_and_claim) = queue(Setting {
+        broker: Arc::clone(&store.broker),
+        owner: SupervisorId(Uuid::now_v7()),
+        lease: LEASE,
+        place: Place {
+            host: "here".into(),
+        },
+        held: Arc::new(Held::new(LEASE)),
+        notices,
+        delivered: inbox.clone(),
+    })
+    .unwrap();
+    let jobs = submit(&*store.broker);
+    let queueing = thread::spawn(settle_and_claim);
+    queue.send(Order::Serve(selection(), rules()));
+    queue.publish(0, [u16::try_from(JOBS).unwrap(), 0, 0, 0]);
+    let mut delivered = Select::new();
+    delivered.recv(&inbox);
+    delivered.ready_timeout(Duration::from_secs(10)).unwrap();
+    // The reactor ends here, and has not looked.
+    drop(inbox);
+    queue.send(Order::Stop);
+    queueing.join().unwrap();
+    for row in store.catalog.jobs_by_id(&jobs).unwrap() {
+        assert_eq!(row.unwrap().state, State::Ready);
+    }
 }
