@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use bulkhead_shared::broker::{Broker, BrokerError, Claimed, Overdue, Presence, Selection};
@@ -107,6 +107,8 @@ struct Due {
     prune: Instant,
     mend: Instant,
     clear: Instant,
+    /// The look that goes on; whether the dead have left what cannot be removed yet.
+    clearing: Option<JoinHandle<bool>>,
     say: Instant,
     /// Once after each start of serving.
     settle_down: Option<Instant>,
@@ -126,6 +128,7 @@ impl Upkeep {
             prune: now + PRUNE_EVERY,
             mend: now + reconnect::spread(MEND_EVERY),
             clear: now + LOOK_EVERY,
+            clearing: None,
             say: now + SAY_EVERY,
             settle_down: None,
         };
@@ -155,6 +158,10 @@ impl Upkeep {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
+        }
+        if let Some(look) = due.clearing {
+            // Nobody may follow who would go on with it.
+            let _ = look.join();
         }
     }
 
@@ -222,14 +229,7 @@ impl Upkeep {
                 unknown,
             );
         }
-        if now >= due.clear {
-            due.clear = now + CLEAR_EVERY;
-            match dead::clear_up(self.below.as_deref(), self.controllers.as_ref()) {
-                Ok(0) => {}
-                Ok(_) => due.clear = now + LOOK_EVERY,
-                Err(error) => warn!(%error, "what dead supervisors left was not cleared away"),
-            }
-        }
+        self.clear_up(now, due);
         if now >= due.mend {
             due.mend = now + MEND_EVERY;
             self.mend();
@@ -246,6 +246,31 @@ impl Upkeep {
                 Ok(forgotten) => debug!(forgotten, "pruned"),
                 Err(error) => warn!(%error, "the store was not pruned"),
             }
+        }
+    }
+
+    /// On a thread of its own, one at a time: what a task has left may take minutes to remove.
+    fn clear_up(&self, now: Instant, due: &mut Due) {
+        if let Some(over) = due.clearing.take_if(|look| look.is_finished())
+            && over.join().is_ok_and(|is_left| is_left)
+        {
+            due.clear = now;
+        }
+        if now < due.clear || due.clearing.is_some() {
+            return;
+        }
+        due.clear = now + CLEAR_EVERY;
+        let (below, controllers) = (self.below.clone(), self.controllers.clone());
+        let look = move || match dead::clear_up(below.as_deref(), controllers.as_ref()) {
+            Ok(left) => left > 0,
+            Err(error) => {
+                warn!(%error, "what dead supervisors left was not cleared away");
+                false
+            }
+        };
+        match thread::Builder::new().name("clear-up".into()).spawn(look) {
+            Ok(look) => due.clearing = Some(look),
+            Err(error) => warn!(%error, "what dead supervisors left was not cleared away"),
         }
     }
 

@@ -86,16 +86,23 @@ impl RunDirectory {
 /// Removes what is left of runs whose supervisor is dead. `clear` is called for each while its
 /// directory is locked, and says whether nothing of it lives any more; if not, the directory stays
 /// for the next time. How many stay.
-pub(crate) fn clear_dead_runs(mut clear: impl FnMut(&str) -> bool) -> io::Result<usize> {
-    let base = base()?;
-    let _gate = gate(&base)?;
+pub(crate) fn clear_dead_runs(clear: impl FnMut(&str) -> bool) -> io::Result<usize> {
+    clear_dead_below(&base()?, clear)
+}
+
+fn clear_dead_below(base: &Path, mut clear: impl FnMut(&str) -> bool) -> io::Result<usize> {
     let mut left = 0;
-    for entry in fs::read_dir(&base)?.flatten() {
+    for entry in fs::read_dir(base)?.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             continue;
         }
-        if let Ok(Some(_lock)) = lock(&entry.path()) {
+        let locked = {
+            // No longer than this: a removal takes long, and others want to start meanwhile.
+            let _gate = gate(base)?;
+            lock(&entry.path())
+        };
+        if let Ok(Some(_lock)) = locked {
             let is_gone = clear(&name) && remove_all(&entry.path()).is_ok();
             left += usize::from(!is_gone);
         }
@@ -256,6 +263,21 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[test]
+    fn who_clears_up_after_the_dead_keeps_nobody_from_starting() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path();
+        fs::create_dir_all(base.join("dead/0/inner")).unwrap();
+        let mut cleared = Vec::new();
+        let left = clear_dead_below(base, |name| {
+            cleared.push(name.to_owned());
+            let gate = open_lock(&base.join("gate")).unwrap();
+            Flock::lock(gate, FlockArg::LockExclusiveNonblock).is_ok()
+        });
+        assert_eq!((left.unwrap(), cleared), (0, vec!["dead".to_owned()]));
+        assert!(!base.join("dead").exists());
+    }
 
     #[test]
     fn a_directory_with_an_entry_is_not_as_new_and_one_without_is_shut_again() {
