@@ -1,13 +1,14 @@
 //! Locks of tasks: whose they are, and what is done with those that are held.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bulkhead_shared::ask::{Denied, Reply};
 use bulkhead_shared::broker::Receipt;
 use bulkhead_shared::lock::{Level, Locks, Release, Right};
 use bulkhead_shared::name::{LockName, LockOwner};
 
-use super::{away, invalid, length};
+use super::parked::Parked;
+use super::{Asker, away, invalid, length};
 
 /// A wish for a lock that is checked.
 #[derive(Debug)]
@@ -36,6 +37,27 @@ fn owner(receipt: &Receipt) -> Result<LockOwner, Reply> {
         fence: receipt.fence,
     };
     level.owner().map_err(|error| invalid(&error))
+}
+
+/// Has an attempt wait for a lock, behind those who came before; the answer, if it has it already: they
+/// may wait for this very attempt to free it.
+pub(super) fn line_up(
+    locks: &dyn Locks,
+    parked: &mut Parked,
+    asker: Asker,
+    wish: LockWish,
+    (now, until): (Instant, Instant),
+) -> Option<Reply> {
+    // Of a store that is away it is asked again, when its turn comes.
+    let is_in_line = parked.has_line(&wish.name);
+    let holder = is_in_line.then(|| locks.holder(&wish.name).ok().flatten());
+    match holder.flatten() {
+        Some(held) if held.owner == wish.owner => Some(Reply::AlreadyYours { fence: held.fence }),
+        _ => {
+            parked.add(asker, wish, now, until);
+            None
+        }
+    }
 }
 
 /// The lock, if the attempt itself holds it under this fence: fences can be guessed.
@@ -83,6 +105,7 @@ pub(super) fn free(locks: &dyn Locks, receipt: &Receipt, (lock, fence): (&str, u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::Seat;
     use bulkhead_shared::backend::{self, Backend, Options};
     use bulkhead_shared::broker::{Claim, Selection, SupervisorId};
     use bulkhead_shared::client::Client;
@@ -139,6 +162,33 @@ mod tests {
         let held = locks.holder(&LockName::new("till").unwrap()).unwrap();
         let held = held.expect("it is still held");
         assert_eq!((held.fence, held.left), (fence, None));
+    }
+
+    #[test]
+    fn an_attempt_that_has_a_lock_is_told_so_at_once_though_others_wait_for_it() {
+        let backend = store();
+        let locks = &*backend.locks;
+        let (holder, other) = (attempt(&backend), attempt(&backend));
+        let fence = taken(locks, &holder);
+        let now = bulkhead_shared::time::Now::read().mono;
+        let mut parked = Parked::default();
+        let mut line_up = |receipt, nonce| {
+            let seat = Seat {
+                slot: 1,
+                generation: 1,
+            };
+            let asker = Asker { seat, nonce, id: 0 };
+            let wish = LockWish::new(receipt, "till", None).unwrap();
+            let until = now + Duration::from_mins(1);
+            line_up(locks, &mut parked, asker, wish, (now, until))
+        };
+        assert_eq!(line_up(&other, 1), None);
+        let yours = Reply::AlreadyYours { fence };
+        assert_eq!(line_up(&holder, 2), Some(yours));
+        assert_eq!(line_up(&other, 3), None);
+        let waiting = std::iter::from_fn(|| parked.due(now + Duration::from_mins(1)));
+        let waiting: Vec<_> = waiting.map(|waiter| waiter.asker.nonce).collect();
+        assert_eq!(waiting, [1, 3]);
     }
 
     #[test]

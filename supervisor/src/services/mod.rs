@@ -187,7 +187,11 @@ impl Clerk {
                     Err(denied) => return self.answer(asker, denied),
                 };
                 let now = Now::read().mono;
-                parked.add(asker, wanted, now, now + length(wait_ms));
+                let times = (now, now + length(wait_ms));
+                let had = locks::line_up(&*self.backend.locks, parked, asker, wanted, times);
+                if let Some(had) = had {
+                    self.answer(asker, had);
+                }
             }
             Ask::Renew {
                 lock,

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use bulkhead_shared::name::LockName;
+
 use super::locks::LockWish;
 use super::{Asker, earliest};
 use crate::pool::Seat;
@@ -36,6 +38,11 @@ impl Parked {
             until,
             look_at: now,
         });
+    }
+
+    /// Whether somebody waits for a lock.
+    pub(super) fn has_line(&self, lock: &LockName) -> bool {
+        self.0.contains_key(lock.as_str())
     }
 
     /// Puts one back that was looked at in vain, at the head of its line.
