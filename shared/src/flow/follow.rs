@@ -13,7 +13,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::errand::{Complete, Count, Errand, Errands, GroupRecord, MemberEnd, Opening};
-use super::plan::{GroupStep, JobStep, Step};
+use super::plan::{GroupStep, JobStep, Step, firsts};
 use super::{FlowError, Member, OPENING_LIMIT, OnFailed, Refusal, read_plan, write_plan};
 use crate::message::{Header, PAYLOAD_LIMIT};
 use crate::name::{QueueName, TaskName};
@@ -318,12 +318,13 @@ fn open(group: GroupStep, rest: Vec<Step>, origin: &Origin<'_>) -> Result<Errand
         progenitor_uuid: origin.progenitor,
     };
     let mut refusal = origin.refusal.clone();
-    let copies = origin.result.map_or(0, <[u8]>::len) * members.len();
+    // With those of the groups within this one: all of them are written in one move.
+    let firsts = firsts(&members);
+    let copies = origin.result.map_or(0, <[u8]>::len).saturating_mul(firsts);
     if copies > OPENING_LIMIT {
         let text = format!(
-            "{} copies of the previous result have {copies} bytes, more than {OPENING_LIMIT} \
-             (return a path or a key instead of data)",
-            members.len()
+            "{firsts} copies of the previous result have {copies} bytes, more than \
+             {OPENING_LIMIT} (return a path or a key instead of data)"
         );
         let name = "previous-result".into();
         refusal.get_or_insert(Refusal { name, text });

@@ -188,6 +188,19 @@ pub(super) fn depth(steps: &[Step]) -> usize {
     steps.iter().map(of).max().unwrap_or(0)
 }
 
+/// How many messages are submitted at once when a group of these members is opened.
+pub(super) fn firsts(members: &[Vec<Step>]) -> usize {
+    let of = |step: &Step| match step {
+        Step::Job(_) => 1,
+        Step::Group(group) => firsts(&group.members),
+    };
+    members
+        .iter()
+        .filter_map(|member| member.first())
+        .map(of)
+        .sum()
+}
+
 /// Gives everything in a plan another uuid.
 pub(crate) fn renew(steps: &mut [Step]) {
     for step in steps {

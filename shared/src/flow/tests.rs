@@ -308,29 +308,54 @@ fn what_cannot_be_is_refused_with_a_way_out() {
     assert!(within.build().is_ok());
 }
 
-#[test]
-fn too_many_copies_of_a_result_are_refused_by_name() {
-    let message = job(1).callback(Group::new().members([job(2), job(3), job(4)]));
-    let message = message.build().unwrap();
+/// What a chain's first message brings when it returns `len` bytes.
+fn opened_by(chain: impl Into<Chain>, len: usize) -> Errand {
+    let Flow::Job(message) = chain.into().build().unwrap() else {
+        panic!("it begins with a message");
+    };
     let thread = Thread::of(message.uuid, &message.header).unwrap();
     let succeed = Move::Succeed {
         result: None,
         result_until: None,
         purge_at: None,
     };
-    let large = format!("\"{}\"", "x".repeat(12 << 20));
-    let errands = thread
+    let large = format!("\"{}\"", "x".repeat(len));
+    let mut errands = thread
         .follow(&succeed, large.as_bytes(), None, &ABOUT)
         .unwrap();
-    let [Errand::Open(opening)] = &errands.applied[..] else {
-        panic!("{errands:?}")
-    };
-    for member in &opening.members {
-        let Errand::Submit { message, .. } = member else {
-            panic!("{member:?}")
-        };
-        let refusal = message.header.refusal.as_ref().unwrap();
-        assert_eq!(refusal.name, "previous-result");
-        assert_eq!(message.parts().1, None);
+    errands.applied.remove(0)
+}
+
+/// The messages that an errand submits, those of groups within groups too.
+fn leaves(errand: Errand) -> Vec<Message> {
+    match errand {
+        Errand::Submit { message, .. } => vec![*message],
+        Errand::Open(opening) => opening.members.into_iter().flat_map(leaves).collect(),
+        Errand::Count(count) => panic!("{count:?}"),
+    }
+}
+
+#[test]
+fn too_many_copies_of_a_result_are_refused_by_name() {
+    let three = || Group::new().members([job(2), job(3), job(4)]);
+    let nested = Group::new().members([three(), three(), three()]);
+    for (group, len) in [(three(), 12 << 20), (nested, 6 << 20)] {
+        let leaves = leaves(opened_by(job(1).callback(group), len));
+        assert!(leaves.len() >= 3);
+        for message in leaves {
+            let refusal = message.header.refusal.as_ref().unwrap();
+            assert_eq!(refusal.name, "previous-result");
+            assert_eq!(message.parts().1, None);
+        }
+    }
+}
+
+#[test]
+fn copies_are_counted_for_what_starts_at_once() {
+    let later = job(2).callback([job(3), job(4), job(5), job(6)]);
+    let group = Group::new().member(later).join([job(7), job(8)]);
+    for message in leaves(opened_by(job(1).callback(group), 12 << 20)) {
+        assert!(message.header.refusal.is_none());
+        assert!(message.parts().1.is_some());
     }
 }
