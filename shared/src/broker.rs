@@ -408,7 +408,8 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// [`BrokerError`].
     fn remove(&self, uuids: &[Uuid]) -> Result<usize, BrokerError>;
 
-    /// Opens a group and starts its members, in one move or in moves that are made sure of.
+    /// Opens a group and starts its members, in one move or in moves that are made sure of. A
+    /// member whose uuid is known as that of something else is counted as failed.
     ///
     /// # Errors
     /// [`BrokerError`].

@@ -1,12 +1,12 @@
 //! Messages and groups one after the other.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use uuid::Uuid;
 
 use super::group::{BuiltGroup, Group};
 use super::plan::{JobStep, Step, depth, each};
-use super::{DEPTH_LIMIT, FlowError, read_plan, write_plan};
+use super::{DEPTH_LIMIT, FlowError, check_uuids, read_plan, write_plan};
 use crate::message::{Message, MessageBuilder};
 use crate::name::TaskName;
 use crate::time::Timestamp;
@@ -135,6 +135,7 @@ impl Chain {
         match steps.pop_front() {
             Some(Step::Job(step)) => {
                 let mut message = step.into_message(Timestamp::now());
+                check_uuids(&steps, &mut HashSet::from([message.uuid]))?;
                 message.header.then = write_plan(steps.iter())?;
                 Ok(Flow::Job(Box::new(message)))
             }

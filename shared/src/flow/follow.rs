@@ -365,6 +365,22 @@ fn home(steps: &[Step], origin: &Origin<'_>) -> Option<QueueName> {
     }
 }
 
+/// Counts a step of a member that cannot be submitted, or opened, because its uuid is known.
+#[must_use]
+pub fn known(uuid: Uuid, member: &Member) -> Count {
+    // The words of `errands.lua`.
+    let text = "the store knows this uuid already (leave it out, or give each submission its own)";
+    let body = json!({"uuid": uuid, "cause": Cause::Error, "name": "known", "text": text});
+    Count {
+        member: member.clone(),
+        end: MemberEnd {
+            uuid,
+            is_failed: true,
+            body: body.to_string().into_bytes(),
+        },
+    }
+}
+
 fn count(member: Option<&Member>, end: MemberEnd) -> Vec<Errand> {
     let count = member.map(|member| {
         Errand::Count(Box::new(Count {

@@ -1,12 +1,14 @@
 //! Several messages at once, and one when all of them have ended.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use super::chain::Chain;
 use super::errand::{Errand, Opening};
 use super::follow::{self, Origin};
 use super::plan::{GroupStep, Step, check_steps, each};
-use super::{FlowError, MEMBERS_LIMIT, OPENING_LIMIT, OnFailed, write_plan};
+use super::{FlowError, MEMBERS_LIMIT, OPENING_LIMIT, OnFailed, check_uuids, write_plan};
 use crate::name::{QueueName, TaskName};
 use crate::time::Timestamp;
 
@@ -144,6 +146,7 @@ pub struct BuiltGroup {
 impl BuiltGroup {
     pub(super) fn new(step: GroupStep) -> Result<Self, FlowError> {
         let mut steps = [Step::Group(Box::new(step))];
+        check_uuids(&steps, &mut HashSet::new())?;
         let mut len = 0;
         each(&mut steps, &mut |job| len += job.payload.len());
         if len > OPENING_LIMIT {

@@ -25,7 +25,7 @@ pub use errand::{Complete, Count, Errand, Errands, GroupRecord, MemberEnd, Openi
 pub use group::{BuiltGroup, Group};
 pub use plan::{GroupStep, JobStep, Step};
 
-pub(crate) use plan::{read as read_plan, write as write_plan};
+pub(crate) use plan::{check_uuids, read as read_plan, write as write_plan};
 
 /// Largest list of steps of one message, in bytes of JSON: about twenty thousand small ones. It
 /// travels with each of them in turn.
@@ -93,6 +93,14 @@ pub enum FlowError {
     Unique {
         /// The task.
         task: TaskName,
+    },
+    /// Two of its messages or groups have the same id.
+    #[error(
+        "uuid {uuid} occurs twice in the flow (leave it out, or give each message and each group its own; `Message::duplicate` copies a message under a new one)"
+    )]
+    Twice {
+        /// The id.
+        uuid: Uuid,
     },
     /// Steps are kept as JSON.
     #[error(

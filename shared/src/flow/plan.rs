@@ -1,5 +1,6 @@
 //! Steps as they are stored.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -147,6 +148,30 @@ pub(super) fn check_steps<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Resu
                 }
                 check_steps(&group.join)?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// What has the uuid of another is taken for that one where it is to be submitted, and whoever waits for
+/// its end waits for ever. `known` has those of what comes before these steps.
+pub(crate) fn check_uuids<'a>(
+    steps: impl IntoIterator<Item = &'a Step>,
+    known: &mut HashSet<Uuid>,
+) -> Result<(), FlowError> {
+    for step in steps {
+        let uuid = match step {
+            Step::Job(job) => job.uuid,
+            Step::Group(group) => group.uuid,
+        };
+        if !known.insert(uuid) {
+            return Err(FlowError::Twice { uuid });
+        }
+        if let Step::Group(group) = step {
+            for member in &group.members {
+                check_uuids(member, known)?;
+            }
+            check_uuids(&group.join, known)?;
         }
     }
     Ok(())

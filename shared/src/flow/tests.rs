@@ -351,6 +351,36 @@ fn too_many_copies_of_a_result_are_refused_by_name() {
 }
 
 #[test]
+fn a_uuid_that_occurs_twice_is_refused_with_a_way_out() {
+    let says = |built: Result<Flow, FlowError>, uuid: Uuid| {
+        let error = built.unwrap_err().to_string();
+        assert!(error.contains(&uuid.to_string()), "{error}");
+        assert!(error.contains("its own"), "{error}");
+    };
+    let message = job(1).build().unwrap();
+    let (one, uuid) = (|| message.clone(), message.uuid);
+    says(Chain::from((one(), one())).build(), uuid);
+    says(
+        Chain::from(Group::new().members([one(), one()])).build(),
+        uuid,
+    );
+    let deep = Group::new().member((job(2), Group::new().member(one())));
+    says(Chain::from(deep.join(one())).build(), uuid);
+    let named = || Group::new().uuid(uuid).member(job(3));
+    says(
+        Chain::from(Group::new().members([named(), named()])).build(),
+        uuid,
+    );
+    says(Chain::from((one(), named())).build(), uuid);
+    let again = job(4).uuid(uuid).callback(one()).build();
+    assert!(again.unwrap_err().to_string().contains("occurs twice"));
+    let sent = Chain::from((one(), job(5), one())).to_json().unwrap();
+    says(Chain::from_json(&sent).unwrap().build(), uuid);
+    let copy = message.duplicate().unwrap();
+    assert!(Chain::from((one(), copy)).build().is_ok());
+}
+
+#[test]
 fn copies_are_counted_for_what_starts_at_once() {
     let later = job(2).callback([job(3), job(4), job(5), job(6)]);
     let group = Group::new().member(later).join([job(7), job(8)]);

@@ -1,5 +1,6 @@
 //! Collects what a message is made of, and checks it once.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -11,7 +12,7 @@ use super::{
     Arguments, Encoding, Header, METADATA_LIMIT, Message, MessageError, PAYLOAD_LIMIT, limits,
 };
 use crate::backoff::Backoff;
-use crate::flow::{Chain, JobStep, write_plan};
+use crate::flow::{Chain, JobStep, check_uuids, write_plan};
 use crate::limits::Limits;
 use crate::name::{QueueName, TaskName};
 use crate::policy::{Keep, Retries};
@@ -325,6 +326,9 @@ impl MessageBuilder {
         message.on_submit = on_submit;
         if let Some(wrong) = then.wrong {
             return Err(wrong.into());
+        }
+        if !then.steps.is_empty() {
+            check_uuids(&then.steps, &mut HashSet::from([message.uuid]))?;
         }
         message.header.then = write_plan(then.steps.iter())?;
         if let Some(previous) = previous {

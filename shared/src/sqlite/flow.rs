@@ -11,8 +11,8 @@ use super::submit::Entry;
 use crate::broker::{Submission, Submitted};
 use crate::catalog::{FlowCounts, GroupRow};
 use crate::fault;
-use crate::flow::follow::Thread;
-use crate::flow::{Complete, Count, Errand, MemberEnd, Opening};
+use crate::flow::follow::{self, Thread};
+use crate::flow::{Complete, Count, Errand, GroupRecord, Member, MemberEnd, Opening};
 use crate::hook::{Ending, HookKind, Hooked};
 use crate::message::{Header, PAYLOAD_LIMIT};
 use crate::name::{Namespace, QueueName, TaskName};
@@ -34,11 +34,22 @@ impl Ledger {
                 Errand::Submit { queue, message } => {
                     let entry = Entry::new(&Submission { message, queue });
                     // Also where producers are refused: what has begun goes on.
-                    self.submit_one(&entry)?;
+                    if self.submit_one(&entry)? == Submitted::Duplicate
+                        && let Some(member) = message.header.member.as_deref()
+                    {
+                        let known = self.member_of(message.uuid, queue)?;
+                        self.count_known(message.uuid, member, known.as_ref())?;
+                    }
                 }
                 Errand::Count(count) => self.count(count)?,
                 Errand::Open(opening) => {
-                    self.open(opening)?;
+                    if self.open(opening)? == Submitted::Duplicate
+                        && let Some(member) = opening.record.member.as_deref()
+                    {
+                        let known = self.record_of(opening.uuid)?;
+                        let known = known.and_then(|record| record.member);
+                        self.count_known(opening.uuid, member, known.as_deref())?;
+                    }
                 }
             }
         }
@@ -67,6 +78,39 @@ impl Ledger {
         }
         self.run_errands(&opening.members)?;
         Ok(Submitted::Created)
+    }
+
+    /// A step that finds its uuid taken never runs: its group counts it as failed, unless what is known
+    /// is the same member.
+    fn count_known(
+        &mut self,
+        uuid: Uuid,
+        member: &Member,
+        known: Option<&Member>,
+    ) -> rusqlite::Result<()> {
+        if known.is_some_and(|known| (known.group, known.index) == (member.group, member.index)) {
+            return Ok(());
+        }
+        self.count(&follow::known(uuid, member))
+    }
+
+    /// The place in a group of a job that its queue knows.
+    fn member_of(&mut self, uuid: Uuid, queue: &QueueName) -> rusqlite::Result<Option<Member>> {
+        let line = self.line(queue)?;
+        let sql = "SELECT header FROM job WHERE uuid = ?1 AND line = ?2";
+        let header: Option<Vec<u8>> = self.row(sql, (uuid.as_bytes(), line), |row| row.get(0))?;
+        // A damaged header names no group.
+        let header = header.and_then(|json| serde_json::from_slice::<Header>(&json).ok());
+        Ok(header
+            .and_then(|header| header.member)
+            .map(|member| *member))
+    }
+
+    fn record_of(&self, group: Uuid) -> rusqlite::Result<Option<GroupRecord>> {
+        let sql = "SELECT record FROM bundle WHERE uuid = ?1 AND namespace = ?2";
+        let key = (group.as_bytes(), self.namespace.as_str());
+        let record: Option<Vec<u8>> = self.row(sql, key, |row| row.get(0))?;
+        Ok(record.and_then(|json| serde_json::from_slice(&json).ok()))
     }
 
     fn count(&mut self, count: &Count) -> rusqlite::Result<()> {

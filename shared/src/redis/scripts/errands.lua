@@ -24,6 +24,28 @@ local function count(group, place, is_failed, member, body, most) -- seldom
   end
 end
 
+local function header_of(message) return sub(message, 25, 24 + num(sub(message, 17, 24))) end
+
+-- A step finds its uuid taken, and never runs: the group whose member it is counts it as failed, unless
+-- what is known is the same member. `about` and `known` are headers of jobs or records of groups.
+local function taken(uuid, about, known) -- seldom
+  if about == known then return end
+  local member = cjson.decode(about).member
+  if type(member) ~= 'table' then return end
+  local is_json, other = pcall(cjson.decode, known)
+  other = is_json and type(other) == 'table' and other.member
+  if type(other) == 'table' and other.group == member.group and other.index == member.index then return end
+  local parts = {sub(uuid, 1, 8), sub(uuid, 9, 12), sub(uuid, 13, 16), sub(uuid, 17, 20), sub(uuid, 21)}
+  local body = '{"uuid":"' .. table.concat(parts, '-') .. '","cause":"error","name":"known","text":'
+    .. '"the store knows this uuid already (leave it out, or give each submission its own)"}'
+  local group, place = string.gsub(member.group, '-', ''), string.format('%08x', member.index)
+  if member.home == string.match(T, '|(.*)}$') then return count(group, place, '1', uuid, body, 16777216) end
+  local words = {member.home, '1', 'C', group, place, '1', uuid, body, '16777216'}
+  for i, word in ipairs(words) do words[i] = struct.pack('<I4', #word) .. word end
+  call('HSET', T .. 'f', uuid .. '.known', table.concat(words))
+  call('ZADD', T .. 'y', int(now), uuid .. '.known')
+end
+
 -- Does `n` errands from ARGV[i] on, or passes over them; returns what comes after them.
 local function errands(i, n, skip) -- seldom
   for _ = 1, n do
@@ -31,7 +53,12 @@ local function errands(i, n, skip) -- seldom
     if kind == 'S' then
       if not skip then
         local uuid, ready = sub(ARGV[i + 1], 1, 32), tonumber(sub(ARGV[i + 1], 33))
-        store(number_jobs(1), uuid, ready, ARGV[i + 2], ARGV[i + 3])
+        local rest, message = ARGV[i + 2], ARGV[i + 3]
+        if not store(number_jobs(1), uuid, ready, rest, message) then
+          if message == '' then message = sub(rest, -16 - num(sub(rest, -16, -9)), -17) end
+          local known = message_of(uuid, call('GET', T .. 's:' .. uuid))
+          taken(uuid, header_of(message), known and header_of(known) or '')
+        end
       end
       i = i + 4
     elseif kind == 'C' then
@@ -46,6 +73,8 @@ local function errands(i, n, skip) -- seldom
         call('HSET', key, 'n', ARGV[i + 3], 'o', int(now))
         call('ZADD', T .. 'n', int(now), group)
         opened = opened + 1
+      elseif not skip then
+        taken(group, ARGV[i + 2], call('HGET', key, 'r'))
       end
       i = errands(i + 5, tonumber(ARGV[i + 4]), is_known)
     else

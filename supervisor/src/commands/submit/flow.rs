@@ -162,6 +162,12 @@ mod tests {
             r#"{"group":{"members":[{"task":"c"}],"on_failed":"go"}}"#,
             &["`go`", "`stop`"],
         );
+        let (uuid, twice) = (Uuid::now_v7(), r#"{"task":"c","uuid":"UUID"}"#);
+        let twice = format!(r#"{{"group":{{"members":[{twice},{twice}]}}}}"#);
+        says(
+            &twice.replace("UUID", &uuid.to_string()),
+            &["twice", &uuid.to_string()],
+        );
         let deep = (0..200).fold(r#"{"task":"z"}"#.to_owned(), |inner, _| {
             format!(r#"{{"task":"a","callback":{inner}}}"#)
         });
