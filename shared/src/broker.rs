@@ -408,8 +408,9 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// [`BrokerError`].
     fn remove(&self, uuids: &[Uuid]) -> Result<usize, BrokerError>;
 
-    /// Opens a group and starts its members, in one move or in moves that are made sure of. A
-    /// member whose uuid is known as that of something else is counted as failed.
+    /// Opens a group and starts its members, in one move or in moves that are made sure of. Where the
+    /// queue that it is kept with is draining nothing is done ([`Submitted::Closed`]), unless it is known.
+    /// A member whose uuid is known as that of something else is counted as failed.
     ///
     /// # Errors
     /// [`BrokerError`].

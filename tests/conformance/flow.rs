@@ -3,6 +3,7 @@
 use bulkhead_shared::backend::{Options, open as open_store};
 use bulkhead_shared::broker::{Claim, Revocation, Selection, Settled, Submission, Submitted};
 use bulkhead_shared::catalog::State;
+use bulkhead_shared::client::Client;
 use bulkhead_shared::fault;
 use bulkhead_shared::finding::{Depth, Severity};
 use bulkhead_shared::flow::{Group, OnFailed};
@@ -273,6 +274,33 @@ for_each_backend!(
         assert_eq!(on_its_way(scene), (1, 0), "the one that was there before");
     }
 );
+
+for_each_backend!(a_group_is_opened_at_no_queue_that_drains, |scene| {
+    let client = Client::new(scene.store.clone());
+    let before = scene.build(job().callback(Group::new().members([job(), job()])));
+    assert_eq!(scene.offer(&before), Submitted::Created);
+    let group = |name: &str| {
+        let group = Group::new().members([job(), job().queue("later")]);
+        let group = group.join(job().queue(name)).build().unwrap();
+        let usual = |_: &bulkhead_shared::TaskName| QueueName::default();
+        group.opening(TestClock::START, &usual).unwrap()
+    };
+    let (known, new, other) = (group("default"), group("default"), group("later"));
+    assert_eq!(scene.broker().open(&known).unwrap(), Submitted::Created);
+    let first = scene.claim(5);
+    assert_eq!(first.len() + scene.claim_from("later", 5).len(), 3);
+    client.drain(&queue("default")).unwrap();
+    assert_eq!(scene.broker().open(&new).unwrap(), Submitted::Closed);
+    assert_eq!(scene.broker().open(&known).unwrap(), Submitted::Duplicate);
+    let rows = scene.store.catalog.groups(&[new.uuid]).unwrap();
+    assert!(rows[0].is_none());
+    assert!(scene.claim(5).is_empty() && scene.claim_from("later", 5).is_empty());
+    // What has begun goes on, and so does what is kept elsewhere.
+    let ending = first.iter().find(|one| one.receipt.uuid == before.uuid);
+    give(scene, ending.unwrap(), b"1");
+    assert_eq!(scene.claim(5).len(), 2);
+    assert_eq!(scene.broker().open(&other).unwrap(), Submitted::Created);
+});
 
 for_each_backend!(groups_within_groups_and_chains_end_in_one_place, |scene| {
     let inner = Group::new()

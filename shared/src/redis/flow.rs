@@ -9,7 +9,7 @@ use super::answer::{Items, bytes, list, number};
 use super::call::Call;
 use super::errand::Packed;
 use super::record::{Record, hex, name, nonsense};
-use super::script::{CLOSE, COMPLETE, DELIVER, GROUPS, REMOVE, REVOKE};
+use super::script::{CLOSE, COMPLETE, GROUPS, OPEN, REMOVE, REVOKE};
 use super::store::Store;
 use super::trouble::Trouble;
 use crate::broker::{BrokerError, Revocation, Submitted};
@@ -45,7 +45,7 @@ impl Store {
         let untold = self.lines.untold(std::iter::once(&opening.home));
         let told = usize::from(!untold.is_empty());
         let mut calls: Vec<Call> = self.tell_of(&untold).into_iter().collect();
-        let mut call = self.script(&DELIVER, &opening.home);
+        let mut call = self.script(&OPEN, &opening.home);
         packed.give(&mut call);
         calls.push(call);
         fault::point("submit");
@@ -62,6 +62,9 @@ impl Store {
         let answer = answers.into_iter().nth(told).unwrap_or_default();
         let opened = list(answer).and_then(|parts| number(parts.first().ok_or_else(nonsense)?));
         let opened = opened.map_err(|trouble| self.say(&trouble))?;
+        if opened < 0 {
+            return Ok(Submitted::Closed);
+        }
         self.deliver_now(packed.letters);
         Ok(match opened {
             0 if !may_be_ours => Submitted::Duplicate,

@@ -62,6 +62,7 @@ scripts! {
     AMEND = "amend";
     REMOVE = "number" "store" "errands" "remove";
     DELIVER = "number" "store" "errands" "deliver";
+    OPEN = "number" "store" "errands" "open";
     DELIVERED = "delivered";
     UNDELIVERED = "undelivered";
     CLOSE = "number" "store" "errands" "close";

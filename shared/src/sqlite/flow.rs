@@ -10,6 +10,7 @@ use super::ledger::{Ledger, name};
 use super::submit::Entry;
 use crate::broker::{Submission, Submitted};
 use crate::catalog::{FlowCounts, GroupRow};
+use crate::control::QueueGate;
 use crate::fault;
 use crate::flow::follow::{self, Thread};
 use crate::flow::{Complete, Count, Errand, GroupRecord, Member, MemberEnd, Opening};
@@ -58,6 +59,15 @@ impl Ledger {
             fault::point("errands");
         }
         Ok(())
+    }
+
+    /// Opens a group for a producer, unless the queue it is kept with takes nothing new.
+    pub(super) fn open_new(&mut self, opening: &Opening) -> rusqlite::Result<Submitted> {
+        let line = self.line(&opening.home)?;
+        if self.gate(line)? == QueueGate::Draining && self.record_of(opening.uuid)?.is_none() {
+            return Ok(Submitted::Closed);
+        }
+        self.open(opening)
     }
 
     pub(super) fn open(&mut self, opening: &Opening) -> rusqlite::Result<Submitted> {

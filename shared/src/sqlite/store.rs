@@ -186,7 +186,7 @@ impl Broker for Store {
     fn open(&self, opening: &Opening) -> Result<Submitted, BrokerError> {
         let opening = opening.clone();
         self.writer
-            .write(Urgency::Usual, move |ledger| ledger.open(&opening))
+            .write(Urgency::Usual, move |ledger| ledger.open_new(&opening))
     }
 
     fn complete(&self, limit: usize) -> Result<Vec<Complete>, BrokerError> {
