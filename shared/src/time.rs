@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// How far this process's wall clock is turned, in milliseconds: 0 outside of tests.
@@ -97,6 +98,14 @@ impl fmt::Display for Timestamp {
             Err(_) => write!(f, "{millis}ms"),
         }
     }
+}
+
+/// Time since the machine started, in which it counts too how long it was suspended: for what goes by
+/// another machine's clock, and for leases. For edges only.
+#[must_use]
+pub fn since_boot() -> Duration {
+    // Fails only for a clock the kernel does not know; Linux has had this one since 2.6.39.
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
 /// `duration` in whole milliseconds, at most `u64::MAX`.

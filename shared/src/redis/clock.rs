@@ -1,7 +1,7 @@
 //! What is known here of the server's clock: enough to number jobs, and never ahead of it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::Value;
 
@@ -21,14 +21,15 @@ const PARTS: u64 = 1 << 20;
 /// Later times cannot be told by numbers of scripts; it is the year 2242.
 const SECONDS: u64 = (1 << 33) - 1;
 
-/// The server's clock, as it was last heard of.
+/// The server's clock, as it was last heard of. What has passed here since then is told by readings of
+/// [`crate::time::since_boot`]: the server's clock goes on while this machine is suspended.
 #[derive(Debug, Default)]
 pub(super) struct Clock(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     /// The time of day there, and when that answer came.
-    heard: Option<(Duration, Instant)>,
+    heard: Option<(Duration, Duration)>,
     /// The last number that was given out.
     last: u64,
 }
@@ -44,14 +45,19 @@ impl Clock {
     }
 
     /// Whether it should be asked for.
-    pub(super) fn is_old(&self, now: Instant) -> bool {
+    pub(super) fn is_old(&self, now: Duration) -> bool {
         let heard = self.state().heard;
-        heard.is_none_or(|(_, at)| now.saturating_duration_since(at) > OLD)
+        heard.is_none_or(|(_, at)| now.saturating_sub(at) > OLD)
     }
 
     /// Takes the answer to `TIME`. By when it came it is later there, at the most by as much as there
     /// is between the two instants: what was known before is better as long as it fits.
-    pub(super) fn hear(&self, answer: Value, sent: Instant, came: Instant) -> Result<(), Trouble> {
+    pub(super) fn hear(
+        &self,
+        answer: Value,
+        sent: Duration,
+        came: Duration,
+    ) -> Result<(), Trouble> {
         let mut parts = Items::of(answer)?;
         let mut part = || {
             let digits = String::from_utf8(bytes(parts.next()?)?).ok();
@@ -65,21 +71,19 @@ impl Clock {
             ));
         }
         let least = Duration::from_secs(seconds) + Duration::from_micros(micros);
-        let most = least + came.saturating_duration_since(sent);
+        let most = least + came.saturating_sub(sent);
         let mut state = self.state();
-        let known = state
-            .heard
-            .map(|(time, at)| time + came.saturating_duration_since(at));
+        let known = state.heard.map(|(time, at)| time + came.saturating_sub(at));
         let known = known.filter(|known| (least..=most).contains(known));
         state.heard = Some((known.unwrap_or(least), came));
         Ok(())
     }
 
     /// The time of day there, as far as it is known, and the first of `count` new numbers.
-    pub(super) fn number(&self, count: usize, now: Instant) -> Option<(Timestamp, u64)> {
+    pub(super) fn number(&self, count: usize, now: Duration) -> Option<(Timestamp, u64)> {
         let mut state = self.state();
         let (time, at) = state.heard?;
-        let since = now.saturating_duration_since(at);
+        let since = now.saturating_sub(at);
         if since > STALE {
             return None;
         }
@@ -108,13 +112,13 @@ mod tests {
         Value::Array(vec![text(seconds), text(micros)])
     }
 
-    fn hear(clock: &Clock, seconds: u64, micros: u64, now: Instant) {
+    fn hear(clock: &Clock, seconds: u64, micros: u64, now: Duration) {
         clock.hear(time(seconds, micros), now, now).expect("a time");
     }
 
     #[test]
     fn numbers_are_the_server_s_time_and_no_number_is_given_twice() {
-        let (clock, start) = (Clock::default(), crate::time::Now::read().mono);
+        let (clock, start) = (Clock::default(), Duration::from_secs(7_000));
         assert_eq!(clock.number(1, start), None, "nothing is known of it yet");
         hear(&clock, 1_000, 500_000, start);
         let first = 1_000 * PARTS + PARTS / 2;
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_a_little_keeps_the_order_and_one_set_back_far_is_followed() {
-        let (clock, start) = (Clock::default(), crate::time::Now::read().mono);
+        let (clock, start) = (Clock::default(), Duration::from_secs(7_000));
         hear(&clock, 1_000, 0, start);
         assert_eq!(clock.number(1, start).map(|(_, n)| n), Some(1_000 * PARTS));
         hear(&clock, 999, 900_000, start);
@@ -141,7 +145,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_took_long_does_not_put_a_clock_back_that_is_known_better() {
-        let (clock, start) = (Clock::default(), crate::time::Now::read().mono);
+        let (clock, start) = (Clock::default(), Duration::from_secs(7_000));
         let after = |millis| start + Duration::from_millis(millis);
         hear(&clock, 1_000, 0, start);
         let late = clock.hear(time(1_000, 500_000), after(400), after(2_000));
@@ -163,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_time_that_is_none_is_refused() {
-        let (clock, start) = (Clock::default(), crate::time::Now::read().mono);
+        let (clock, start) = (Clock::default(), Duration::from_secs(7_000));
         for (seconds, micros) in [(u64::MAX, 0), (1 << 33, 0), (1, u64::MAX), (1, 1_000_000)] {
             assert!(clock.hear(time(seconds, micros), start, start).is_err());
         }
@@ -174,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_was_heard_long_ago_is_not_gone_by() {
-        let (clock, start) = (Clock::default(), crate::time::Now::read().mono);
+        let (clock, start) = (Clock::default(), Duration::from_secs(7_000));
         assert!(clock.is_old(start));
         hear(&clock, 1_000, 0, start);
         assert!(!clock.is_old(start));

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::Value;
 
@@ -14,7 +14,7 @@ use super::line::Line;
 use super::trouble::Trouble;
 use crate::broker::BrokerError;
 use crate::name::QueueName;
-use crate::time::Now;
+use crate::time::since_boot;
 
 /// Connections kept for the next caller; more are made when more call at once.
 const KEPT: usize = 8;
@@ -28,7 +28,7 @@ const FRESH: Duration = Duration::from_secs(5);
 pub(super) struct Lines {
     pub(super) address: Address,
     pub(super) place: String,
-    idle: Mutex<Vec<(Line, Instant)>>,
+    idle: Mutex<Vec<(Line, Duration)>>,
     /// Queues that this process has told the store of, since it connected last.
     told: Mutex<HashSet<QueueName>>,
     /// The server's.
@@ -86,7 +86,7 @@ impl Lines {
         if matches!(done, Ok(_) | Err(Trouble::Foreign(_))) {
             let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
             if idle.len() < KEPT {
-                idle.push((line, Now::read().mono));
+                idle.push((line, since_boot()));
             }
         } else {
             // The others are no better if the server is gone.
@@ -108,7 +108,7 @@ impl Lines {
             let Some((mut line, since)) = kept else {
                 break;
             };
-            let is_fresh = Now::read().mono.saturating_duration_since(since) < FRESH;
+            let is_fresh = since_boot().saturating_sub(since) < FRESH;
             if is_fresh || line.run(&[Call::plain(&[b"PING"])]).is_ok() {
                 return Ok(line);
             }

@@ -18,7 +18,7 @@ use super::trouble::Trouble;
 use super::turn::ByQueue;
 use crate::broker::{Submission, Submitted};
 use crate::name::{QueueName, TaskName};
-use crate::time::{self, Now, Timestamp};
+use crate::time::{self, Timestamp};
 
 /// Jobs in one transaction. What does not fit goes by a script, which holds no second copy of them.
 const MOST: usize = 1000;
@@ -70,7 +70,7 @@ impl Store {
             return Ok(Left::all(batch));
         }
         let clock = &self.lines.clock;
-        let numbered = clock.number(batch.jobs.len(), Now::read().mono);
+        let numbered = clock.number(batch.jobs.len(), time::since_boot());
         let Some((now, first)) = numbered else {
             return Ok(Left::all(batch));
         };
@@ -175,7 +175,7 @@ impl Store {
     /// The server's clock, if it should be looked at.
     pub(super) fn old_clock(&self) -> Option<&Clock> {
         let clock = &self.lines.clock;
-        clock.is_old(Now::read().mono).then_some(clock)
+        clock.is_old(time::since_boot()).then_some(clock)
     }
 
     /// What scripts take for the time when it is `time` at the server.

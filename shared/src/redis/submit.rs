@@ -16,7 +16,7 @@ use super::trouble::Trouble;
 use super::turn::{ByQueue, by_queue};
 use crate::broker::{BrokerError, Submission, Submitted};
 use crate::fault;
-use crate::time::Now;
+use crate::time::since_boot;
 
 /// Times that a batch is sent whose answer did not come.
 const SENDS: usize = 2;
@@ -94,7 +94,7 @@ impl Store {
             let mut call = self.script(&SUBMIT, queue);
             // Also these stand in the order in which this process submits.
             let clock = &self.lines.clock;
-            match clock.number(places.len(), Now::read().mono) {
+            match clock.number(places.len(), since_boot()) {
                 Some((_, first)) => call.number(first + count(places.len()) - 1),
                 None => call.arg(""),
             };

@@ -1,7 +1,7 @@
 //! Gates that a connection watches: a transaction on it is done only if nobody has touched them since
 //! they were looked at.
 
-use std::time::Instant;
+use std::time::Duration;
 
 use redis::Value;
 
@@ -10,7 +10,7 @@ use super::call::{By, Call, Transaction};
 use super::clock::Clock;
 use super::line::{Line, accepted};
 use super::trouble::Trouble;
-use crate::time::Now;
+use crate::time::since_boot;
 
 /// Gates that are watched, if those of one call are not more: a producer may submit to several queues by
 /// turns.
@@ -65,7 +65,7 @@ impl Watch {
         &mut self,
         seen: Vec<Value>,
         clock: Option<&Clock>,
-        sent: Instant,
+        sent: Duration,
     ) -> Result<(), Trouble> {
         seen.iter().try_for_each(accepted)?;
         let mut seen = seen.into_iter().skip(1);
@@ -77,7 +77,7 @@ impl Watch {
             *is_open = state == Value::Nil || bytes(state).is_ok_and(|state| state != b"2");
         }
         if let (Some(clock), Some(time)) = (clock, seen.next()) {
-            clock.hear(time, sent, Now::read().mono)?;
+            clock.hear(time, sent, since_boot())?;
         }
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Line {
         watch.turn_to(gates);
         let count = calls.len();
         calls.extend(watch.looks(clock));
-        let sent = Now::read().mono;
+        let sent = since_boot();
         let mut answers = self.answers(&calls)?;
         let seen = answers.split_off(count);
         answers.iter().try_for_each(accepted)?;
@@ -130,7 +130,7 @@ impl Line {
         for look in &looks {
             look.write(&mut out, By::Digest);
         }
-        let sent = Now::read().mono;
+        let sent = since_boot();
         connection
             .send_packed_command(&out)
             .map_err(Trouble::Broken)?;
@@ -170,7 +170,7 @@ mod tests {
     fn seen(watch: &mut Watch, states: Vec<Value>) {
         let ok = Value::Okay;
         watch
-            .see(vec![ok, Value::Array(states)], None, Now::read().mono)
+            .see(vec![ok, Value::Array(states)], None, since_boot())
             .expect("states");
     }
 
@@ -194,7 +194,7 @@ mod tests {
         watch.turn_to(&names(&["a", "b"]));
         for states in [Vec::new(), vec![Value::Nil], vec![Value::Nil; 3]] {
             let answers = vec![Value::Okay, Value::Array(states)];
-            let seen = watch.see(answers, None, Now::read().mono);
+            let seen = watch.see(answers, None, since_boot());
             assert!(seen.is_err());
         }
         assert!(!watch.is_open(&names(&["a"])));

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_gettime};
-
 use crate::Timestamp;
+use crate::time::since_boot;
 
 /// Where a store reads the time.
 pub trait Clock: Send + Sync + fmt::Debug {
@@ -50,8 +49,7 @@ impl Clock for SystemClock {
     }
 
     fn since_boot(&self) -> Duration {
-        // Fails only for a clock the kernel does not know; Linux has had this one since 2.6.39.
-        clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+        since_boot()
     }
 
     fn boot_id(&self) -> [u8; 16] {
