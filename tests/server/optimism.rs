@@ -138,6 +138,22 @@ fn of_many_rings_that_nobody_hears_a_few_stay() {
 }
 
 #[test]
+fn a_producer_that_goes_round_many_queues_has_few_of_their_gates_watched() {
+    let server = RedisServer::start(&[]);
+    let scene = Scene::on(Kind::Redis, &server.url());
+    for n in 0..3 * SOME {
+        scene.submit(job().queue(&format!("q{}", n % 8)));
+    }
+    assert_eq!(
+        calls(&server, "exec"),
+        0,
+        "none is still watched when its turn comes"
+    );
+    // The first four are as many as may be.
+    assert_eq!(calls(&server, "unwatch"), 3 * SOME as u64 - 4);
+}
+
+#[test]
 fn a_task_whose_last_place_names_no_job_is_known_no_more() {
     let server = RedisServer::start(&[]);
     let scene = Scene::on(Kind::Redis, &server.url());

@@ -31,11 +31,13 @@ impl Watch {
         gates.iter().all(is_open)
     }
 
-    /// Goes on with these, and with as many of the others as there may be.
-    fn turn_to(&mut self, gates: &[String]) {
+    /// Goes on with these, and with as many of the others as there may be. Whether some were dropped: the
+    /// server watches them until it is told.
+    #[must_use]
+    fn turn_to(&mut self, gates: &[String]) -> bool {
         let is_known = |gate: &String| self.0.iter().any(|(name, _)| name == gate);
         if gates.iter().all(is_known) {
-            return;
+            return false;
         }
         let known = std::mem::take(&mut self.0);
         let is_open = |gate: &String| known.iter().any(|(name, is_open)| name == gate && *is_open);
@@ -43,9 +45,10 @@ impl Watch {
             .iter()
             .map(|gate| (gate.clone(), is_open(gate)))
             .collect();
-        let others = known.into_iter().filter(|(name, _)| !gates.contains(name));
-        self.0
-            .extend(others.take(WATCHED.saturating_sub(gates.len())));
+        let mut others = known.into_iter().filter(|(name, _)| !gates.contains(name));
+        let room = WATCHED.saturating_sub(gates.len());
+        self.0.extend(others.by_ref().take(room));
+        others.next().is_some()
     }
 
     /// What watches them, then looks at them, and at the clock.
@@ -95,15 +98,19 @@ impl Line {
         let Some(mut watch) = self.watch.take() else {
             return self.run(&calls);
         };
-        watch.turn_to(gates);
+        let has_dropped = watch.turn_to(gates);
         let count = calls.len();
+        // What is watched anew is looked at after that.
+        calls.extend(has_dropped.then(|| Call::plain(&[b"UNWATCH"])));
         calls.extend(watch.looks(clock));
         let sent = since_boot();
         let mut answers = self.answers(&calls)?;
-        let seen = answers.split_off(count);
+        let mut seen = answers.split_off(count);
+        let is_told = !has_dropped || accepted(&seen.remove(0)).is_ok();
         answers.iter().try_for_each(accepted)?;
         // A server that lets nobody watch, or look, is not asked again.
-        self.watch = watch.see(seen, clock, sent).is_ok().then_some(watch);
+        let is_seen = is_told && watch.see(seen, clock, sent).is_ok();
+        self.watch = is_seen.then_some(watch);
         Ok(answers)
     }
 
@@ -179,7 +186,7 @@ mod tests {
         let mut watch = Watch::default();
         let (a, both) = (names(&["a"]), names(&["a", "b"]));
         assert!(!watch.is_open(&a));
-        watch.turn_to(&both);
+        let _ = watch.turn_to(&both);
         assert!(!watch.is_open(&a), "nobody has looked yet");
         seen(&mut watch, vec![Value::Nil, Value::BulkString(b"2".into())]);
         assert!(watch.is_open(&a));
@@ -191,7 +198,7 @@ mod tests {
     #[test]
     fn an_answer_that_is_too_short_says_nothing_of_any_gate() {
         let mut watch = Watch::default();
-        watch.turn_to(&names(&["a", "b"]));
+        let _ = watch.turn_to(&names(&["a", "b"]));
         for states in [Vec::new(), vec![Value::Nil], vec![Value::Nil; 3]] {
             let answers = vec![Value::Okay, Value::Array(states)];
             let seen = watch.see(answers, None, since_boot());
@@ -203,13 +210,14 @@ mod tests {
     #[test]
     fn a_few_stay_watched_and_those_of_the_last_call_do_in_any_case() {
         let mut watch = Watch::default();
-        watch.turn_to(&names(&["a", "b", "c", "d"]));
+        assert!(!watch.turn_to(&names(&["a", "b", "c", "d"])));
         seen(&mut watch, vec![Value::Nil; 4]);
-        watch.turn_to(&names(&["e"]));
+        assert!(!watch.turn_to(&names(&["a"])));
+        assert!(watch.turn_to(&names(&["e"])), "one is dropped");
         assert!(watch.is_open(&names(&["a", "b", "c"])));
         assert!(!watch.is_open(&names(&["e"])), "nobody has looked yet");
         assert!(!watch.is_open(&names(&["d"])), "there are too many");
-        watch.turn_to(&names(&["1", "2", "3", "a", "5", "6"]));
+        assert!(watch.turn_to(&names(&["1", "2", "3", "a", "5", "6"])));
         assert_eq!(watch.0.len(), 6);
         assert!(watch.is_open(&names(&["a"])) && !watch.is_open(&names(&["b"])));
     }
