@@ -23,9 +23,9 @@ use crate::time::{self, Timestamp};
 /// Jobs in one transaction. What does not fit goes by a script, which holds no second copy of them.
 const MOST: usize = 1000;
 
-/// One transaction of so many leaves but one element at the bells that it rings: whoever waits there is
-/// not to wake for each job that was stored before it came.
-const CALMED: usize = 16;
+/// One ring of so many leaves but one element at its bell: whoever waits there is not to wake for each
+/// job that was stored before it came.
+const CALMED: u64 = 16;
 
 /// What has to go the long way.
 pub(super) struct Left<'a> {
@@ -122,8 +122,7 @@ impl Store {
             transaction.push(&[b"SADD", tasks.as_bytes(), task.as_str().as_bytes()], &[]);
             let bell = format!("{tag}b:{task}");
             transaction.push(&[b"LPUSH", bell.as_bytes(), b"1"], &[]);
-            let rings = self.rings.fetch_add(1, Ordering::Relaxed);
-            if rings.is_multiple_of(CALMED) {
+            if is_calmed(self.rings.fetch_add(1, Ordering::Relaxed)) {
                 transaction.push(&[b"LTRIM", bell.as_bytes(), b"0", b"0"], &[]);
             }
         }
@@ -187,6 +186,12 @@ impl Store {
     }
 }
 
+/// Whether the ring of this number leaves but one element. Of those of one bell some do, however many
+/// others are rung by turns with it: multiples of the golden ratio come to lie everywhere.
+const fn is_calmed(ring: u64) -> bool {
+    ring.wrapping_mul(0x9E37_79B9_7F4A_7C15) < u64::MAX / CALMED
+}
+
 /// Where a job stands in its line.
 fn place_of(number: u64, job: &Submission<'_>) -> String {
     let (message, uuid) = (job.message, name(job.message.uuid));
@@ -201,4 +206,24 @@ fn is_usual(job: &Submission<'_>) -> bool {
         && header.unique.is_none()
         && header.ttl_ms.is_none()
         && header.expires_at.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_bells_that_are_rung_by_turns_each_is_calmed_now_and_then() {
+        for bells in 1..=64 {
+            for bell in 0..bells {
+                let mut rings = (0..).map(|round| bell + round * bells);
+                for _ in 0..10 {
+                    let calmed = rings.by_ref().take(500).position(is_calmed);
+                    assert!(calmed.is_some(), "{bell} of {bells}");
+                }
+            }
+        }
+        let calmed = (0..16_000).filter(|ring| is_calmed(*ring)).count();
+        assert!((900..1_100).contains(&calmed), "{calmed}");
+    }
 }

@@ -85,8 +85,8 @@ pub(super) struct Store {
     /// The token of the next job that is submitted: from anywhere on, for it tells a resend from the
     /// message of another process with the same uuid.
     pub(super) tokens: AtomicU64,
-    /// Transactions that rang so far.
-    pub(super) rings: AtomicUsize,
+    /// Bells that transactions have rung so far.
+    pub(super) rings: AtomicU64,
     /// Nothing says that the server allows none.
     pub(super) has_transactions: AtomicBool,
     pub(super) rounds: Rounds,
@@ -124,7 +124,7 @@ impl Store {
             specs: Mutex::default(),
             linked: Mutex::default(),
             doubts: Doubts::new(),
-            rings: AtomicUsize::new(0),
+            rings: AtomicU64::new(0),
             has_transactions: AtomicBool::new(true),
             tokens: AtomicU64::new(Uuid::new_v4().as_u64_pair().1),
             rounds: Rounds::new(),
