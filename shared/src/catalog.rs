@@ -148,6 +148,10 @@ pub struct FlowCounts {
     pub errands: u64,
 }
 
+/// Queues that a look for what is overdue, complete or kept as a letter takes, if the store has more:
+/// each goes on where the last one ended, and as many empty ones in a row as take all of them find nothing.
+pub const QUEUES_A_LOOK: usize = 64;
+
 /// Reads jobs. Object-safe.
 pub trait Catalog: Send + Sync + fmt::Debug {
     /// The jobs with these ids, in order; `None` for unknown ones. Of several with one uuid in

@@ -4,16 +4,19 @@ use std::time::Duration;
 
 use bulkhead_shared::Message;
 use bulkhead_shared::backend::{Options, open};
+use bulkhead_shared::broker::{Claim, Selection};
 use bulkhead_shared::catalog::State;
 use bulkhead_shared::outcome::Cause;
 use bulkhead_shared::retry::Move;
 use bulkhead_shared::task::TaskSpec;
 use bulkhead_tests::cli::{Place, Ran};
 use bulkhead_tests::redis_server::RedisServer;
-use bulkhead_tests::{supervisor, task};
+use bulkhead_tests::{queue, supervisor, task};
 use serde_json::json;
 
-use crate::parts::{all, claim, migration_to, presence, run, source, submit, succeed};
+use crate::parts::{
+    all, claim, known, migration_to, presence, run, source, submit, succeed, target,
+};
 
 fn add() -> bulkhead_shared::MessageBuilder {
     Message::new("add")
@@ -86,6 +89,37 @@ fn everything_moves_to_a_server_and_back_as_it_was() {
     assert_eq!(home.catalog.result(done[0]).unwrap().unwrap().bytes, b"[1]");
     assert_eq!(all(&on_server), 0);
     assert_eq!(look(&home)[2].0, State::Delayed);
+}
+
+#[test]
+fn what_is_lost_is_found_among_many_queues() {
+    let server = RedisServer::start(&[]);
+    let place = Place::with_store(&server.url());
+    let store = source(&place);
+    let name = |n: usize| format!("q{n:03}");
+    let queued = |n: usize| add().queue(&name(n));
+    let uuids = submit(&store, (0..260).map(queued).collect());
+    // No look takes both, and after the one that takes either there is one that finds nothing.
+    let selection = Selection {
+        queues: [0, 130].map(|n| queue(&name(n))).into(),
+        tasks: vec![task("add")],
+    };
+    let claim = Claim {
+        owner: supervisor(),
+        selection: &selection,
+        room: 9,
+        lease: Duration::from_millis(1),
+    };
+    let claimed = store.broker.turn(Vec::new(), Some(claim)).unwrap().claimed;
+    assert_eq!(claimed.len(), 2);
+    let there = Ran::of(migration_to(
+        &place,
+        &crate::parts::url(&place, "target.db"),
+    ));
+    let moved = &there.succeeds().json()["moved"];
+    let waiting = moved["ready"].as_u64().unwrap() + moved["delayed"].as_u64().unwrap();
+    assert_eq!(waiting, 260, "{moved}");
+    assert_eq!(known(&target(&place), &uuids), 260);
 }
 
 #[test]

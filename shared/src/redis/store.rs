@@ -22,6 +22,7 @@ use super::script::Script;
 use super::trouble::Trouble;
 use crate::backend::{Missing, Options};
 use crate::broker::BrokerError;
+use crate::catalog::QUEUES_A_LOOK;
 use crate::name::{Namespace, QueueName, StreamName};
 use crate::task::TaskSpec;
 use crate::time::{self, Timestamp, millis};
@@ -31,10 +32,6 @@ const OLDEST: u32 = 7;
 
 /// The layout of the keys that this version knows.
 const LAYOUT: u32 = 2;
-
-/// Queues that one look for what is overdue, or past its time, takes: with more of them each look
-/// goes on where the last one ended.
-const A_LOOK: usize = 64;
 
 /// Where the next looks begin.
 #[derive(Debug)]
@@ -357,10 +354,10 @@ pub(super) fn queue_names(answer: Value) -> Result<Vec<QueueName>, Trouble> {
 
 /// All of them if they are few, else as many as one look may take, after those of the last one.
 pub(super) fn some_of(mut queues: Vec<QueueName>, round: &AtomicUsize) -> Vec<QueueName> {
-    if queues.len() > A_LOOK {
-        let start = round.fetch_add(A_LOOK, Ordering::Relaxed) % queues.len();
+    if queues.len() > QUEUES_A_LOOK {
+        let start = round.fetch_add(QUEUES_A_LOOK, Ordering::Relaxed) % queues.len();
         queues.rotate_left(start);
-        queues.truncate(A_LOOK);
+        queues.truncate(QUEUES_A_LOOK);
     }
     queues
 }

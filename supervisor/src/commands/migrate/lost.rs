@@ -10,6 +10,7 @@ use bulkhead_shared::broker::{BrokerError, Overdue};
 use bulkhead_shared::outcome::Outcome;
 use bulkhead_shared::policy::Defaults;
 
+use super::looks::until_empty;
 use super::stores::Stores;
 use crate::commands::CommandError;
 use crate::job::{DEFAULT_TIMEOUT, Rules};
@@ -31,18 +32,19 @@ pub(super) fn settle(stores: &Stores) -> Result<(), CommandError> {
     };
     let random = RandomState::new();
     let broker = &stores.source.broker;
-    loop {
+    until_empty(stores, || {
         let taken = broker.take_over(&Overdue::Lease, stores.me, BATCH, LEASE)?;
-        if taken.is_empty() {
-            break;
-        }
+        let count = taken.len();
         let now = Timestamp::now();
         let settlements = taken.into_iter().map(|claimed| {
             let (job, _) = rules.resolve(TicketId(u64::MAX), claimed);
             decide(*job, ended_unrun(Outcome::LeaseLost, now), &place, &random).0
         });
-        broker.turn(settlements.collect(), None)?;
-    }
+        if count > 0 {
+            broker.turn(settlements.collect(), None)?;
+        }
+        Ok::<_, BrokerError>(count)
+    })?;
     match held(stores)? {
         0 => Ok(()),
         held => Err(CommandError::Refused(format!(

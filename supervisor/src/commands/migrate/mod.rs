@@ -1,5 +1,6 @@
 //! `supervisor migrate`: moves all jobs from one store to another.
 
+mod looks;
 mod lost;
 mod moving;
 mod stores;

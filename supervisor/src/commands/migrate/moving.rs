@@ -10,6 +10,7 @@ use bulkhead_shared::fault;
 use bulkhead_shared::time::Now;
 use bulkhead_shared::transit::{Parcel, Received, Sent};
 
+use super::looks::until_empty;
 use super::lost;
 use super::stores::{Stores, say_progress};
 use crate::commands::CommandError;
@@ -57,7 +58,7 @@ pub(super) fn run(stores: &Stores) -> Result<Moved, CommandError> {
     lost::settle(stores)?;
     leave_no_flow(stores)?;
     leave_no_journal(stores)?;
-    while stores.source.broker.prune(PRUNE)? > 0 {}
+    until_empty(stores, || stores.source.broker.prune(PRUNE))?;
     let mut moved = Moved {
         tasks: stores.bring_tasks()?,
         ..Moved::default()
@@ -76,8 +77,8 @@ pub(super) fn run(stores: &Stores) -> Result<Moved, CommandError> {
 /// Jobs can be moved, groups cannot: their members would be counted in one store and end in another.
 fn leave_no_flow(stores: &Stores) -> Result<(), CommandError> {
     let Stores { source, .. } = stores;
-    while source.broker.deliver(PAGE)? > 0 {}
-    groups::close(&*source.broker, Now::read().wall)?;
+    until_empty(stores, || source.broker.deliver(PAGE))?;
+    until_empty(stores, || groups::close(&*source.broker, Now::read().wall))?;
     let left = source.catalog.flows()?;
     if left.groups + left.errands == 0 {
         return Ok(());
