@@ -6,7 +6,9 @@ use bulkhead_shared::Message;
 use bulkhead_tests::cli::{Place, Ran};
 use bulkhead_tests::supervisor;
 
-use crate::parts::{claim, migrate, migration, presence, source, submit, target, url};
+use crate::parts::{
+    at, claim, migrate, migration, migration_to, presence, source, submit, target, url,
+};
 
 /// `migrate` with these arguments and no variable that names a store.
 fn bare(place: &Place, arguments: &[&str]) -> Ran {
@@ -129,6 +131,25 @@ fn a_move_that_was_interrupted_must_be_finished_before_one_back() {
     assert_eq!(migrate(&place).succeeds().json()["moved"]["ready"], 1);
     let _ = bare(&place, &back).succeeds();
     assert_eq!(claim(&source(&place), supervisor(), 9).len(), 1);
+}
+
+#[test]
+fn a_move_that_was_interrupted_must_be_finished_before_one_to_another_store() {
+    let place = Place::new();
+    let _ = place.submit(&["add"]);
+    let mut command = migration(&place);
+    command.env("BULKHEAD_TEST_FAULT", "received:1");
+    assert!(!command.output().unwrap().status.success());
+    let elsewhere = url(&place, "elsewhere.db");
+    let other = || Ran::of(migration_to(&place, &elsewhere));
+    let refused = other().ends_with(5);
+    let _ = refused.says(&["target.db", "finish the move to that store first"]);
+    assert!(claim(&at(&place.path("elsewhere.db")), supervisor(), 9).is_empty());
+    assert_eq!(migrate(&place).succeeds().json()["moved"]["ready"], 1);
+    assert_eq!(claim(&target(&place), supervisor(), 9).len(), 1);
+    // Nothing is on its way any more.
+    let _ = place.submit(&["add"]);
+    assert_eq!(other().succeeds().json()["moved"]["ready"], 1);
 }
 
 #[test]

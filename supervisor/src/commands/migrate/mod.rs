@@ -1,5 +1,6 @@
 //! `supervisor migrate`: moves all jobs from one store to another.
 
+mod bound;
 mod looks;
 mod lost;
 mod moving;
@@ -34,7 +35,8 @@ use stores::Stores;
 /// supervisors may serve it already.
 ///
 /// It may be interrupted at any moment, also by kill -9 or a power cut: repeat the same command,
-/// and it goes on where it stopped. Until then the jobs that are on their way run nowhere.
+/// and it goes on where it stopped. Until then the jobs that are on their way run nowhere, and no job
+/// of the source can be moved to another store.
 /// Whatever --durability says, a write survives a power cut here where the store can do that.
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {

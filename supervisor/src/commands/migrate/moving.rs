@@ -11,8 +11,8 @@ use bulkhead_shared::time::Now;
 use bulkhead_shared::transit::{Parcel, Received, Sent};
 
 use super::looks::until_empty;
-use super::lost;
 use super::stores::{Stores, say_progress};
+use super::{bound, lost};
 use crate::commands::CommandError;
 use crate::source::groups;
 
@@ -59,6 +59,7 @@ pub(super) fn run(stores: &Stores) -> Result<Moved, CommandError> {
     leave_no_flow(stores)?;
     leave_no_journal(stores)?;
     until_empty(stores, || stores.source.broker.prune(PRUNE))?;
+    bound::bind(stores)?;
     let mut moved = Moved {
         tasks: stores.bring_tasks()?,
         ..Moved::default()
@@ -71,6 +72,7 @@ pub(super) fn run(stores: &Stores) -> Result<Moved, CommandError> {
     });
     done.and_then(|()| verify(stores, &mut moved))
         .map_err(|error| error.after(moved.all()))?;
+    bound::unbind(stores)?;
     Ok(moved)
 }
 
