@@ -254,7 +254,7 @@ for_each_backend!(
         give(scene, &members[1], b"2");
         // Of what is known to another queue a letter tells.
         let mut closed = Vec::new();
-        let _ = until("the end of the group", PATIENCE, || {
+        until("the end of the group", PATIENCE, || {
             scene.clock.pass(secs(2));
             scene.broker().deliver(9).unwrap();
             closed.extend(close_all(scene));

@@ -238,6 +238,7 @@ fn a_burst_that_serves_no_task_ends() {
         },
         held: Arc::new(Held::new(LEASE)),
         notices: notices.clone(),
+        delivered: inbox.clone(),
     })
     .unwrap();
     let (upkeep, words) = upkeep(&flaky, &store, id, &queue, &notices);
