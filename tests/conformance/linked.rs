@@ -116,6 +116,22 @@ for_each_backend!(a_linked_job_waits_for_whoever_holds_its_lock, |scene| {
 });
 
 for_each_backend!(
+    a_linked_job_of_a_queue_that_nobody_serves_holds_up_no_other_queue,
+    |scene| {
+        let first = scene.submit(linked());
+        let running = scene.claim_one();
+        assert_eq!(running.receipt.uuid, first);
+        scene.submit(linked().queue("paused"));
+        let last = scene.submit(linked().queue("served"));
+        assert!(scene.claim_from("paused", 9).is_empty());
+        assert!(scene.claim_from("served", 9).is_empty());
+        scene.settle(&running, succeed(b"1"));
+        scene.clock.pass(A_WHILE);
+        assert_eq!(uuids(&scene.claim_from("served", 9)), [last]);
+    }
+);
+
+for_each_backend!(
     a_linked_job_goes_on_when_the_time_of_a_lock_is_over,
     |scene| {
         take(scene, Some(secs(10)));

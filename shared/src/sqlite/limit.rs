@@ -2,9 +2,10 @@
 //!
 //! A queue's and a task's limit are looked at when jobs are claimed: what is above them stays
 //! ready. A job whose own gate is shut (a key of which enough run, a lock that another holds) is
-//! parked, so that no claim looks at it again, and the first that is parked is made ready by the
-//! move that opens the gate. While some are parked at a gate, as many as it lets through are
-//! ready or run: each of these, when it goes, wakes the next.
+//! parked, so that no claim looks at it again, and the first that are parked, one of each lane and
+//! number, are made ready by the move that opens the gate. While some are parked at a gate, as many
+//! of their lane and number as it lets through are ready, or so many run: each of these, when it
+//! goes, wakes the next.
 
 use std::collections::HashMap;
 
@@ -178,12 +179,17 @@ impl Ledger {
         Ok(may)
     }
 
-    /// Whether a job's gate is open to it.
-    fn passes(&self, one: &Candidate, gate: &str) -> rusqlite::Result<bool> {
+    /// Whether fewer than `most` run of those with this gate.
+    fn has_room(&self, gate: &str, most: i64) -> rusqlite::Result<bool> {
         let sql = "SELECT count(*) FROM (SELECT 1 FROM job
             WHERE gate = ?1 AND state = 2 AND counted = 1 LIMIT ?2)";
-        let run = self.row(sql, (gate, one.most), |row| row.get::<_, i64>(0))?;
-        if run.unwrap_or(0) >= one.most {
+        let run = self.row(sql, (gate, most), |row| row.get::<_, i64>(0))?;
+        Ok(run.unwrap_or(0) < most)
+    }
+
+    /// Whether a job's gate is open to it.
+    fn passes(&self, one: &Candidate, gate: &str) -> rusqlite::Result<bool> {
+        if !self.has_room(gate, one.most)? {
             return Ok(false);
         }
         let Some(lock) = lock_of(gate) else {
@@ -281,16 +287,28 @@ impl Ledger {
         Ok(())
     }
 
-    /// Wakes the first that waits for a lock.
+    /// Wakes who waits for a lock.
     pub(super) fn wake_at(&self, lock: &LockName) -> rusqlite::Result<()> {
         self.wake(&self.lock_word(lock))
     }
 
-    /// Makes the first job that is parked at a gate ready.
+    /// Makes ready, of those that are parked at a gate and that it would let through, the first of
+    /// each lane and number: the first of all may be in a lane that nobody claims from now. The
+    /// claims park again whom the gate has no room for. A step for each lane and number, however
+    /// many are parked.
     fn wake(&self, gate: &str) -> rusqlite::Result<()> {
-        let sql = "UPDATE job SET state = 0 WHERE id = (SELECT id FROM job
-            WHERE gate = ?1 AND state = -1 ORDER BY priority, id LIMIT 1)";
-        self.execute(sql, [gate])?;
+        let first = "SELECT lane, gate_most, id FROM job INDEXED BY job_parked_kind
+            WHERE state = -1 AND gate = ?1 AND (lane, gate_most) > (?2, ?3)
+            ORDER BY lane, gate_most, priority, id LIMIT 1";
+        let mut kind = (i64::MIN, i64::MIN);
+        while let Some((lane, most, id)) = self.row(first, (gate, kind.0, kind.1), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?))
+        })? {
+            kind = (lane, most);
+            if self.has_room(gate, most)? {
+                self.execute("UPDATE job SET state = 0 WHERE id = ?1", [id])?;
+            }
+        }
         Ok(())
     }
 

@@ -296,6 +296,12 @@ const VERSION_10: &str = "
 ALTER TABLE event ADD COLUMN count INTEGER NOT NULL DEFAULT 1;
 ";
 
+/// What a layout gained without a new version: the release before keeps it up without knowing it.
+const ADDED: &str = "
+CREATE INDEX IF NOT EXISTS job_parked_kind ON job(gate, lane, gate_most, priority, id)
+    WHERE state = -1;
+";
+
 /// What a file says about itself.
 enum Found {
     Empty,
@@ -311,6 +317,7 @@ pub(super) fn check(conn: &Connection, place: &str) -> Result<(), BrokerError> {
 pub(super) fn bring_forward(conn: &mut Connection, place: &str) -> Result<(), BrokerError> {
     if let Found::Ours(version) = look(conn, place)?
         && version == STEPS.len()
+        && has_added(conn).map_err(|error| translate(&error, place))?
     {
         return Ok(());
     }
@@ -326,12 +333,18 @@ pub(super) fn bring_forward(conn: &mut Connection, place: &str) -> Result<(), Br
     for step in STEPS.iter().skip(version) {
         tx.execute_batch(step).map_err(sql)?;
     }
+    tx.execute_batch(ADDED).map_err(sql)?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)
         .map_err(sql)?;
     let version = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     tx.pragma_update(None, "user_version", version)
         .map_err(sql)?;
     tx.commit().map_err(sql)
+}
+
+fn has_added(conn: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'index' AND name = 'job_parked_kind'";
+    conn.prepare(sql)?.exists([])
 }
 
 fn look(conn: &Connection, place: &str) -> Result<Found, BrokerError> {
