@@ -288,3 +288,26 @@ fn a_message_is_sent_as_it_was_changed() {
     let sent = client.message(uuid).unwrap();
     assert_eq!((sent.priority, sent.header.timeout_ms), (3, Some(500)));
 }
+
+#[test]
+fn what_ended_in_time_is_told_however_late_it_is_asked_for() {
+    let (client, within) = (client(), Duration::from_millis(500));
+    let jobs = [
+        client.submit(built("add")).unwrap(),
+        client.submit(built("add")).unwrap(),
+    ];
+    let never = [client.submit(built("other")).unwrap()];
+    succeed(&client, Some(b"1"));
+    let mut results = client.results(&jobs, within).unwrap().istream().unwrap();
+    let second = [jobs[1]];
+    let mut updates = client.updates(&second, within).unwrap();
+    assert!(results.next().unwrap().1.is_ok());
+    assert_eq!(updates.next().unwrap().unwrap().status, Status::Submitted);
+    succeed(&client, Some(b"2"));
+    // Their time is over when this wait's is, which began later.
+    let waited = client.wait_for(&never, &[Status::Succeeded], within);
+    assert!(matches!(waited, Err(ClientError::TimedOut { .. })));
+    assert_eq!(results.next().unwrap().1.unwrap().bytes, b"2");
+    let last = updates.next().unwrap().unwrap();
+    assert_eq!(last.status, Status::Succeeded);
+}

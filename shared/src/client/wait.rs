@@ -118,8 +118,8 @@ pub(super) struct Watcher<'a> {
     wait: Wait<'a>,
     until: Option<Instant>,
     bell: Box<dyn Bell>,
-    /// What the last look took; none was made yet.
-    cost: Option<Duration>,
+    /// When the last look began, and what it took; none was made yet.
+    last: Option<(Instant, Duration)>,
 }
 
 impl<'a> Watcher<'a> {
@@ -137,17 +137,18 @@ impl<'a> Watcher<'a> {
             wait,
             until,
             bell,
-            cost: None,
+            last: None,
         })
     }
 
-    /// How the jobs at `places` stand: at once the first time, then when something has happened.
+    /// How the jobs at `places` stand: at once the first time, then when something has happened,
+    /// and once more when the time is up, for whoever comes back that late.
     pub(super) fn look(
         &mut self,
         places: &[usize],
     ) -> Result<Vec<(usize, JobStatus)>, ClientError> {
-        if let Some(cost) = self.cost {
-            self.pause(places, cost)?;
+        if let Some((began, cost)) = self.last {
+            self.pause(places, began, cost)?;
         }
         let before = now();
         let mut seen = Vec::with_capacity(places.len());
@@ -155,21 +156,28 @@ impl<'a> Watcher<'a> {
             let asked: Vec<_> = some.iter().map(|&place| self.uuids[place]).collect();
             seen.extend(some.iter().copied().zip(self.client.statuses(&asked)?));
         }
-        self.cost = Some(now().saturating_duration_since(before).min(LONGEST_PAUSE));
+        let cost = now().saturating_duration_since(before).min(LONGEST_PAUSE);
+        self.last = Some((before, cost));
         Ok(seen)
     }
 
-    fn pause(&mut self, places: &[usize], cost: Duration) -> Result<(), ClientError> {
+    fn pause(
+        &mut self,
+        places: &[usize],
+        began: Instant,
+        cost: Duration,
+    ) -> Result<(), ClientError> {
         let waiting = || places.iter().map(|&place| self.uuids[place]).collect();
-        let left = self
-            .until
-            .map(|until| until.saturating_duration_since(now()));
-        if left.is_some_and(|left| left.is_zero()) {
+        // What ended in time is told, however late it is asked for.
+        if self.until.is_some_and(|until| began >= until) {
             return Err(ClientError::TimedOut {
                 waiting: waiting(),
                 within: self.wait.within.unwrap_or_default(),
             });
         }
+        let left = self
+            .until
+            .map(|until| until.saturating_duration_since(now()));
         let at_most = left.unwrap_or(POLL).min(POLL);
         let woken = self
             .bell
