@@ -1,6 +1,6 @@
 //! What jobs remember, and what wakes them.
 
-use bulkhead_shared::broker::{Claimed, Revocation, Settled};
+use bulkhead_shared::broker::{Claimed, Overdue, Revocation, Settled};
 use bulkhead_shared::catalog::State;
 use bulkhead_shared::journal::{
     BYTES_MOST, ENTRY_LIMIT, PAGE, Record, Recorded, SIGNALS_MOST, Signal, Signalled, Taken,
@@ -8,7 +8,7 @@ use bulkhead_shared::journal::{
 use bulkhead_shared::name::Key;
 use bulkhead_shared::retry::Move;
 use bulkhead_shared::{Timestamp, Uuid};
-use bulkhead_tests::{KEPT, Scene, TestClock, for_each_backend, job, secs, succeed};
+use bulkhead_tests::{KEPT, Scene, TestClock, for_each_backend, job, secs, succeed, uuids};
 
 fn entry(claimed: &Claimed, key: &str, body: &[u8]) -> Record {
     Record {
@@ -274,6 +274,21 @@ for_each_backend!(a_signal_wakes_the_job_that_sleeps_for_it, |scene| {
     let woken = scene.claim_one();
     assert_eq!(take(scene, &woken, "go", "a"), Some(b"7".to_vec()));
 });
+
+for_each_backend!(
+    a_job_that_a_signal_wakes_waits_no_longer_than_its_ttl,
+    |scene| {
+        let uuid = scene.submit(job().ttl(secs(10)));
+        let held = scene.claim_one();
+        snooze(scene, &held, 1000, Some("go"));
+        scene.clock.pass(secs(100));
+        assert_eq!(signal(scene, uuid, "go", "", b"1"), Signalled::Kept);
+        scene.clock.pass(secs(9));
+        assert!(scene.take_over(&Overdue::Expired).is_empty());
+        scene.clock.pass(secs(1));
+        assert_eq!(uuids(&scene.take_over(&Overdue::Expired)), [uuid]);
+    }
+);
 
 for_each_backend!(a_signal_that_came_before_lets_nobody_sleep, |scene| {
     let uuid = scene.submit(job());

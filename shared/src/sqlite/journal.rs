@@ -259,7 +259,9 @@ impl Ledger {
         );
         self.execute(sql, row)?;
         self.count_journal(job, counted)?;
-        let sql = "UPDATE job SET state = ?2, due = ?3, ready_at = ?3
+        let sql = "UPDATE job SET state = ?2, due = ?3, ready_at = ?3,
+            deadline = CASE WHEN ttl_ms IS NULL THEN expires_at
+                ELSE min(?3 + ttl_ms, ifnull(expires_at, ?3 + ttl_ms)) END
             WHERE id = ?1 AND state = ?4 AND EXISTS (
                 SELECT 1 FROM diary WHERE job = ?1 AND asleep_fence = ?5 AND asleep_for = ?6)";
         let woken = (job, state::READY, now, state::DELAYED, fence, name);

@@ -15,7 +15,10 @@ call('HSET', signals, field, hex(now) .. string.format('%06x', count + 1) .. '00
 if state == 'R' and call('HGET', T .. 'log:' .. uuid, '~') == sub(rec, 3, 16) .. ARGV[4] then
   local place = sub(rec, 17, 30) .. uuid .. lane(rec)
   if call('ZREM', T .. 'd', place) == 1 then
-    call('SET', T .. 's:' .. uuid, sub(rec, 1, 42) .. hex(now) .. sub(rec, 55))
+    rec = sub(rec, 1, 42) .. hex(now) .. sub(rec, 55)
+    call('SET', T .. 's:' .. uuid, rec)
+    local by = deadline(rec)
+    if by then call('ZADD', T .. 'x', int(by), place) end
     local priority, task = split(place)
     make_ready({[task] = {priority, place}})
     tell({uuid})
