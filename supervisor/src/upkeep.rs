@@ -44,7 +44,7 @@ const BURST_LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Between signs of life; others believe in the lock on the start-file, not in these.
 const ANNOUNCE_EVERY: Duration = Duration::from_secs(5);
 
-/// Between rounds of forgetting, and rows forgotten in one.
+/// Between rounds of forgetting, and rows forgotten in one; a full one is soon followed by another.
 const PRUNE_EVERY: Duration = Duration::from_secs(10);
 const PRUNE: usize = 1000;
 
@@ -243,7 +243,10 @@ impl Upkeep {
         if now >= due.prune {
             due.prune = now + PRUNE_EVERY;
             match self.broker.prune(PRUNE) {
-                Ok(forgotten) => debug!(forgotten, "pruned"),
+                Ok(forgotten) => {
+                    due.prune = now + until_prune(forgotten);
+                    debug!(forgotten, "pruned");
+                }
                 Err(error) => warn!(%error, "the store was not pruned"),
             }
         }
@@ -407,6 +410,15 @@ impl Upkeep {
     }
 }
 
+/// When to forget again after a round that forgot so many.
+const fn until_prune(forgotten: usize) -> Duration {
+    if forgotten >= PRUNE {
+        LOOK_EVERY
+    } else {
+        PRUNE_EVERY
+    }
+}
+
 fn expired() -> Outcome {
     let text = "the job waited longer than its `ttl`, or lived longer than its `expires`";
     let error = ErrorDetails::new("expired", text);
@@ -425,5 +437,16 @@ fn unknown() -> Outcome {
         cause: Cause::UnknownTask,
         error,
         is_final: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_round_of_forgetting_is_soon_followed_by_another() {
+        assert_eq!(until_prune(PRUNE), LOOK_EVERY);
+        assert_eq!(until_prune(PRUNE - 1), PRUNE_EVERY);
     }
 }

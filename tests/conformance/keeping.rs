@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bulkhead_shared::catalog::State;
 use bulkhead_shared::retry::Move;
-use bulkhead_tests::{KEPT, Scene, TestClock, for_each_backend, job, secs};
+use bulkhead_shared::{LockName, LockOwner};
+use bulkhead_tests::{KEPT, Kind, Scene, TestClock, for_each_backend, job, secs};
 
 fn end(
     scene: &Scene,
@@ -90,3 +91,36 @@ for_each_backend!(
         assert!(scene.state(ready).is_none() && scene.state(delayed).is_none());
     }
 );
+
+/// A lock that is over once the scene's clock has passed [`KEPT`], and some that are never over.
+fn hold_locks(scene: &Scene) {
+    let owner = LockOwner::new("ada").unwrap();
+    for (name, ttl) in [("a", None), ("b", None), ("c", None), ("d", Some(KEPT))] {
+        let name = LockName::new(name).unwrap();
+        scene.store.locks.acquire(&name, &owner, ttl).unwrap();
+    }
+}
+
+/// On Redis locks that are over go by themselves.
+fn forgets_locks(scene: &Scene) -> bool {
+    matches!(scene.kind, Kind::SqliteFile | Kind::SqliteMemory)
+}
+
+for_each_backend!(many_jobs_to_forget_leave_room_for_the_rest, |scene| {
+    if forgets_locks(scene) {
+        let ended: Vec<_> = (0..10).map(|_| end(scene, None, Some(KEPT))).collect();
+        hold_locks(scene);
+        scene.clock.pass(KEPT);
+        assert_eq!(scene.broker().prune(8).unwrap(), 8);
+        let left = ended.iter().filter(|uuid| scene.state(**uuid).is_some());
+        assert_eq!(left.count(), 3, "one of the eight was the lock");
+    }
+});
+
+for_each_backend!(locks_without_an_end_hide_none_that_are_over, |scene| {
+    if forgets_locks(scene) {
+        hold_locks(scene);
+        scene.clock.pass(KEPT);
+        assert_eq!(scene.broker().prune(2).unwrap(), 1);
+    }
+});

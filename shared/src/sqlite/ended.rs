@@ -12,6 +12,9 @@ use crate::history::with_fresh_budgets;
 use crate::lock::Tenure;
 use crate::policy::VERDICT_KEPT;
 
+/// Of a round of forgetting, each kind but the jobs has one of so many parts.
+const PARTS: usize = 8;
+
 impl Ledger {
     /// Rows of ours with that uuid, newest first.
     fn ours(&self, uuid: Uuid) -> rusqlite::Result<Vec<(i64, i64, bool)>> {
@@ -143,8 +146,16 @@ impl Ledger {
         Ok(Some(kept))
     }
 
-    /// Forgets jobs, results and supervisors whose time is over.
+    /// Forgets what is past its time. A part of the limit is for all that is no job, however many
+    /// jobs there are; what one leaves of its part is for the others.
     pub(super) fn prune(&mut self, limit: usize) -> rusqlite::Result<usize> {
+        let mut forgotten = self.forget_others(limit.div_ceil(PARTS), limit)?;
+        forgotten += self.forget_jobs(limit - forgotten)?;
+        let left = limit - forgotten;
+        Ok(forgotten + self.forget_others(left, left)?)
+    }
+
+    fn forget_jobs(&mut self, limit: usize) -> rusqlite::Result<usize> {
         let mut forgotten = 0;
         for line in self.rows("SELECT id FROM line", [], |row| row.get::<_, i64>(0))? {
             for state in 3..=5 {
@@ -157,14 +168,29 @@ impl Ledger {
                 }
             }
         }
+        Ok(forgotten)
+    }
+
+    /// Forgets at most `each` of every kind, and at most `limit` together.
+    fn forget_others(&mut self, each: usize, limit: usize) -> rusqlite::Result<usize> {
+        let kinds = [
+            Self::forget_results,
+            Self::forget_groups,
+            Self::forget_supervisors,
+            Self::forget_locks,
+            Self::forget_keys,
+        ];
+        let mut forgotten = 0;
+        for forget in kinds {
+            forgotten += forget(self, each.min(limit - forgotten))?;
+        }
+        Ok(forgotten)
+    }
+
+    fn forget_results(&mut self, limit: usize) -> rusqlite::Result<usize> {
         let sql = "UPDATE job SET result = NULL, result_until = NULL WHERE id IN (
             SELECT id FROM job WHERE result_until IS NOT NULL AND result_until <= ?1 LIMIT ?2)";
-        forgotten += self.execute(sql, (self.now.wall, bound(limit - forgotten)))?;
-        forgotten += self.forget_groups(limit - forgotten)?;
-        forgotten += self.forget_supervisors(limit - forgotten)?;
-        forgotten += self.forget_locks(limit - forgotten)?;
-        forgotten += self.forget_keys(limit - forgotten)?;
-        Ok(forgotten)
+        self.execute(sql, (self.now.wall, bound(limit)))
     }
 }
 

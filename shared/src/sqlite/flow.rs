@@ -251,7 +251,7 @@ impl Ledger {
     }
 
     /// Forgets groups that were closed long ago.
-    pub(super) fn forget_groups(&self, limit: usize) -> rusqlite::Result<usize> {
+    pub(super) fn forget_groups(&mut self, limit: usize) -> rusqlite::Result<usize> {
         let sql = "SELECT id FROM bundle WHERE forget_at IS NOT NULL AND forget_at <= ?1 LIMIT ?2";
         let ids: Vec<i64> = self.rows(sql, (self.now.wall, bound(limit)), |row| row.get(0))?;
         for id in &ids {

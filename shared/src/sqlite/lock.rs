@@ -197,8 +197,16 @@ impl Ledger {
 
     /// Forgets locks that are over, at most `limit`.
     pub(super) fn forget_locks(&mut self, limit: usize) -> rusqlite::Result<usize> {
-        let sql = "SELECT name, owner, fence, since, until, boot FROM held_lock
-            WHERE namespace = ?1 ORDER BY until LIMIT ?2";
+        // By themselves: locks without an end may be many, and come first in order.
+        let timed = "SELECT name, owner, fence, since, until, boot FROM held_lock
+            WHERE namespace = ?1 AND until IS NOT NULL ORDER BY until LIMIT ?2";
+        let forgotten = self.forget_over(timed, limit)?;
+        let endless = "SELECT name, owner, fence, since, until, boot FROM held_lock
+            WHERE namespace = ?1 AND until IS NULL LIMIT ?2";
+        Ok(forgotten + self.forget_over(endless, limit - forgotten)?)
+    }
+
+    fn forget_over(&mut self, sql: &str, limit: usize) -> rusqlite::Result<usize> {
         let key = (self.namespace.as_str(), bound(limit));
         let mut forgotten = 0;
         for found in self.rows(sql, key, |row| self.found(row))? {

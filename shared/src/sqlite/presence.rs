@@ -195,7 +195,7 @@ impl Ledger {
     }
 
     /// Forgets supervisors that are dead and hold nothing.
-    pub(super) fn forget_supervisors(&self, limit: usize) -> rusqlite::Result<usize> {
+    pub(super) fn forget_supervisors(&mut self, limit: usize) -> rusqlite::Result<usize> {
         let sql = "SELECT id, boot FROM supervisor WHERE NOT EXISTS(
             SELECT 1 FROM job WHERE state = 2 AND owner = supervisor.id)";
         let idle = self.rows(sql, [], |row| {

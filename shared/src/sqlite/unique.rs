@@ -62,7 +62,7 @@ impl Ledger {
     }
 
     /// Forgets keys whose time is over.
-    pub(super) fn forget_keys(&self, limit: usize) -> rusqlite::Result<usize> {
+    pub(super) fn forget_keys(&mut self, limit: usize) -> rusqlite::Result<usize> {
         let sql = "SELECT line, key, uuid, until FROM unique_key WHERE look_at <= ?1 LIMIT ?2";
         let due = self.rows(sql, (self.now.wall, bound(limit)), |row| {
             let (line, key): (i64, String) = (row.get(0)?, row.get(1)?);
