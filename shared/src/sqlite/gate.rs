@@ -6,13 +6,17 @@
 
 use std::fs::{File, TryLockError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, SendTimeoutError, Sender, bounded};
 
 /// How long a writer waits for its turn before it goes on without.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a turn that has come waits for a writer: a process may write no more for a long time.
+const LONGEST_OFFER: Duration = Duration::from_millis(50);
 
 /// One process's place at the gate.
 #[derive(Debug)]
@@ -28,7 +32,7 @@ pub(super) struct Gate {
 struct Queue {
     ask: Sender<()>,
     granted: Receiver<()>,
-    is_asked: bool,
+    is_asked: Arc<AtomicBool>,
 }
 
 impl Gate {
@@ -42,7 +46,7 @@ impl Gate {
 
     /// Waits for the gate. Returns whether it is held; if not, the caller goes on regardless.
     pub(super) fn enter(&mut self) -> bool {
-        if self.queue.as_ref().is_some_and(|queue| queue.is_asked) {
+        if self.is_asked() {
             // The holder that made us go on without is still there: do not wait again.
             return self.granted_within(Duration::ZERO);
         }
@@ -59,23 +63,28 @@ impl Gate {
         let _ = self.file.unlock();
     }
 
+    fn is_asked(&self) -> bool {
+        let queue = self.queue.as_ref();
+        queue.is_some_and(|queue| queue.is_asked.load(Ordering::Acquire))
+    }
+
     fn ask(&mut self) -> bool {
         if self.queue.is_none() {
             self.queue = Queue::start(Arc::clone(&self.file));
         }
-        let Some(queue) = &mut self.queue else {
+        let Some(queue) = &self.queue else {
             return false;
         };
-        queue.is_asked = queue.ask.send(()).is_ok();
-        queue.is_asked
+        queue.is_asked.store(true, Ordering::Release);
+        queue.ask.send(()).is_ok()
     }
 
     fn granted_within(&mut self, wait: Duration) -> bool {
-        let Some(queue) = &mut self.queue else {
+        let Some(queue) = &self.queue else {
             return false;
         };
         if queue.granted.recv_timeout(wait).is_ok() {
-            queue.is_asked = false;
+            queue.is_asked.store(false, Ordering::Release);
             return true;
         }
         if !self.has_warned {
@@ -92,13 +101,27 @@ impl Gate {
 impl Queue {
     fn start(file: Arc<File>) -> Option<Self> {
         let (ask, asked) = bounded::<()>(1);
-        let (grant, granted) = bounded(1);
+        // From hand to hand: a turn that nobody takes is given back.
+        let (grant, granted) = bounded(0);
+        let is_asked = Arc::new(AtomicBool::new(false));
+        let is_waiting = Arc::clone(&is_asked);
         let wait = move || {
             while asked.recv().is_ok() {
                 // Ends when the holder leaves, however long that takes; with the store gone by
                 // then, the send fails and dropping the file leaves the gate.
-                if file.lock().is_err() || grant.send(()).is_err() {
+                if file.lock().is_err() {
                     return;
+                }
+                match grant.send_timeout((), LONGEST_OFFER) {
+                    Ok(()) => {}
+                    Err(SendTimeoutError::Timeout(())) => {
+                        // In this order: who asks anew must not find the gate held for him.
+                        if file.unlock().is_err() {
+                            return;
+                        }
+                        is_waiting.store(false, Ordering::Release);
+                    }
+                    Err(SendTimeoutError::Disconnected(())) => return,
                 }
             }
         };
@@ -106,13 +129,15 @@ impl Queue {
         thread.ok().map(|_| Self {
             ask,
             granted,
-            is_asked: false,
+            is_asked,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -131,5 +156,25 @@ mod tests {
         assert!(neighbour.try_lock().is_err(), "now the gate is ours");
         gate.leave();
         neighbour.try_lock().unwrap();
+    }
+
+    #[test]
+    fn a_turn_that_nobody_takes_is_given_to_the_neighbour() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gate");
+        let neighbour = File::create(&path).unwrap();
+        let mut gate = Gate::new(File::open(&path).unwrap());
+        neighbour.lock().unwrap();
+        assert!(!gate.enter());
+        neighbour.unlock().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while gate.is_asked() {
+            assert!(Instant::now() < deadline, "the turn was never given back");
+            thread::yield_now();
+        }
+        neighbour.try_lock().unwrap();
+        assert!(!gate.enter(), "and asked for again");
+        neighbour.unlock().unwrap();
+        assert!(gate.granted_within(Duration::from_secs(10)));
     }
 }
