@@ -119,6 +119,27 @@ for_each_backend!(
 );
 
 for_each_backend!(
+    the_time_of_an_unknown_task_begins_anew_when_no_job_of_it_was_ready,
+    |scene| {
+        announce(scene, scene.me, &["add"], &["default"]);
+        let queues = [QueueName::default()];
+        let unknown = Overdue::UnknownTask {
+            queues: &queues,
+            after: secs(5),
+        };
+        let first = scene.submit(Message::new("strange"));
+        assert!(scene.take_over(&unknown).is_empty());
+        scene.broker().remove(&[first]).unwrap();
+        assert!(scene.take_over(&unknown).is_empty());
+        scene.clock.pass(secs(100));
+        let second = scene.submit(Message::new("strange"));
+        assert!(scene.take_over(&unknown).is_empty());
+        scene.clock.pass(secs(5));
+        assert_eq!(uuids(&scene.take_over(&unknown)), [second]);
+    }
+);
+
+for_each_backend!(
     a_supervisor_of_another_queue_does_not_make_a_task_known,
     |scene| {
         announce(scene, scene.me, &["add"], &["default"]);

@@ -24,6 +24,7 @@ pub(super) enum What {
 struct Suspect {
     lane: i64,
     task: TaskName,
+    has_ready: bool,
     since: Option<i64>,
     boot: Option<[u8; 16]>,
 }
@@ -131,7 +132,7 @@ impl Ledger {
         let mut ids = Vec::new();
         for queue in queues {
             for suspect in self.suspects(queue)? {
-                if served.contains(queue, &suspect.task) {
+                if !suspect.has_ready || served.contains(queue, &suspect.task) {
                     self.mark_orphan(suspect.lane, None)?;
                     continue;
                 }
@@ -156,16 +157,17 @@ impl Ledger {
 
     /// Lanes of a queue that hold ready jobs or were once marked.
     fn suspects(&self, queue: &QueueName) -> rusqlite::Result<Vec<Suspect>> {
-        let sql = "SELECT lane.id, task, orphan_since, orphan_boot
+        let sql = "SELECT lane.id, task, orphan_since, orphan_boot,
+                EXISTS(SELECT 1 FROM job WHERE state = 0 AND job.lane = lane.id) AS has_ready
             FROM line JOIN lane ON lane.line = line.id
-            WHERE namespace = ?1 AND queue = ?2 AND (orphan_since IS NOT NULL
-                OR EXISTS(SELECT 1 FROM job WHERE state = 0 AND job.lane = lane.id))";
+            WHERE namespace = ?1 AND queue = ?2 AND (orphan_since IS NOT NULL OR has_ready)";
         self.rows(sql, (self.namespace.as_str(), queue.as_str()), |row| {
             Ok(Suspect {
                 lane: row.get(0)?,
                 task: name(row, 1, TaskName::new)?,
                 since: row.get(2)?,
                 boot: row.get(3)?,
+                has_ready: row.get(4)?,
             })
         })
     }
