@@ -146,6 +146,22 @@ fn memory_of_what_a_task_has_started_counts_where_cgroups_can_be_had() {
     assert!(text.contains("--memory"), "{text}");
 }
 
+#[test]
+fn a_jobs_own_memory_is_that_of_all_it_has_started() {
+    let line = with(
+        once("attempt", json!(["many-processes-memory-bomb", {}])),
+        "profile",
+        "strict",
+    );
+    let status = ran(Who::Root, "", with(line, "memory", "64MiB"));
+    let isolation = status["isolation"].as_str().unwrap();
+    if !isolation.contains("limits by cgroup") {
+        return;
+    }
+    assert_eq!(status["cause"], "out-of-memory", "{status:#}");
+    assert_eq!(status["error"]["limit"], 64 << 20, "{status:#}");
+}
+
 /// Where no cgroup keeps the limit: as root with and without a cgroup that holds the task, and as an
 /// ordinary user.
 const UNCOUNTED: [(Who, &str); 2] = [(Who::Root, "limits"), (Who::User, "")];

@@ -311,24 +311,22 @@ impl Cage {
         Ok(())
     }
 
-    fn set(&self, amounts: Amounts) -> io::Result<()> {
-        let word =
-            |value: Option<u64>, none: &str| value.map_or_else(|| none.into(), |v| v.to_string());
-        if let Some(path) = self.file(Controller::Memory, "memory.limit_in_bytes", "memory.max") {
-            let none = match self.version {
-                Version::V1 => "-1",
-                Version::V2 => "max",
-            };
-            fs::write(path, word(amounts.memory, none))?;
-            // What may be swapped out would be no limit.
-            if let (Some(path), Version::V2) = (
-                self.file(Controller::Memory, "memory.swappiness", "memory.swap.max"),
-                self.version,
-            ) && path.exists()
-            {
-                fs::write(path, "0")?;
-            }
+    /// Lowers the memory likewise. Version 1 refuses less than is in use.
+    pub(crate) fn lower_memory(&self, most: u64) -> io::Result<()> {
+        let before = self.amounts.get();
+        let amounts = Amounts {
+            memory: Some(before.memory.map_or(most, |memory| memory.min(most))),
+            ..before
+        };
+        if amounts != before {
+            self.set_memory(amounts.memory)?;
+            self.amounts.set(amounts);
         }
+        Ok(())
+    }
+
+    fn set(&self, amounts: Amounts) -> io::Result<()> {
+        self.set_memory(amounts.memory)?;
         if let Some(path) = self.file(Controller::Processes, "pids.max", "pids.max") {
             fs::write(path, word(amounts.processes, "max"))?;
         }
@@ -346,6 +344,25 @@ impl Cage {
                 fs::write(path, format!("{quota} 100000"))?;
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn set_memory(&self, most: Option<u64>) -> io::Result<()> {
+        if let Some(path) = self.file(Controller::Memory, "memory.limit_in_bytes", "memory.max") {
+            let none = match self.version {
+                Version::V1 => "-1",
+                Version::V2 => "max",
+            };
+            fs::write(path, word(most, none))?;
+            // What may be swapped out would be no limit.
+            if let (Some(path), Version::V2) = (
+                self.file(Controller::Memory, "memory.swappiness", "memory.swap.max"),
+                self.version,
+            ) && path.exists()
+            {
+                fs::write(path, "0")?;
+            }
         }
         Ok(())
     }
@@ -389,6 +406,11 @@ impl Cage {
     }
 }
 
+/// A limit as it is written, `none` if there is none.
+fn word(value: Option<u64>, none: &str) -> String {
+    value.map_or_else(|| none.into(), |value| value.to_string())
+}
+
 /// Bytes of a file that counts: a few short lines.
 const COUNTER: usize = 512;
 
@@ -409,81 +431,4 @@ fn counted(file: &File, name: &str) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_own_cgroup_of_a_hierarchy_is_found_also_in_a_container() {
-        let mounts = "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n\
-                      32 31 0:29 /docker/1 /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
-                      41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-        let groups = "4:memory:/a/b\n2:cpu,cpuacct:/docker/1/x\n0::/\n";
-        let of = |name| place_of(name, mounts, groups);
-        assert_eq!(
-            of("memory").unwrap(),
-            Path::new("/sys/fs/cgroup/memory/a/b")
-        );
-        assert_eq!(
-            of("cpu").unwrap(),
-            Path::new("/sys/fs/cgroup/cpu,cpuacct/x")
-        );
-        assert_eq!(of("pids"), None);
-    }
-
-    fn cages(version: Version, below: &Path) -> Cages {
-        let places = ALL
-            .map(|controller| (controller, below.to_owned()))
-            .to_vec();
-        Cages::new(Controllers { version, places }, "x").unwrap()
-    }
-
-    #[test]
-    fn amounts_are_written_as_each_version_wants_them() {
-        let amounts = Amounts {
-            memory: Some(1 << 20),
-            processes: Some(7),
-            cpu_percent: Some(150),
-        };
-        for (version, memory, cpu) in [
-            (Version::V1, "memory.limit_in_bytes", None),
-            (Version::V2, "memory.max", Some("150000 100000")),
-        ] {
-            let dir = tempfile::tempdir().unwrap();
-            let cage = cages(version, dir.path()).cage(3).unwrap();
-            let slot = dir.path().join("bulkhead-x.limits/slot-3");
-            cage.begin(amounts).unwrap();
-            let read = |name: &str| fs::read_to_string(slot.join(name)).unwrap();
-            assert_eq!(
-                (read(memory), read("pids.max")),
-                ("1048576".into(), "7".into())
-            );
-            if let Some(cpu) = cpu {
-                assert_eq!(read("cpu.max"), cpu);
-            }
-            cage.begin(Amounts::default()).unwrap();
-            assert_eq!(read("pids.max"), "max");
-        }
-    }
-
-    #[test]
-    fn what_the_kernel_counts_is_told_from_the_process_on() {
-        let dir = tempfile::tempdir().unwrap();
-        let cages = cages(Version::V2, dir.path());
-        let slot = dir.path().join("bulkhead-x.limits/slot-3");
-        fs::create_dir(&slot).unwrap();
-        let happen = |killed: u64, refused: u64| {
-            fs::write(
-                slot.join("memory.events"),
-                format!("oom 1\noom_kill {killed}\n"),
-            )
-            .unwrap();
-            fs::write(slot.join("pids.events"), format!("max {refused}\n")).unwrap();
-        };
-        happen(2, 5);
-        let cage = cages.cage(3).unwrap();
-        cage.begin(Amounts::default()).unwrap();
-        assert_eq!((cage.bumps().killed, cage.bumps().refused), (0, 0));
-        happen(3, 9);
-        assert_eq!((cage.bumps().killed, cage.bumps().refused), (1, 4));
-    }
-}
+mod tests;

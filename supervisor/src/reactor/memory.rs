@@ -67,6 +67,32 @@ impl Reactor {
         }
     }
 
+    /// Has a process' cgroup keep the limit that its job has by itself: a process serves jobs of one
+    /// limit only.
+    pub(super) fn lower_memory(&mut self, seat: Seat, ticket: TicketId, now: Now) {
+        let place = &self.places[usize::from(seat.slot)];
+        let process = place.process.as_ref();
+        let Some(process) = process.filter(|process| !process.is_group) else {
+            return;
+        };
+        let amounts = self.menu.entry(process.profile).plan.amounts;
+        let is_limited = amounts.is_some_and(|amounts| amounts.memory.is_some());
+        let cage = place.cage.as_ref().filter(|_| is_limited);
+        let own = self.jobs.get(&ticket).and_then(|job| job.policy.memory);
+        let (Some(cage), Some(limit)) = (cage, own) else {
+            return;
+        };
+        match cage.lower_memory(limit) {
+            Ok(()) => {}
+            // It has more already.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                let bytes = cage.bumps().peak.unwrap_or(limit);
+                self.take_back_memory(seat, Exceeded { bytes, limit }, now);
+            }
+            Err(error) => self.violate(seat, format!("its cgroup takes no limit: {error}"), now),
+        }
+    }
+
     /// Has a process watched that has just been given a job, if nothing else limits its memory with
     /// that of all it starts.
     pub(super) fn watch_memory(&self, seat: Seat, ticket: TicketId) {

@@ -247,6 +247,7 @@ impl Reactor {
         if !ticket.is_of_stream() {
             self.notes_due = earlier(self.notes_due, Some(now.mono + NOTE_AFTER));
         }
+        self.lower_memory(seat, ticket, now);
         self.watch_memory(seat, ticket);
         for frame in extra.iter().flat_map(|extra| extra.frames(nonce)) {
             self.write(seat, &frame, now);
