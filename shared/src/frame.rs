@@ -17,10 +17,13 @@ pub const MAGIC: [u8; 4] = *b"BLKH";
 pub const MAJOR: u16 = 1;
 
 /// The wire's minor version: for people to read, and for what older zygotes do not know.
-pub const MINOR: u16 = 8;
+pub const MINOR: u16 = 9;
 
 /// The minor version from which on a zygote starts wardens.
 pub const WARDENS: u16 = 8;
+
+/// The minor version from which on a zygote can be told the group of its tasks.
+pub const GIDS: u16 = 9;
 
 /// Length of the hello in bytes.
 pub const HELLO_LEN: usize = 8;
@@ -324,6 +327,9 @@ pub enum ToZygote<'a> {
     /// apart: there it says `Ended` for each task and hears `Fork` for the next, whose descriptors lack
     /// the report. It ends when that socket closes. For zygotes from [`WARDENS`] on.
     Warden(Fork<'a>),
+    /// The group of all its tasks that change their user; else each has that of its user's number. Said
+    /// before the first of them. For zygotes from [`GIDS`] on.
+    Gid(u32),
 }
 
 /// One task process to be started.

@@ -63,6 +63,42 @@ fn home_is_private_and_what_is_in_it_is_gone_when_the_verdict_can_be_read() {
     }
 }
 
+/// An account of this host whose group has another number than its user: its name and both.
+fn account_of_another_group() -> Option<(String, u32, u32)> {
+    let accounts = fs::read_to_string("/etc/passwd").ok()?;
+    accounts.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?.to_owned();
+        let mut numbers = fields.skip(1).map_while(|field| field.parse().ok());
+        let (uid, gid): (u32, u32) = (numbers.next()?, numbers.next()?);
+        (uid != gid).then_some((name, uid, gid))
+    })
+}
+
+#[test]
+fn a_user_that_is_named_has_the_group_of_its_account_and_so_has_its_home() {
+    let Some((name, uid, gid)) = account_of_another_group() else {
+        return;
+    };
+    for profile in ["process", "strict"] {
+        let place = place_of(Who::Root);
+        let line = with(once("who_am_i", json!([])), "profile", profile);
+        // The second comes from a warden, where there is one.
+        let jobs = submit(&place, &[line.clone(), line]);
+        let arguments = ["--task-user", &name, "--processes", "1"];
+        let mut supervisor = hostile(&place, &arguments);
+        for job in &jobs {
+            let seen = place.returned(job);
+            assert_eq!(
+                (&seen["uid"], &seen["gid"], &seen["home_gid"]),
+                (&json!(uid), &json!(gid), &json!(gid)),
+                "{profile}: {seen:#}"
+            );
+        }
+        assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+    }
+}
+
 /// What two tasks that live at the same time say of themselves.
 fn two_at_once(who: Who) -> (Value, Value) {
     let place = place_of(who);

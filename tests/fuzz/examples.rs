@@ -319,6 +319,7 @@ fn to_zygotes() -> Vec<ToZygote<'static>> {
         ToZygote::Fork(fork.clone()),
         ToZygote::Retire,
         ToZygote::Warden(fork),
+        ToZygote::Gid(65_534),
     ]
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 
 use bulkhead_child::anyhow::{self, Context as _};
@@ -108,6 +108,8 @@ pub(crate) fn who_am_i(file: Option<PathBuf>) -> anyhow::Result<Value> {
     fs::write(home.join("mine"), "mine")?;
     Ok(json!({
         "uid": nix::unistd::geteuid().as_raw(),
+        "gid": nix::unistd::getegid().as_raw(),
+        "home_gid": data.gid(),
         "pid": std::process::id(),
         "home": home,
         "home_mode": data.permissions().mode() & 0o777,

@@ -24,14 +24,14 @@ pub(super) struct Leavings {
 
 impl Leavings {
     /// Readies all of it for a task of this user.
-    pub(super) fn furnish(&mut self, walls: &Walls, user: u32) -> Result<(), Failed> {
+    pub(super) fn furnish(&mut self, walls: &Walls, owner: (Uid, Gid)) -> Result<(), Failed> {
         if walls.ipc && !self.has_ipc {
             own_ipc()?;
             self.has_ipc = true;
         }
         match &self.tmp {
             None => {
-                walls::furnish_tmp(walls, Some(user))?;
+                walls::furnish_tmp(walls, Some(owner))?;
                 if walls.tmp.is_some() {
                     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
                     let tmp = openat(AT_FDCWD, "/tmp", flags, Mode::empty());
@@ -39,8 +39,8 @@ impl Leavings {
                 }
             }
             Some((tmp, _)) => {
-                let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
-                let given = fchown(tmp, Some(uid), Some(gid))
+                let (user, group) = owner;
+                let given = fchown(tmp, Some(user), Some(group))
                     .and_then(|()| fchmod(tmp, Mode::S_IRWXU))
                     .and_then(|()| futimens(tmp, &TimeSpec::UTIME_NOW, &TimeSpec::UTIME_NOW));
                 given.step("give its /tmp away")?;

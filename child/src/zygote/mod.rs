@@ -151,6 +151,7 @@ fn hear(
                     return End::Alone;
                 }
             }
+            Ok(Some(ToZygote::Gid(gid))) => prepared.gid.set(Some(gid)),
             Ok(Some(ToZygote::Setup(_))) => {}
             Ok(Some(ToZygote::Retire)) => return End::Retired,
             Ok(None) | Err(_) => return End::Alone,

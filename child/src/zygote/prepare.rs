@@ -1,5 +1,6 @@
 //! What a zygote applies to itself once, so that its tasks inherit it.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read};
 use std::num::NonZeroU64;
@@ -10,6 +11,7 @@ use bulkhead_shared::isolation::{Containment, Setup, Walls};
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid};
 
 use super::walls::{self, Raised};
 use super::{Failed, Step};
@@ -32,12 +34,20 @@ pub(super) struct Prepared {
     pub(super) is_script: bool,
     /// What stands around tasks besides.
     pub(super) raised: Option<Raised>,
+    /// The group of tasks that change their user, if it has been told.
+    pub(super) gid: Cell<Option<u32>>,
     tid_address: Option<NonZeroU64>,
     /// The cgroup that holds the cgroups of all tasks.
     cgroups: Option<OwnedFd>,
 }
 
 impl Prepared {
+    /// Who a task is, and who has what is its own.
+    pub(super) fn owner(&self, user: u32) -> (Uid, Gid) {
+        let group = self.gid.get().unwrap_or(user);
+        (Uid::from_raw(user), Gid::from_raw(group))
+    }
+
     pub(super) fn apply(
         setup: Setup,
         received: Received,
@@ -104,6 +114,7 @@ impl Prepared {
             program,
             is_script,
             raised,
+            gid: Cell::new(None),
             tid_address,
             cgroups,
         })

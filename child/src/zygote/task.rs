@@ -189,7 +189,10 @@ pub(super) fn entries() -> [*const (); 5] {
 /// What the task finds in its namespaces.
 fn furnish(prepared: &Prepared, fork: &frame::Fork<'_>) -> Result<(), Failed> {
     match (prepared.setup.walls.as_deref(), &prepared.raised) {
-        (Some(walls), Some(raised)) => walls::furnish(walls, raised, fork.uid),
+        (Some(walls), Some(raised)) => {
+            let owner = fork.uid.map(|uid| prepared.owner(uid));
+            walls::furnish(walls, raised, owner)
+        }
         _ => Ok(()),
     }
 }
@@ -222,7 +225,7 @@ pub(super) fn set_up(
         join(limits).step("join a cgroup of limits")?;
     }
     if let Some(uid) = fork.uid {
-        become_user(uid).step("change its user")?;
+        become_user(prepared.owner(uid)).step("change its user")?;
     }
     if let Some(walls) = walls {
         if walls.user_namespace {
@@ -297,8 +300,7 @@ fn join(cgroup: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-fn become_user(uid: u32) -> nix::Result<()> {
-    let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+fn become_user((user, group): (Uid, Gid)) -> nix::Result<()> {
     setgroups(&[])?;
     setresgid(group, group, group)?;
     setresuid(user, user, user)

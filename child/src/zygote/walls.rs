@@ -14,7 +14,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
-use nix::unistd::{chdir, pivot_root, sethostname};
+use nix::unistd::{Gid, Uid, chdir, getegid, geteuid, pivot_root, sethostname};
 
 use super::{Failed, Step, init};
 use crate::sys;
@@ -247,10 +247,14 @@ fn make_file(path: &Path, text: &str) -> io::Result<()> {
 
 /// What is one task's own. Runs in its namespaces, above the task or in it, before it has lost any
 /// right.
-pub(super) fn furnish(walls: &Walls, raised: &Raised, user: Option<u32>) -> Result<(), Failed> {
+pub(super) fn furnish(
+    walls: &Walls,
+    raised: &Raised,
+    owner: Option<(Uid, Gid)>,
+) -> Result<(), Failed> {
     furnish_network(walls)?;
     furnish_proc(walls, raised)?;
-    furnish_tmp(walls, user)
+    furnish_tmp(walls, owner)
 }
 
 /// The devices of its own network.
@@ -279,18 +283,12 @@ pub(super) fn furnish_proc(walls: &Walls, raised: &Raised) -> Result<(), Failed>
 }
 
 /// Its `/tmp`, empty.
-pub(super) fn furnish_tmp(walls: &Walls, user: Option<u32>) -> Result<(), Failed> {
+pub(super) fn furnish_tmp(walls: &Walls, owner: Option<(Uid, Gid)>) -> Result<(), Failed> {
     if let Some(tmp) = walls.tmp {
-        let own = nix::unistd::geteuid().as_raw();
-        let user = user.unwrap_or(own);
+        let (user, group) = owner.unwrap_or_else(|| (geteuid(), getegid()));
         let options = format!(
-            "size={},nr_inodes={},mode=700,uid={user},gid={}",
-            tmp.size,
-            tmp.files,
-            match user == own {
-                true => nix::unistd::getegid().as_raw(),
-                false => user,
-            }
+            "size={},nr_inodes={},mode=700,uid={user},gid={group}",
+            tmp.size, tmp.files
         );
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         mount(

@@ -115,7 +115,9 @@ impl Warden<'_> {
         let user = user.ok_or_else(|| io::Error::from_raw_os_error(libc::EPERM));
         let started = user.step("run as root below an init that stays");
         let started = started.and_then(|user| {
-            walls.map_or(Ok(()), |walls| self.leavings.furnish(walls, user))?;
+            walls.map_or(Ok(()), |walls| {
+                self.leavings.furnish(walls, self.prepared.owner(user))
+            })?;
             self.prepared.fork_below().step("fork the task")
         });
         let task = match started {

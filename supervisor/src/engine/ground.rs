@@ -110,15 +110,16 @@ fn name_users(menu: &mut Menu, host: &Host) -> Result<(), EngineError> {
         if !host.is_root {
             return Err(EngineError::NotRoot { name, asked });
         }
-        let uid = account::uid_of(&name).step("look up a user for tasks")?;
-        let uid = uid.ok_or_else(|| EngineError::NoUser {
+        let numbers = account::numbers_of(&name).step("look up a user for tasks")?;
+        let numbers = numbers.ok_or_else(|| EngineError::NoUser {
             name: name.clone(),
             asked,
         })?;
-        found.insert(name, uid);
+        found.insert(name, numbers);
     }
     menu.change(|plan| {
-        plan.uid = plan.user.as_ref().and_then(|name| found.get(name)).copied();
+        let numbers = plan.user.as_ref().and_then(|name| found.get(name));
+        (plan.uid, plan.gid) = numbers.copied().unzip();
     });
     Ok(())
 }

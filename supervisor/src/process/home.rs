@@ -110,17 +110,17 @@ fn clear_dead_below(base: &Path, mut clear: impl FnMut(&str) -> bool) -> io::Res
     Ok(left)
 }
 
-/// Gives a private directory to a process that is about to start, and makes it if it is gone. Who
-/// starts it is its only user until then.
-pub(crate) fn give(path: &Path, uid: Option<u32>) -> io::Result<()> {
-    let chown = || match uid {
-        Some(_) => std::os::unix::fs::lchown(path, uid, uid),
+/// Gives a private directory to a process of this user and group that is about to start, and makes
+/// it if it is gone. Who starts it is its only user until then.
+pub(crate) fn give(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+    let chown = || match owner {
+        Some((uid, gid)) => std::os::unix::fs::lchown(path, Some(uid), Some(gid)),
         None => Ok(()),
     };
     let make = || fs::DirBuilder::new().mode(0o700).create(path);
     match chown() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => make().and_then(|()| chown()),
-        Ok(()) if uid.is_none() => match make() {
+        Ok(()) if owner.is_none() => match make() {
             // The slot's last process has left it as good as new.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made,

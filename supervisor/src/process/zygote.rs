@@ -62,6 +62,8 @@ pub(crate) enum ZygoteError {
     Stuck { path: PathBuf, seconds: u64 },
     #[error("child binary `{}` was not ready within {seconds} s (does its `main` call `bulkhead_child::run` first thing?)", path.display())]
     Slow { path: PathBuf, seconds: u64 },
+    #[error("child binary `{}` is of a release that knows no groups: its tasks would not have group {gid}, as their account does (rebuild it with this release, or name an account whose group has the number of its user)", path.display())]
+    Groupless { path: PathBuf, gid: u32 },
 }
 
 fn said(output: &str) -> String {
@@ -82,6 +84,8 @@ pub(crate) struct Recipe {
     pub environment: Vec<(OsString, OsString)>,
     pub directory: Option<PathBuf>,
     pub setup: Setup,
+    /// The group of its tasks, if it is not that of their user's number.
+    pub gid: Option<u32>,
 }
 
 /// What tells one build of the child binary from another.
@@ -145,6 +149,7 @@ pub(crate) struct Zygote {
     stage: Stage,
     /// Its version of the wire.
     minor: u16,
+    gid: Option<u32>,
     space: Vec<u8>,
     packet: Vec<u8>,
     /// Generations that were asked for and not yet answered.
@@ -183,6 +188,7 @@ impl Zygote {
             said: Tail::new(TAIL),
             stage: Stage::Hello,
             minor: 0,
+            gid: recipe.gid,
             space: nix::cmsg_space!([RawFd; 1]),
             packet: vec![0; PACKET],
             asked: VecDeque::new(),
@@ -310,6 +316,7 @@ impl Zygote {
             (FromZygote::Ready, Stage::Tasks(tasks)) => {
                 let tasks = std::mem::take(tasks);
                 self.stage = Stage::Ready;
+                self.tell_gid()?;
                 Ok(Some(Said::Ready(tasks)))
             }
             (FromZygote::Unfit { step, errno }, _) => Err(ZygoteError::Unfit {
@@ -333,6 +340,20 @@ impl Zygote {
             }
             _ => Err(protocol("a message came out of turn".into())),
         }
+    }
+
+    /// Tells it before its first task what group tasks have, if that is not the usual one.
+    fn tell_gid(&self) -> Result<(), ZygoteError> {
+        let Some(gid) = self.gid else {
+            return Ok(());
+        };
+        if self.minor < frame::GIDS {
+            let path = self.path.clone();
+            return Err(ZygoteError::Groupless { path, gid });
+        }
+        // If it is gone there will be no task.
+        let _ = self.send(&ToZygote::Gid(gid), &[]);
+        Ok(())
     }
 
     /// Reads what it prints; the lines, for the log.

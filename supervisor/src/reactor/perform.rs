@@ -104,11 +104,12 @@ impl Reactor {
             },
             _ => plan.uid,
         };
+        let owner = uid.map(|uid| (uid, plan.gid.unwrap_or(uid)));
         let has_init = plan.setup.containment.has_init();
         let inside = plan.home_inside;
         let (single_use, amounts, output) = (plan.single_use, plan.amounts, plan.output);
         let home = self.home(seat.slot, profile);
-        if let Some(Err(error)) = home.as_ref().map(|home| home::give(home, uid)) {
+        if let Some(Err(error)) = home.as_ref().map(|home| home::give(home, owner)) {
             warn!(%error, slot = seat.slot, "no private directory for a process (see TMPDIR)");
             self.give_back_user(uid);
             return self.tell(now, Input::SpawnFailed(seat));

@@ -53,6 +53,8 @@ pub(crate) struct Plan {
     pub user: Option<String>,
     /// Its number, once it has been looked up.
     pub uid: Option<u32>,
+    /// That of its group, likewise; a user of its own has the group of its number.
+    pub gid: Option<u32>,
     /// Every process has a private directory of the host.
     pub homes: bool,
     /// Where its home is in its own root.
@@ -163,6 +165,7 @@ impl Plan {
             must_own_users: own_users && profile.user.is_some(),
             user,
             uid: None,
+            gid: None,
             homes: is_confined && !has_tmp,
             home_inside: has_tmp.then_some(INSIDE),
             pidfd_group: host.pidfd_group,
@@ -200,6 +203,7 @@ impl Plan {
             environment: self.environment.clone(),
             directory: self.directory.clone(),
             setup: self.setup.clone(),
+            gid: self.gid.filter(|_| self.gid != self.uid),
         }
     }
 
