@@ -174,12 +174,17 @@ fn add(
 }
 
 /// Of all families of sockets tasks have three; the one that asks the kernel for addresses only
-/// where there is a network.
+/// where there is a network. Pairs are of one.
 fn sockets(
     rules: &mut Rules,
     network: Network,
     is_allowed: impl Fn(&&str) -> bool,
 ) -> Result<(), FilterError> {
+    if is_allowed(&"socketpair") {
+        let unix = u64::from(libc::AF_UNIX.cast_unsigned());
+        let is_other = SeccompCondition::new(0, Dword, Ne, unix)?;
+        add(rules, "socketpair", vec![is_other])?;
+    }
     if !is_allowed(&"socket") {
         return Ok(());
     }
@@ -392,11 +397,19 @@ mod tests {
         };
         let own = filters(&list, Memory::Kernel).unwrap().own;
         assert_eq!(run(&own, "vhangup", 0), forbidden);
-        assert_eq!(
-            run(&own, "socket", libc::AF_PACKET.cast_unsigned()),
-            forbidden
-        );
-        assert_eq!(run(&own, "socket", libc::AF_UNIX.cast_unsigned()), ALLOWS);
+        let inherited = filters(&Profile::strict(), Memory::Kernel)
+            .unwrap()
+            .inherited;
+        for filter in [own, inherited] {
+            let packet = libc::AF_PACKET.cast_unsigned();
+            let unix = libc::AF_UNIX.cast_unsigned();
+            for call in ["socket", "socketpair"] {
+                assert_eq!(run(&filter, call, packet), forbidden, "{call}");
+                assert_eq!(run(&filter, call, unix), ALLOWS, "{call}");
+            }
+            let tipc = libc::AF_TIPC.cast_unsigned();
+            assert_eq!(run(&filter, "socketpair", tipc), forbidden);
+        }
     }
 
     #[test]
@@ -453,7 +466,7 @@ mod tests {
     #[test]
     fn what_a_profile_forbids_altogether_is_not_allowed_in_part() {
         let forbidden = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
-        let names = ["clone", "ioctl", "mmap", "prctl", "socket"];
+        let names = ["clone", "ioctl", "mmap", "prctl", "socket", "socketpair"];
         for syscalls in [Syscalls::Denylist, Syscalls::Allowlist, Syscalls::All] {
             let profile = Profile {
                 syscalls,
