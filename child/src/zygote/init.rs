@@ -20,6 +20,12 @@ use nix::unistd::{ForkResult, Pid, fork, setpgid};
 use super::{Failed, Step};
 use crate::sys;
 
+/// Long enough between two looks; whatever happens brings a signal.
+pub(super) const FOREVER: Duration = Duration::from_secs(3600);
+
+/// Ends that are counted before signals are looked at again.
+pub(super) const REAPED_AT_ONCE: usize = 64;
+
 /// Which side of the second fork this is.
 #[derive(Debug)]
 pub(super) enum Side {
@@ -105,17 +111,20 @@ pub(super) fn watch(containment: Containment, task: Pid, report: &OwnedFd) -> ! 
     // descriptors (the other inits' report pipes are not among them) are of no use either.
     sys::close_all_but(report.as_fd());
     let mask = signals();
+    let mut wait = FOREVER;
     let end = loop {
-        match mask.wait() {
-            Ok(Signal::SIGTERM) => hand_on(task),
-            Ok(Signal::SIGHUP) => {
+        match sys::wait_for_signal(&mask, wait) {
+            libc::SIGTERM => hand_on(task),
+            libc::SIGHUP => {
                 let _ = kill(task, Signal::SIGKILL);
             }
             _ => {}
         }
-        if let Some(end) = reap(task) {
-            break end;
-        }
+        wait = match reap(task) {
+            Reaped::Task(end) => break end,
+            Reaped::All => FOREVER,
+            Reaped::Enough => Duration::ZERO,
+        };
     };
     if containment == Containment::Subreaper {
         kill_descendants();
@@ -132,14 +141,30 @@ pub(super) fn hand_on(task: Pid) {
     let _ = killpg(task, Signal::SIGCONT);
 }
 
-/// Reaps whoever has ended; the end of `task` if it is among them.
-fn reap(task: Pid) -> Option<InitReport> {
-    while let sys::Reaped::Ended(ended) = sys::reap_any() {
-        if ended.pid == task.as_raw() {
-            return Some(ended.how);
+/// Who was reaped.
+#[derive(Debug, PartialEq, Eq)]
+enum Reaped {
+    /// The task, which ended so.
+    Task(InitReport),
+    /// Whoever had ended.
+    All,
+    /// So many that there may be more.
+    Enough,
+}
+
+/// Reaps those who have ended, up to the task. Not all at once: whoever makes orphans faster than they
+/// are reaped is to be killed, too.
+fn reap(task: Pid) -> Reaped {
+    for _ in 0..REAPED_AT_ONCE {
+        match sys::reap_any() {
+            sys::Reaped::Ended(ended) if ended.pid == task.as_raw() => {
+                return Reaped::Task(ended.how);
+            }
+            sys::Reaped::Ended(_) => {}
+            sys::Reaped::NobodyYet | sys::Reaped::NoChildren => return Reaped::All,
         }
     }
-    None
+    Reaped::Enough
 }
 
 /// Kills everything below this subreaper, in rounds: whoever is forked meanwhile is a child of
@@ -151,7 +176,8 @@ fn kill_descendants() {
             // Gone already is as good as killed.
             let _ = process.signal(libc::SIGKILL);
         }
-        loop {
+        // Not all at once: who makes them is to be killed meanwhile.
+        for _ in 0..REAPED_AT_ONCE {
             match sys::reap_any() {
                 sys::Reaped::NoChildren => return,
                 sys::Reaped::NobodyYet => break,
@@ -220,4 +246,39 @@ fn parent_of(pid: i32) -> Option<i32> {
     // The name stands in brackets and may hold anything, also brackets.
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+
+    use super::*;
+
+    fn pid(child: &Child) -> Pid {
+        Pid::from_raw(i32::try_from(child.id()).unwrap())
+    }
+
+    /// A child that has ended and is not reaped yet.
+    fn ended() -> Child {
+        let child = Command::new("true").spawn().unwrap();
+        let seen = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        waitid(Id::Pid(pid(&child)), seen).unwrap();
+        child
+    }
+
+    #[test]
+    #[expect(clippy::zombie_processes, reason = "they are reaped behind its back")]
+    fn of_many_who_have_ended_some_are_reaped_before_signals_are_looked_at_again() {
+        let all: Vec<_> = (0..=REAPED_AT_ONCE).map(|_| ended()).collect();
+        let stranger = Pid::from_raw(i32::MAX);
+        assert_eq!(reap(stranger), Reaped::Enough);
+        assert_eq!(reap(stranger), Reaped::All);
+        assert_eq!(reap(stranger), Reaped::All);
+        drop(all);
+        let task = ended();
+        let end = InitReport { signal: 0, code: 0 };
+        assert_eq!(reap(pid(&task)), Reaped::Task(end));
+    }
 }

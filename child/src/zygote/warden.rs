@@ -15,6 +15,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::unistd::{Pid, setpgid};
 
 use super::control::Control;
+use super::init::{FOREVER, REAPED_AT_ONCE};
 use super::leavings::Leavings;
 use super::prepare::Prepared;
 use super::rehearsal::Lesson;
@@ -22,12 +23,6 @@ use super::task::{self, Given};
 use super::{Failed, REQUEST, Step, init, walls};
 use crate::registry::Registry;
 use crate::sys::{self, Ended, Reaped, Received};
-
-/// Long enough between two looks; whatever happens brings a signal.
-const FOREVER: Duration = Duration::from_secs(3600);
-
-/// Ends that are counted before signals are looked at again.
-const REAPED_AT_ONCE: usize = 64;
 
 /// Turns this fresh fork into a warden, which starts the task that was asked for and those that it will
 /// be asked for.

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use bulkhead_shared::pidfd::PidFd;
 
+/// Strangers reaped before anything else is looked at: somebody may make them faster.
+const REAPED_AT_ONCE: usize = 64;
+
 /// The end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Exit {
@@ -70,18 +73,21 @@ pub(crate) fn reap(process: &PidFd) -> io::Result<Option<Exit>> {
 }
 
 /// Reaps children that are none of ours: orphans that this process, as a subreaper or as PID 1,
-/// has adopted. Stops at the first end that `is_known`, whose status belongs to somebody.
-pub(crate) fn reap_strangers(is_known: impl Fn(i32) -> bool) {
+/// has adopted. Stops at the first end that `is_known`, whose status belongs to somebody, and after
+/// [`REAPED_AT_ONCE`]: whether it was that, and there may be more.
+pub(crate) fn reap_strangers(is_known: impl Fn(i32) -> bool) -> bool {
     use nix::sys::wait::{Id, WaitPidFlag, waitid};
     let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-    while let Ok(status) = waitid(Id::All, look) {
-        let Some(pid) = status.pid().filter(|pid| !is_known(pid.as_raw())) else {
-            return;
+    for _ in 0..REAPED_AT_ONCE {
+        let ended = waitid(Id::All, look).ok().and_then(|status| status.pid());
+        let Some(pid) = ended.filter(|pid| !is_known(pid.as_raw())) else {
+            return false;
         };
         if waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG).is_err() {
-            return;
+            return false;
         }
     }
+    true
 }
 
 /// A signal as people and `status` write it: `SIGSEGV`, `SIGRTMIN+3`.
@@ -92,5 +98,27 @@ pub(crate) fn signal_name(signal: i32) -> String {
         Err(_) if signal == first_real_time => "SIGRTMIN".into(),
         Err(_) if signal > first_real_time => format!("SIGRTMIN+{}", signal - first_real_time),
         Err(_) => format!("SIG{signal}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::wait::{Id, WaitPidFlag, waitid};
+    use nix::unistd::Pid;
+
+    use super::*;
+
+    #[test]
+    #[expect(clippy::zombie_processes, reason = "they are reaped behind its back")]
+    fn of_many_strangers_who_have_ended_so_many_are_reaped_at_once() {
+        for _ in 0..=REAPED_AT_ONCE {
+            let child = std::process::Command::new("true").spawn().unwrap();
+            let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+            let seen = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+            waitid(Id::Pid(pid), seen).unwrap();
+        }
+        assert!(!reap_strangers(|_| true));
+        assert!(reap_strangers(|_| false));
+        assert!(!reap_strangers(|_| false));
     }
 }

@@ -42,7 +42,6 @@ use crate::job::Job;
 use crate::notice::{Notice, Notices};
 use crate::pool::{Actions, How, Input, Lane, Pools, TicketId};
 use crate::process::cgroup::Cgroups;
-use crate::process::exit;
 use crate::process::home::{Cleaner, RunDirectory};
 use crate::process::limits::Cages;
 use crate::process::link::READ;
@@ -347,28 +346,8 @@ impl Reactor {
             self.reap_due = now.mono + REAP_EVERY;
             self.let_idle_zygotes_go(now);
             self.let_idle_wardens_go();
-            self.reap_strangers();
+            self.reap_strangers(now);
         }
-    }
-
-    fn reap_strangers(&mut self) {
-        // A process that was forked and not yet reported would be taken for a stranger.
-        if self.nurseries.iter().any(Nursery::has_unanswered) {
-            return;
-        }
-        self.nurseries.iter_mut().for_each(Nursery::reap_retired);
-        let known = self.known_pids();
-        exit::reap_strangers(|pid| known.contains(&pid));
-    }
-
-    /// Children of ours whose end somebody waits for.
-    fn known_pids(&self) -> Vec<i32> {
-        self.places
-            .iter()
-            .flat_map(Place::pids)
-            .chain(self.wardens.pids())
-            .chain(self.nurseries.iter().flat_map(Nursery::pids))
-            .collect()
     }
 
     /// Sets the timer to the earliest thing due; a timer that is early already is left alone.

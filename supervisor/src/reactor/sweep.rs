@@ -9,10 +9,10 @@ use nix::sys::epoll::EpollFlags;
 use tracing::{error, warn};
 
 use super::nursery::Nursery;
-use super::place::{Kind, Process, earlier, token};
+use super::place::{Kind, Place, Process, earlier, token};
 use super::{Reactor, SWEEP_AGAIN, watch};
 use crate::pool::{Input, Seat, Sweep};
-use crate::process::{home, orphans};
+use crate::process::{exit, home, orphans};
 
 impl Reactor {
     /// Clears away what the process has left: other processes first, then its directory.
@@ -53,9 +53,9 @@ impl Reactor {
                 // Not watched, if its first look found it empty.
                 let _ = self.epoll.delete(leaf.events());
                 self.renew_leaf(slot, generation);
-                self.reap_strangers();
+                self.reap_strangers(now);
             }
-        } else if self.has_orphans(slot) {
+        } else if self.has_orphans(slot, now) {
             self.sweeping.push(slot);
             self.sweep_due = earlier(self.sweep_due, Some(now.mono + SWEEP_AGAIN));
             return;
@@ -75,7 +75,7 @@ impl Reactor {
 
     /// Where only an init stood above the task, and something has killed that init: its orphans are
     /// ours now. Kills them; whether there were any, or may be.
-    fn has_orphans(&mut self, slot: u16) -> bool {
+    fn has_orphans(&mut self, slot: u16, now: Now) -> bool {
         let process = self.places[usize::from(slot)].process.as_ref();
         let init_was_killed = process
             .and_then(|process| process.exit)
@@ -92,9 +92,32 @@ impl Reactor {
         if self.nurseries.iter().any(Nursery::has_unanswered) {
             return true;
         }
-        self.reap_strangers();
+        self.reap_strangers(now);
         let known = self.known_pids();
         orphans::kill(&known) > 0
+    }
+
+    /// Reaps orphans that this process has adopted; the rest, if there are many, in the next turn.
+    pub(super) fn reap_strangers(&mut self, now: Now) {
+        // A process that was forked and not yet reported would be taken for a stranger.
+        if self.nurseries.iter().any(Nursery::has_unanswered) {
+            return;
+        }
+        self.nurseries.iter_mut().for_each(Nursery::reap_retired);
+        let known = self.known_pids();
+        if exit::reap_strangers(|pid| known.contains(&pid)) {
+            self.reap_due = now.mono;
+        }
+    }
+
+    /// Children of ours whose end somebody waits for.
+    fn known_pids(&self) -> Vec<i32> {
+        self.places
+            .iter()
+            .flat_map(Place::pids)
+            .chain(self.wardens.pids())
+            .chain(self.nurseries.iter().flat_map(Nursery::pids))
+            .collect()
     }
 
     fn renew_leaf(&mut self, slot: u16, generation: u64) {
