@@ -12,6 +12,7 @@ use bulkhead_shared::isolation::Network;
 use bulkhead_shared::limits::Limits;
 use bulkhead_shared::units::Size;
 
+use super::seccomp;
 use crate::process::link::TAIL;
 use crate::services::May;
 
@@ -178,7 +179,7 @@ impl Profile {
             }
         }
         for name in written.deny_syscalls.iter().chain(&written.allow_syscalls) {
-            if super::seccomp::number(name).is_none() {
+            if seccomp::number(name).is_none() {
                 return Err(wrong(format!(
                     "there is no system call `{name}` (names are those of `man 2 syscalls`)"
                 )));
@@ -323,6 +324,11 @@ impl Profile {
             profile.root == RootKind::Host && profile.landlock != Landlock::Files
                 || profile.writable.iter().any(|known| path.starts_with(known))
         };
+        let lets = |call: &String| {
+            let is_listed = seccomp::is_listed(call) || self.allow_syscalls.contains(call);
+            !self.deny_syscalls.contains(call)
+                && (self.syscalls != Syscalls::Allowlist || is_listed)
+        };
         let differences = [
             (other.confined && !self.confined, "confinement"),
             (
@@ -339,6 +345,10 @@ impl Profile {
                 "writable",
             ),
             (more(self.tmp, other.tmp), "tmp"),
+            (
+                other.tmp.is_some() && self.tmp_files > other.tmp_files,
+                "tmp-files",
+            ),
             (self.network > other.network, "network"),
             (more(self.memory, other.memory), "memory"),
             (more(self.processes, other.processes), "processes"),
@@ -350,11 +360,7 @@ impl Profile {
             (self.limits_of > other.limits_of, "limits-of"),
             (self.landlock > other.landlock, "landlock"),
             (self.syscalls > other.syscalls, "syscalls"),
-            (
-                self.syscalls != Syscalls::Allowlist
-                    && !self.deny_syscalls.is_superset(&other.deny_syscalls),
-                "deny-syscalls",
-            ),
+            (other.deny_syscalls.iter().any(lets), "deny-syscalls"),
             (
                 other.syscalls != Syscalls::All
                     && !self.allow_syscalls.is_subset(&other.allow_syscalls),

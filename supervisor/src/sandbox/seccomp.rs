@@ -59,6 +59,14 @@ pub(crate) fn name(number: i32) -> Option<&'static str> {
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
+/// Calls that the allowlist names, of which it allows some.
+const IN_PART: [&str; 3] = ["socket", "clone", "clone3"];
+
+/// Whether the allowlist has this call, whatever a profile adds.
+pub(crate) fn is_listed(name: &str) -> bool {
+    ORDINARY.contains(&name) || IN_PART.contains(&name)
+}
+
 /// Who keeps the limit of what all processes of a task have of memory together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Memory {
@@ -122,9 +130,7 @@ pub(crate) fn filters(profile: &Profile, memory: Memory) -> Result<Filters, Filt
             let mut allowed = Rules::new();
             let more = profile.allow_syscalls.iter().map(String::as_str);
             always(&mut allowed, ORDINARY.iter().copied().chain(more));
-            for name in ["socket", "clone", "clone3"] {
-                always(&mut allowed, [name]);
-            }
+            always(&mut allowed, IN_PART);
             for name in besides {
                 number(name).map(|number| allowed.remove(&number));
             }

@@ -108,6 +108,38 @@ fn outputs_and_users_are_inherited_and_compared() {
 }
 
 #[test]
+fn what_a_list_of_calls_still_allows_and_how_many_files_there_may_be_is_compared() {
+    let all = declared(&[
+        (
+            "mute",
+            json!({"deny-syscalls": ["socket", "connect", "bpf"]}),
+        ),
+        ("listed", json!({"syscalls": "allowlist"})),
+        (
+            "both",
+            json!({"inherits": "listed", "deny-syscalls": ["socket", "connect"]}),
+        ),
+        (
+            "more",
+            json!({"inherits": "both", "allow-syscalls": ["bpf"]}),
+        ),
+        ("few", json!({"inherits": "strict", "tmp-files": 10})),
+    ]);
+    let all = all.unwrap();
+    let get = |name| all.get(name).unwrap();
+    assert_eq!(
+        get("listed").looser_than(get("mute")),
+        Some("deny-syscalls")
+    );
+    assert_eq!(get("both").looser_than(get("mute")), None);
+    assert_eq!(get("more").looser_than(get("mute")), Some("deny-syscalls"));
+    assert_eq!(get("strict").looser_than(get("few")), Some("tmp-files"));
+    assert_eq!(get("few").looser_than(get("strict")), None);
+    // Without a directory of its own a task has the host's.
+    assert_eq!(get("few").looser_than(get("process")), None);
+}
+
+#[test]
 fn a_profile_that_says_nothing_confines_no_more_than_the_one_it_inherits() {
     let all = declared(&[
         ("same", json!({"inherits": "none"})),
@@ -205,11 +237,15 @@ fn any_profile() -> impl Strategy<Value = Profile> {
         Some(User::Name("a".into())),
         Some(User::Name("b".into())),
     ];
-    let more = (0..users.len(), 0..3_u32);
+    let calls = || {
+        let known = ["bpf", "read", "socket"].map(String::from);
+        proptest::sample::subsequence(known.to_vec(), 0..=3).prop_map(BTreeSet::from_iter)
+    };
+    let more = (0..users.len(), 0..3_u32, 0..2_u64, calls(), calls());
     let shape = (shape, more);
     (shape, limit(), limit(), limit(), paths(), paths()).prop_map(
         move |(
-            ((network, root, landlock, calls, single_use), (user, output)),
+            ((network, root, landlock, calls, single_use), (user, output, tmp_files, allow, deny)),
             memory,
             processes,
             tmp,
@@ -224,6 +260,9 @@ fn any_profile() -> impl Strategy<Value = Profile> {
                 single_use,
                 user: users[user].clone(),
                 output,
+                tmp_files,
+                allow_syscalls: allow,
+                deny_syscalls: deny,
                 memory,
                 processes,
                 tmp,
