@@ -191,6 +191,22 @@ fn a_task_that_stops_itself_and_ignores_sigterm_is_ended_at_its_deadline() {
 }
 
 #[test]
+fn a_task_that_exits_while_its_own_child_traces_it_is_ended_with_that_child() {
+    for who in [Who::Root, Who::User] {
+        let attack = with(once("die_traced", json!([])), "timeout", "3s");
+        let status = attacked_by(who, attack);
+        // Where an init stands above it, that learns of it no sooner than the deadline.
+        let isolation = status["isolation"].as_str().unwrap();
+        let causes: &[&str] = match isolation.contains("process: cgroup") {
+            true => &["crash"],
+            false => &["crash", "timeout"],
+        };
+        let cause = status["cause"].as_str().unwrap();
+        assert!(causes.contains(&cause), "{status:#}");
+    }
+}
+
+#[test]
 fn a_task_that_blocks_all_signals_is_ended_at_its_deadline() {
     let attack = with(once("block_signals", json!([])), "timeout", "300ms");
     let expected = Verdict::failed("timeout", "timeout").by_signal("SIGKILL");

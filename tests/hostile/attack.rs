@@ -111,6 +111,42 @@ pub(crate) fn kill_parent() -> String {
     }
 }
 
+/// Exits while a process that it has started traces it, and stays.
+#[task]
+pub(crate) fn die_traced() -> anyhow::Result<()> {
+    const SEIZE: usize = 0x4206;
+    nix::sys::prctl::set_dumpable(true)?;
+    sys::raw(
+        libc::SYS_prctl,
+        [libc::PR_SET_PTRACER as usize, usize::MAX, 0, 0, 0, 0],
+    )
+    .or_else(|errno| match errno {
+        // Without Yama whoever has its user may.
+        nix::errno::Errno::EINVAL => Ok(0),
+        other => Err(other),
+    })?;
+    let (reader, writer) = nix::unistd::pipe()?;
+    match sys::fork()? {
+        ForkResult::Child => {
+            let parent = usize::try_from(getppid().as_raw()).unwrap_or(0);
+            match sys::raw(libc::SYS_ptrace, [SEIZE, parent, 0, 0, 0, 0]) {
+                Ok(_) => {
+                    let _ = nix::unistd::write(&writer, b"x");
+                    loop {
+                        pause();
+                    }
+                }
+                Err(_) => sys::leave_badly(),
+            }
+        }
+        ForkResult::Parent { .. } => {
+            drop(writer);
+            anyhow::ensure!(nix::unistd::read(&reader, &mut [0])? == 1, "not traced");
+            sys::leave_badly()
+        }
+    }
+}
+
 /// Tries to get rid of its limits; the names of those it could raise.
 #[task]
 pub(crate) fn raise_limits() -> Vec<String> {

@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         attacks::attempt,
         attack::block_signals,
         attack::deep_tree,
+        attack::die_traced,
         attack::fill_tmp,
         attack::fork_bomb,
         attack::hold_pipes,

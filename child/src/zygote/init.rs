@@ -117,6 +117,10 @@ pub(super) fn watch(containment: Containment, task: Pid, report: &OwnedFd) -> ! 
             libc::SIGTERM => hand_on(task),
             libc::SIGHUP => {
                 let _ = kill(task, Signal::SIGKILL);
+                // While one of them traces it, it cannot be reaped, dead or not.
+                if containment == Containment::Subreaper {
+                    strike_descendants();
+                }
             }
             _ => {}
         }
@@ -172,10 +176,7 @@ fn reap(task: Pid) -> Reaped {
 fn kill_descendants() {
     let mask: SigSet = [Signal::SIGCHLD].into_iter().collect();
     loop {
-        for process in descendants() {
-            // Gone already is as good as killed.
-            let _ = process.signal(libc::SIGKILL);
-        }
+        strike_descendants();
         // Not all at once: who makes them is to be killed meanwhile.
         for _ in 0..REAPED_AT_ONCE {
             match sys::reap_any() {
@@ -186,6 +187,13 @@ fn kill_descendants() {
         }
         // A dying process needs a moment; SIGCHLD ends the wait.
         sys::wait_for_signal(&mask, Duration::from_millis(5));
+    }
+}
+
+fn strike_descendants() {
+    for process in descendants() {
+        // Gone already is as good as killed.
+        let _ = process.signal(libc::SIGKILL);
     }
 }
 

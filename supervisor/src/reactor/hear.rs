@@ -242,7 +242,7 @@ impl Reactor {
         }
     }
 
-    fn hear_exit(&mut self, seat: Seat, now: Now) {
+    pub(super) fn hear_exit(&mut self, seat: Seat, now: Now) {
         self.hear_rest(seat, now);
         let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) else {
             return;
@@ -250,7 +250,7 @@ impl Reactor {
         let Some(pidfd) = &process.pidfd else { return };
         match exit::reap(pidfd) {
             Ok(Some(exit)) => process.exit = Some(exit),
-            Ok(None) => return,
+            Ok(None) => return self.end_tracer(seat, now),
             // Somebody else has reaped it: its end is known, its status is not.
             Err(error) => error!(%error, pid = process.pid, "a process could not be reaped"),
         }

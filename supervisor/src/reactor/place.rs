@@ -72,6 +72,8 @@ pub(crate) struct Process {
     pub is_group: bool,
     /// It has said that its sandbox is set up, or why that failed.
     pub is_set_up: bool,
+    /// It is dead, and could not be reaped yet.
+    pub is_traced: bool,
     /// Jobs it has answered.
     pub served: u32,
     /// What it reported for these, in all.
@@ -132,6 +134,7 @@ impl Process {
             running: Vec::new(),
             is_group: false,
             is_set_up: false,
+            is_traced: false,
             served: 0,
             reported: Reported::default(),
             violation: None,

@@ -2,6 +2,7 @@
 //! its verdict written.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use bulkhead_shared::isolation::Containment;
 use bulkhead_shared::time::Now;
@@ -12,6 +13,7 @@ use super::nursery::Nursery;
 use super::place::{Kind, Place, Process, earlier, token};
 use super::{Reactor, SWEEP_AGAIN, watch};
 use crate::pool::{Input, Seat, Sweep};
+use crate::process::cgroup::Leaf;
 use crate::process::{exit, home, orphans};
 
 impl Reactor {
@@ -23,10 +25,34 @@ impl Reactor {
         self.look_at_sweep(seat.slot, now);
     }
 
+    /// A process is dead, and another traces it, which alone can reap it before it dies itself. Kills
+    /// that one, if the process has started it, and looks again later: until then its pidfd says the same.
+    pub(super) fn end_tracer(&mut self, seat: Seat, now: Now) {
+        let place = &mut self.places[usize::from(seat.slot)];
+        if let Some(Err(error)) = place.leaf.as_ref().map(Leaf::kill) {
+            warn!(%error, slot = seat.slot, "what a task left behind could not be killed");
+        }
+        let Some(process) = place.process(seat.generation) else {
+            return;
+        };
+        process.is_traced = true;
+        if let Some(pidfd) = &process.pidfd {
+            // Done already, if this is not the first look.
+            let _ = self.epoll.delete(pidfd.as_fd());
+        }
+        self.sweeping.push(seat.slot);
+        self.sweep_due = earlier(self.sweep_due, Some(now.mono + SWEEP_AGAIN));
+    }
+
     pub(super) fn look_at_sweep(&mut self, slot: u16, now: Now) {
         let Some(place) = self.places.get_mut(usize::from(slot)) else {
             return;
         };
+        let traced = place.process.as_ref().filter(|process| process.is_traced);
+        if let Some(process) = traced.filter(|process| process.pidfd.is_some()) {
+            let generation = process.generation;
+            return self.hear_exit(Seat { slot, generation }, now);
+        }
         // While its home is being removed, that is what its sweep waits for.
         let is_due = |process: &&Process| process.is_sweeping && !process.is_clearing;
         let Some(process) = place.process.as_ref().filter(is_due) else {
