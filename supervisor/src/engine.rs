@@ -109,7 +109,7 @@ pub(crate) fn run(again: Again, start: Configured) -> Result<Exit, EngineError> 
     // Probing forks, so it comes before the first thread.
     let host = Host::probe(&config.without);
     let mut menu = Menu::resolve(&config, &host)?;
-    harden(&config)?;
+    harden()?;
     if let Some(path) = &config.test_clock {
         turned::follow(path)?;
         warn!(file = %path.display(), ms = bulkhead_shared::time::turned(), "TEST CLOCK: THIS SUPERVISOR'S TIME IS NOT THE TIME");
@@ -126,13 +126,11 @@ pub(crate) fn run(again: Again, start: Configured) -> Result<Exit, EngineError> 
 }
 
 /// Adopts what tasks leave behind, and keeps its own memory to itself.
-fn harden(config: &RunConfig) -> Result<(), EngineError> {
+fn harden() -> Result<(), EngineError> {
     use nix::sys::prctl;
     prctl::set_child_subreaper(true).step("become a subreaper")?;
-    if config.sandbox != "none" {
-        prctl::set_dumpable(false).step("hide its memory from tasks")?;
-    }
-    Ok(())
+    // Whatever the usual profile is: a task may have another.
+    prctl::set_dumpable(false).step("hide its memory from tasks")
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, EngineError> {
