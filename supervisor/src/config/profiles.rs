@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::ConfigError;
-use super::file::{File, FileError, Table, Value};
+use super::file::{File, FileError, Item, Table, Value};
 use super::options::{Setting, Source};
 use crate::sandbox::profile::{Profile, Profiles, Written};
 
@@ -83,6 +83,7 @@ fn read(all: &Table) -> Result<OfFile, FileError> {
     let mut declared = BTreeMap::new();
     let tables = all.named(PROFILE)?;
     for (name, table) in &tables {
+        check(table)?;
         let written = Written::deserialize(json(table)).map_err(|error| wrong(table, &error))?;
         declared.insert((*name).to_owned(), written);
     }
@@ -142,6 +143,24 @@ fn wrong(table: &Table, error: &serde_json::Error) -> FileError {
     let key = keys.find(|key| text.contains(&format!("`{key}`")));
     // The first word quoted is the key that is unknown, or else the value is wrong somewhere.
     table.wrong(key.unwrap_or(""), text)
+}
+
+/// Fails for a value that no key takes, however deep it lies: as a text it might be taken for one.
+fn check(table: &Table) -> Result<(), FileError> {
+    let mut entries = table.entries();
+    entries.try_for_each(|(key, item)| check_item(table, key, item))
+}
+
+fn check_item(table: &Table, key: &str, item: &Item) -> Result<(), FileError> {
+    match &item.value {
+        Value::Other(kind) => {
+            let reason = format!("has {kind}, which no key takes (write it as a text)");
+            Err(table.wrong_at(item.at, key, reason))
+        }
+        Value::List(items) => items.iter().try_for_each(|one| check_item(table, key, one)),
+        Value::Table(table) => check(table),
+        Value::Text(_) | Value::Integer(_) | Value::Flag(_) => Ok(()),
+    }
 }
 
 fn json(table: &Table) -> Json {
@@ -223,6 +242,17 @@ mod tests {
             error.contains("b.toml:2") && error.contains("strict"),
             "{error}"
         );
+        for (value, kind) in [("1.5", "fraction"), ("2026-01-01", "a date")] {
+            let error = refused(&format!(
+                "[profile.a]\nenv = {{ A = \"a\", B = {value} }}\n"
+            ));
+            assert!(
+                error.contains("b.toml:2") && error.contains(kind) && error.contains("env.B`"),
+                "{error}"
+            );
+        }
+        let error = refused("[profile.a]\nread-only = [\"/srv\", 1.5]\n");
+        assert!(error.contains("read-only"), "{error}");
         let error = refused("[profile.a]\nmay = [\"fly\"]\n");
         assert!(error.contains("`fly`"), "{error}");
     }
