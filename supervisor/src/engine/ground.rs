@@ -13,12 +13,9 @@ use crate::process::cgroup::Cgroups;
 use crate::process::dead;
 use crate::process::home::RunDirectory;
 use crate::process::limits::{Cages, Controllers};
-use crate::process::users::Users;
+use crate::process::users::{self, Users};
 use crate::sandbox::menu::{Entry, Menu};
 use crate::sandbox::probe::Host;
-
-/// Where the locks on blocks of task users lie; root alone can write there.
-const USER_LOCKS: &str = "/run/bulkhead";
 
 /// What a run has of its own on this machine.
 pub(super) struct Ground {
@@ -77,14 +74,12 @@ impl Ground {
 }
 
 fn own_users(menu: &mut Menu, host: &Host) -> Result<Option<Users>, EngineError> {
-    let is_asked = |entry: &Entry| entry.is_open && entry.plan.must_own_users;
-    match Users::claim(Path::new(USER_LOCKS)) {
-        Ok(users) => Ok(Some(users)),
-        Err(error) if menu.entries().iter().any(is_asked) => {
-            Err(error).step("claim users for tasks, as a profile asks by `user = \"own\"`")
-        }
-        Err(error) => {
-            let reason = error.to_string();
+    match Users::claim(Path::new(users::LOCKS)) {
+        // As the host has promised when the profiles were resolved.
+        claimed if host.task_users => claimed.step("claim users for tasks").map(Some),
+        claimed => {
+            let reason = claimed.err().map(|error| error.to_string());
+            let reason = reason.unwrap_or_else(|| "they are not to be used".into());
             menu.change(|plan| {
                 if plan.own_users {
                     plan.without_own_users(host, &reason);

@@ -19,6 +19,9 @@ const BLOCKS: u32 = 64;
 /// maps few users, near the end of those.
 const BASES: [u32; 2] = [1_600_000_000, 50_000];
 
+/// Where the locks on blocks of task users lie; root alone can write there.
+pub(crate) const LOCKS: &str = "/run/bulkhead";
+
 /// A block of users that no other supervisor of this machine uses.
 #[derive(Debug)]
 pub(crate) struct Users {

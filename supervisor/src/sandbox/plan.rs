@@ -47,8 +47,6 @@ pub(crate) struct Plan {
     pub setup: Setup,
     /// Every process has a user of its own.
     pub own_users: bool,
-    /// The profile says so, rather than --task-user.
-    pub must_own_users: bool,
     /// A user all tasks share.
     pub user: Option<String>,
     /// Its number, once it has been looked up.
@@ -105,7 +103,7 @@ impl Plan {
     /// Chooses the first that works of each guarantee.
     pub(crate) fn resolve(profile: &Profile, config: &RunConfig, host: &Host) -> Self {
         let is_confined = profile.confined;
-        let lacks = lacks(profile, host);
+        let lacks = lacks(profile, config, host);
         let spaces = Spaces::of(profile, host);
         let containment = match spaces.pid {
             true => Containment::PidNamespace { user: false },
@@ -162,7 +160,6 @@ impl Plan {
             profile: profile.name.clone(),
             setup,
             own_users,
-            must_own_users: own_users && profile.user.is_some(),
             user,
             uid: None,
             gid: None,
@@ -349,20 +346,24 @@ impl Spaces {
     }
 }
 
-fn lacks(profile: &Profile, host: &Host) -> Vec<Lack> {
+fn lacks(profile: &Profile, config: &RunConfig, host: &Host) -> Vec<Lack> {
     let user = "run the supervisor as root, or let this user make user namespaces \
                 (kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)";
     let asks = |space: Space| profile.namespaces.contains(&space);
     let spaces = asks(Space::Ipc) || asks(Space::Uts);
     let has_own_user = host.task_users || !host.is_root && Spaces::of(profile, host).any();
+    // Behind such walls a task is not to be root, unless somebody has said so.
+    let is_auto = profile.user.is_none() && config.task_user == TaskUser::Auto;
+    let is_behind_walls = asks(Space::Pid) || profile.root == RootKind::Minimal;
     let asked: [(bool, bool, String, &'static str, &'static str); 7] = [
         (
-            profile.user == Some(User::Own),
+            profile.user == Some(User::Own) || host.is_root && is_auto && is_behind_walls,
             has_own_user,
             "user = \"own\"".into(),
             "users that nobody else has",
-            "run the supervisor as root, where at least 60000 users are mapped; else ask for a \
-             namespace or a root of its own, which come with a user namespace",
+            "run the supervisor as root, where at least 60000 users are mapped and /run/bulkhead can \
+             be written; else ask for a namespace or a root of its own, which come with a user \
+             namespace, or say by `user` or --task-user whose user tasks are to have",
         ),
         (
             asks(Space::Pid),

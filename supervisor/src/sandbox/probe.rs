@@ -4,17 +4,18 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
 
 use crate::process::limits::Controllers;
-use crate::process::{cgroup, memory, users};
+use crate::process::users::{self, Users};
+use crate::process::{cgroup, memory};
 
 /// What can be denied.
-pub(crate) const FEATURES: [&str; 13] = [
+pub(crate) const FEATURES: [&str; 14] = [
     "landlock",
     "cgroup",
     "cgroup-kill",
@@ -28,6 +29,7 @@ pub(crate) const FEATURES: [&str; 13] = [
     "ipc-namespace",
     "limits",
     "wardens",
+    "task-users",
 ];
 
 /// What this host can do, less what was denied.
@@ -103,7 +105,9 @@ impl Host {
                 None
             },
             children: memory::lists_children(),
-            task_users: is_root && users::range().is_ok(),
+            task_users: has("task-users")
+                && is_root
+                && Users::claim(Path::new(users::LOCKS)).is_ok(),
             wardens: has("wardens") && is_root && is_able(&ABILITIES),
         }
     }
