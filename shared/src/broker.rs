@@ -339,8 +339,7 @@ pub enum Heed {
 
 /// Hears commits by anybody. Made before the last empty look, so that no commit is missed.
 pub trait Bell: Send + fmt::Debug {
-    /// Waits until something is committed that it listens for, `interrupt` is raised or `at_most`
-    /// has passed. May wake without a reason.
+    /// Waits for a commit that it listens for, `interrupt` or `at_most`. May wake without a reason.
     ///
     /// # Errors
     /// When the store is away.
@@ -408,9 +407,8 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// [`BrokerError`].
     fn remove(&self, uuids: &[Uuid]) -> Result<usize, BrokerError>;
 
-    /// Opens a group and starts its members, in one move or in moves that are made sure of. Where the
-    /// queue that it is kept with is draining nothing is done ([`Submitted::Closed`]), unless it is known.
-    /// A member whose uuid is known as that of something else is counted as failed.
+    /// Opens a group and starts its members, in one move or in moves that are made sure of; not where its
+    /// queue is draining, unless it is known. A member whose uuid is known as another's counts as failed.
     ///
     /// # Errors
     /// [`BrokerError`].

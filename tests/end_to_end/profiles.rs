@@ -1,5 +1,8 @@
 //! Which profile a job gets, what a host that lacks something is told, and what verdicts say.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
 use bulkhead_tests::cli::Place;
 use bulkhead_tests::supervise::Supervisor;
 use serde_json::{Value, json};
@@ -262,6 +265,19 @@ fn with_best_effort_less_is_applied_and_each_verdict_says_so() {
             assert!(supervisor.log().contains(said), "{}", supervisor.log());
             assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
         }
+    }
+}
+
+#[test]
+fn the_memory_of_the_supervisor_is_hidden_whatever_the_usual_profile_is() {
+    for profile in ["none", "process"] {
+        let place = place_of(Who::User);
+        let job = submit(&place, &[once("add", json!([2, 3]))]).remove(0);
+        let mut supervisor = Supervisor::start(&place, &["--sandbox", profile]);
+        let _ = place.returned(&job);
+        let memory = fs::metadata(format!("/proc/{}/mem", supervisor.pid())).unwrap();
+        assert_eq!(memory.uid(), 0, "{profile}: not its own user's");
+        assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
     }
 }
 

@@ -180,7 +180,7 @@ impl RedisServer {
 
     /// A long answer is all there once the next one is: a connection whose write side is shut is
     /// closed in the middle of it. One that is paused or asleep has no next answer.
-    fn ask(&self, line: &str, is_long: bool) -> std::io::Result<String> {
+    pub(crate) fn ask(&self, line: &str, is_long: bool) -> std::io::Result<String> {
         const NEXT: &str = "+PONG\r\n";
         let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         stream.set_read_timeout(Some(START_WITHIN))?;

@@ -103,7 +103,8 @@ impl Watched {
             (said == "+OK").then_some(())
         });
         until("the replica to be master", PATIENCE, || {
-            let info = self.replica.text("INFO replication");
+            // A sentinel closes the connections to a server that it makes the master.
+            let info = self.replica.ask("INFO replication", true).ok()?;
             info.contains("role:master").then_some(())
         });
     }

@@ -186,10 +186,12 @@ impl Store {
     }
 }
 
-/// Whether the ring of this number leaves but one element. Of those of one bell some do, however many
-/// others are rung by turns with it: multiples of the golden ratio come to lie everywhere.
+/// Whether the ring of this number leaves but one element. As good as by chance: of those of one bell
+/// some do, however many others are rung by turns with it.
 const fn is_calmed(ring: u64) -> bool {
-    ring.wrapping_mul(0x9E37_79B9_7F4A_7C15) < u64::MAX / CALMED
+    const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
+    let spread = ring.wrapping_mul(ODD);
+    (spread ^ (spread >> 32)).wrapping_mul(ODD) < u64::MAX / CALMED
 }
 
 /// Where a job stands in its line.

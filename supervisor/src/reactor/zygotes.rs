@@ -212,6 +212,7 @@ impl Reactor {
             self.start_zygote(profile, now);
         } else {
             error!("{error}; trying again");
+            self.nurseries[usize::from(profile)].failed_by(&error);
         }
         self.fail_spawns(profile, asked, now);
     }

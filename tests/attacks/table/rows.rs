@@ -25,14 +25,14 @@ const X: [Expected; 2] = [Host, Host];
 
 #[rustfmt::skip]
 pub(crate) const ALL: &[Attack] = &[
-    row("read-supervisor-memory", "open and read `/proc/PID/mem` of the supervisor", [O, R, R]),
-    row("copy-supervisor-memory", "`process_vm_readv` from the supervisor", [O, R, R]),
-    row("read-supervisor-environment", "read `/proc/PID/environ` of the supervisor", [O, R, R]),
-    row("read-process-1-environment", "the same of process 1", [O, R, R]),
-    row("take-supervisor-descriptor", "`pidfd_getfd` from the supervisor", [O, R, R]),
-    row("list-supervisor-descriptors", "list `/proc/PID/fd` of the supervisor", [O, R, R]),
+    row("read-supervisor-memory", "open and read `/proc/PID/mem` of the supervisor", [[Open, Refused], R, R]),
+    row("copy-supervisor-memory", "`process_vm_readv` from the supervisor", [[Open, Refused], R, R]),
+    row("read-supervisor-environment", "read `/proc/PID/environ` of the supervisor", [[Open, Refused], R, R]),
+    row("read-process-1-environment", "the same of process 1", [[Open, Refused], R, R]),
+    row("take-supervisor-descriptor", "`pidfd_getfd` from the supervisor", [[Open, Refused], R, R]),
+    row("list-supervisor-descriptors", "list `/proc/PID/fd` of the supervisor", [[Open, Refused], R, R]),
     row("see-other-processes", "read the command lines of others in `/proc`", [O, O, R]),
-    row("trace-supervisor", "`ptrace` the supervisor", [O, R, R]),
+    row("trace-supervisor", "`ptrace` the supervisor", [[Open, Refused], R, R]),
     row("trace-neighbour", "`ptrace` another task", [O, R, R]),
     row("signal-supervisor", "send the supervisor a signal", [O, R, R]),
     row("stop-neighbour", "stop another task", [O, R, R]),
