@@ -89,7 +89,7 @@ fn jobs_whose_profile_cannot_be_set_up_end_and_stop_no_others_until_it_can() {
             assert!(said.contains("`media`"), "{said}");
             assert!(said.contains(media.to_str().unwrap()), "{said}");
         }
-        std::fs::create_dir(&media).unwrap();
+        fs::create_dir(&media).unwrap();
         // It is tried again by itself, after a rest.
         let ends_well = |_| {
             let job = submit(&place, &[film()]).remove(0);
