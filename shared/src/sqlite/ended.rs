@@ -93,31 +93,30 @@ impl Ledger {
     }
 
     pub(super) fn retry_dead(&mut self, uuids: &[Uuid]) -> rusqlite::Result<usize> {
-        let mut revived = 0;
-        for uuid in uuids {
-            for (id, state, _) in self.ours(*uuid)? {
-                if state == 4 {
-                    self.revive(id)?;
-                    revived += 1;
-                }
-            }
-        }
-        self.marks.rings |= revived > 0;
-        Ok(revived)
+        self.each_dead(uuids, Self::revive)
     }
 
     pub(super) fn drop_dead_jobs(&mut self, uuids: &[Uuid]) -> rusqlite::Result<usize> {
-        let mut dropped = 0;
+        self.each_dead(uuids, Self::forget)
+    }
+
+    /// Does something to those that are dead letters; how many there were.
+    fn each_dead(
+        &mut self,
+        uuids: &[Uuid],
+        what: fn(&Self, i64) -> rusqlite::Result<()>,
+    ) -> rusqlite::Result<usize> {
+        let mut done = 0;
         for uuid in uuids {
             for (id, state, _) in self.ours(*uuid)? {
                 if state == 4 {
-                    self.forget(id)?;
-                    dropped += 1;
+                    what(self, id)?;
+                    done += 1;
                 }
             }
         }
-        self.marks.rings |= dropped > 0;
-        Ok(dropped)
+        self.marks.rings |= done > 0;
+        Ok(done)
     }
 
     fn revive(&self, id: i64) -> rusqlite::Result<()> {
