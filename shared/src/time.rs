@@ -101,7 +101,7 @@ impl fmt::Display for Timestamp {
 }
 
 /// Time since the machine started, in which it counts too how long it was suspended: for what goes by
-/// another machine's clock, and for leases. For edges only.
+/// another machine's clock. For edges only.
 #[must_use]
 pub fn since_boot() -> Duration {
     // Fails only for a clock the kernel does not know; Linux has had this one since 2.6.39.

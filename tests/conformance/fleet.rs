@@ -1,10 +1,13 @@
 //! Supervisors as they announce themselves.
 
+use std::fs::{File, FileTimes};
+use std::time::SystemTime;
+
 use bulkhead_shared::broker::{Presence, Selection, SupervisorId};
 use bulkhead_shared::retry::Move;
 use bulkhead_shared::task::TaskSpec;
 use bulkhead_tests::{
-    Scene, TestClock, for_each_backend, job, queue, secs, supervisor, task, uuids,
+    Kind, Scene, TestClock, for_each_backend, job, queue, secs, supervisor, task, uuids,
 };
 
 fn presence(id: SupervisorId, slots: u32) -> Presence {
@@ -47,6 +50,20 @@ for_each_backend!(a_fleet_lists_what_its_supervisors_have_announced, |scene| {
     assert_eq!(member.seen_at, TestClock::START.plus(secs(3)));
     assert!(fleet.iter().all(|member| member.is_alive));
 });
+
+#[test]
+fn the_file_that_tells_who_lives_stays_young_while_somebody_does() {
+    let scene = Scene::new(Kind::SqliteFile);
+    let path = scene.path().with_added_extension("start");
+    let file = File::options().write(true).open(&path).unwrap();
+    let old = SystemTime::UNIX_EPOCH + secs(1);
+    let times = FileTimes::new().set_accessed(old).set_modified(old);
+    file.set_times(times).unwrap();
+    let is_old = || file.metadata().unwrap().modified().unwrap() == old;
+    assert!(is_old());
+    scene.broker().announce(&presence(scene.me, 2)).unwrap();
+    assert!(!is_old(), "a cleaner would take it away");
+}
 
 for_each_backend!(a_member_tells_how_many_jobs_it_holds, |scene| {
     scene.broker().announce(&presence(scene.me, 2)).unwrap();

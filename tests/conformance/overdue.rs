@@ -5,7 +5,7 @@ use bulkhead_shared::catalog::State;
 use bulkhead_shared::task::TaskSpec;
 use bulkhead_shared::{Message, QueueName};
 use bulkhead_tests::{
-    LEASE, Scene, TestClock, for_each_backend, job, queue, secs, supervisor, task, uuids,
+    Kind, LEASE, Scene, TestClock, for_each_backend, job, queue, secs, supervisor, task, uuids,
 };
 
 fn announce(scene: &Scene, id: SupervisorId, tasks: &[&str], queues: &[&str]) {
@@ -43,6 +43,27 @@ for_each_backend!(
         );
     }
 );
+
+#[test]
+fn what_a_supervisor_claims_after_it_was_taken_for_dead_is_taken_over_at_the_end_of_its_lease() {
+    let scene = Scene::new(Kind::SqliteFile);
+    announce(&scene, scene.me, &["add"], &["default"]);
+    std::fs::remove_file(scene.path().with_added_extension("start")).unwrap();
+    let other = scene.again();
+    other.broker.prune(1000).unwrap();
+    assert!(other.catalog.fleet().unwrap().is_empty());
+    let uuid = scene.submit(job());
+    scene.claim_one();
+    let take = || {
+        let taken = other
+            .broker
+            .take_over(&Overdue::Lease, supervisor(), 100, LEASE);
+        uuids(&taken.unwrap())
+    };
+    assert!(take().is_empty());
+    scene.clock.pass(LEASE);
+    assert_eq!(take(), [uuid]);
+}
 
 for_each_backend!(no_more_is_taken_over_than_asked_for, |scene| {
     for _ in 0..5 {

@@ -4,7 +4,7 @@ use bulkhead_shared::broker::Overdue;
 use bulkhead_shared::catalog::State;
 use bulkhead_shared::outcome::Cause;
 use bulkhead_shared::retry::Move;
-use bulkhead_tests::{TestClock, for_each_backend, job, secs, uuids};
+use bulkhead_tests::{Kind, Scene, TestClock, for_each_backend, job, secs, uuids};
 
 for_each_backend!(
     delayed_jobs_wait_and_those_of_the_same_millisecond_come_in_order,
@@ -130,6 +130,23 @@ for_each_backend!(
         assert!(row.submitted_at <= row.ready_at);
     }
 );
+
+#[test]
+fn a_wall_clock_that_was_wrong_and_is_set_right_is_followed() {
+    let scene = Scene::new(Kind::SqliteFile);
+    scene.clock.set_wall(TestClock::START.plus(secs(3600)));
+    let delayed = scene.submit(job().delay(secs(5)));
+    scene.clock.set_wall(TestClock::START);
+    let short = scene.submit(job().expires(secs(60)));
+    let claimed = scene.claim_one();
+    assert_eq!(claimed.receipt.uuid, short, "its time is not over");
+    let at = TestClock::START.plus(secs(5));
+    scene.settle(&claimed, Move::Retry { at });
+    assert!(scene.claim(5).is_empty(), "it waits as long as it should");
+    scene.clock.pass(secs(5));
+    assert_eq!(uuids(&scene.claim(5)), [short]);
+    assert_eq!(scene.state(delayed), Some(State::Delayed));
+}
 
 for_each_backend!(a_wall_clock_that_leaps_ahead_ends_no_lease, |scene| {
     scene.submit(job());

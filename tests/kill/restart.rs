@@ -14,7 +14,7 @@ use crate::evidence::{LEASED, Transition};
 use crate::scene::{LONG_LEASE, Scene};
 
 fn since_boot() -> i64 {
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).unwrap();
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap();
     i64::try_from(Duration::from(now).as_millis()).unwrap()
 }
 

@@ -118,6 +118,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A wall clock of SQLite that is set back by more than this, in milliseconds, is followed.
+const STANDS_STILL: u64 = 10_000;
+
 /// The store, the model, and what both have given out.
 struct Pair {
     scene: Scene,
@@ -142,7 +145,12 @@ impl Pair {
     /// A store knows how late it is from its last write: let both look now.
     fn look_at_the_clock(&mut self) {
         self.scene.broker().note(&[]).unwrap();
-        self.model.now = self.model.now.max(self.scene.clock.wall().as_millis());
+        let (wall, seen) = (self.scene.clock.wall().as_millis(), self.model.now);
+        let is_far_back = wall + STANDS_STILL < seen;
+        self.model.now = match self.scene.kind {
+            Kind::SqliteFile | Kind::SqliteMemory if is_far_back => wall,
+            _ => wall.max(seen),
+        };
         self.model.boot = u64::try_from(self.scene.clock.since_boot().as_millis()).unwrap();
     }
 

@@ -3,14 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
+
 use crate::Timestamp;
-use crate::time::since_boot;
 
 /// Where a store reads the time.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The wall clock: for what is shown, delays and life times.
     fn wall(&self) -> Timestamp;
-    /// Time since the machine started, suspended time included: for leases.
+    /// Time since the machine started, without what it was suspended for: for leases. All who hold some
+    /// were suspended with it, and go by [`std::time::Instant`], which counts the same.
     fn since_boot(&self) -> Duration;
     /// Which start of the machine [`Clock::since_boot`] counts from.
     fn boot_id(&self) -> [u8; 16];
@@ -49,7 +51,8 @@ impl Clock for SystemClock {
     }
 
     fn since_boot(&self) -> Duration {
-        since_boot()
+        // Fails only for a clock that the kernel does not know.
+        clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
     }
 
     fn boot_id(&self) -> [u8; 16] {
@@ -57,20 +60,27 @@ impl Clock for SystemClock {
     }
 }
 
+/// A wall clock that is set back by no more than this, in milliseconds, stands still until it is where it
+/// was: nothing that had come is to come again. One that is set back further was wrong before, and is
+/// followed: else new jobs would be too late for whatever limits they carry, and retries too early.
+const STANDS_STILL: i64 = 10_000;
+
 /// One reading, in the form the tables hold.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Moment {
-    /// Wall clock, never earlier than one read before.
+    /// Wall clock, never a little earlier than one read before.
     pub(super) wall: i64,
     /// Since the machine started.
     pub(super) boot: i64,
 }
 
 impl Moment {
-    /// Reads `clock`; the wall time is at least `seen`.
+    /// Reads `clock`, which showed `seen` before.
     pub(super) fn read(clock: &dyn Clock, seen: i64) -> Self {
+        let wall = stored(clock.wall());
+        let is_followed = wall < seen - STANDS_STILL;
         Self {
-            wall: stored(clock.wall()).max(seen),
+            wall: if is_followed { wall } else { wall.max(seen) },
             boot: stored_length(clock.since_boot()),
         }
     }

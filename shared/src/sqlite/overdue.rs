@@ -98,6 +98,17 @@ impl Ledger {
             let left = bound(limit - ids.len());
             ids.extend(self.rows(sql, (row, until, left), |row| row.get::<_, i64>(0))?);
         }
+        // Of those who were taken for dead while they lived, until they say again that they do.
+        let sql =
+            "SELECT job.id FROM job INDEXED BY job_leased CROSS JOIN line ON line.id = job.line
+            WHERE state = 2 AND namespace = ?1 AND due <= ?2
+                AND owner NOT IN (SELECT id FROM supervisor) LIMIT ?3";
+        let key = (
+            self.namespace.as_str(),
+            self.now.boot,
+            bound(limit - ids.len()),
+        );
+        ids.extend(self.rows(sql, key, |row| row.get::<_, i64>(0))?);
         Ok(ids)
     }
 

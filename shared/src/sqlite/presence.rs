@@ -95,6 +95,7 @@ impl Ledger {
             self.alive.release(presence.id);
             self.describe(presence)?;
         }
+        self.alive.touch();
         self.register(presence)?;
         self.limit_tasks(presence)
     }
