@@ -4,10 +4,13 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use bulkhead_shared::frame::ReportedUsage;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
+
+use crate::context::now;
 
 /// Measures jobs. A process that runs a single one leaves the peak to its supervisor, who sees
 /// it when the process is reaped.
@@ -16,7 +19,13 @@ pub(crate) struct Meter {
     /// What a process has spent is then its only job's, as its supervisor reckons too.
     is_of_one: bool,
     peak: Option<Peak>,
+    /// When the last job ended, and what had been spent by then.
+    last: Option<(Instant, Start)>,
 }
+
+/// A job that comes this soon after another began where that ended: to ask what was spent in between
+/// would take as long as it.
+const SOON: Duration = Duration::from_millis(1);
 
 /// The peak of resident memory, as far as this kernel and sandbox show it.
 #[derive(Debug)]
@@ -35,6 +44,16 @@ pub(crate) struct Start {
     is_peak_reset: bool,
 }
 
+impl Start {
+    const fn at(spent: &Spent) -> Self {
+        Self {
+            user_us: spent.user_us,
+            system_us: spent.system_us,
+            is_peak_reset: false,
+        }
+    }
+}
+
 /// What this process, and its children that were waited for, have taken.
 #[derive(Debug, Default)]
 struct Spent {
@@ -50,6 +69,7 @@ impl Meter {
         Self {
             is_of_one: true,
             peak: None,
+            last: None,
         }
     }
 
@@ -58,6 +78,7 @@ impl Meter {
         Self {
             is_of_one: false,
             peak: Peak::open(),
+            last: None,
         }
     }
 
@@ -66,17 +87,19 @@ impl Meter {
         if self.is_of_one {
             return Start::default();
         }
-        let spent = Spent::so_far();
+        let last = self.last.filter(|(at, _)| now() - *at < SOON);
         Start {
-            user_us: spent.user_us,
-            system_us: spent.system_us,
             is_peak_reset: self.peak.as_mut().is_some_and(Peak::reset),
+            ..last.map_or_else(|| Start::at(&Spent::so_far()), |(_, start)| start)
         }
     }
 
     /// It has ended.
-    pub(crate) fn stop(&self, start: Start) -> ReportedUsage {
+    pub(crate) fn stop(&mut self, start: Start) -> ReportedUsage {
         let spent = Spent::so_far();
+        if !self.is_of_one {
+            self.last = Some((now(), Start::at(&spent)));
+        }
         let peak = self.peak.as_ref().filter(|_| start.is_peak_reset);
         ReportedUsage {
             cpu_user_us: spent.user_us.saturating_sub(start.user_us),
@@ -190,6 +213,10 @@ mod tests {
         assert!(spent(&usage) >= 1000);
         assert_eq!(usage.max_rss_kb, None);
         let mut many = Meter::of_many_jobs();
-        assert!(many.start().user_us + many.start().system_us >= 1000);
+        let start = many.start();
+        assert!(start.user_us + start.system_us >= 1000);
+        many.stop(start);
+        let next = many.start();
+        assert!(next.user_us + next.system_us >= start.user_us + start.system_us);
     }
 }

@@ -24,6 +24,7 @@ use super::room::{Offer, Rooms};
 use super::{Held, Room, groups};
 use crate::job::{Job, Rules};
 use crate::notice::{Notice, Notices};
+use crate::observe::log;
 use crate::pool::TicketId;
 
 /// Settlements written in one transaction: more would keep others waiting for the store.
@@ -359,11 +360,9 @@ impl Thread {
             self.failures = 0;
             info!("the store is back");
         }
-        for (pending, settled) in self.pending.drain(..batch).zip(&turned.settled) {
+        let told: Vec<_> = self.pending.drain(..batch).collect();
+        for pending in &told {
             self.setting.held.remove(pending.story.ticket);
-            pending
-                .story
-                .tell(&Told::from(&pending.settlement), *settled);
         }
         if turned.has_completed
             && let Err(error) = groups::close(&*self.setting.broker, Now::read().wall)
@@ -374,7 +373,15 @@ impl Thread {
         if is_asked {
             self.must_hear = false;
         }
+        let settled = std::mem::take(&mut turned.settled);
         self.hand_over(turned, asked);
+        let _lines = log::gather();
+        for (pending, settled) in told.into_iter().zip(settled) {
+            let Pending {
+                settlement, story, ..
+            } = pending;
+            story.tell(&Told::from(&settlement), settled);
+        }
         Ok(next_due)
     }
 
