@@ -4,11 +4,11 @@
 //! into the next one, so a loaded store commits less often than it is asked to. Renewals go first:
 //! a lease must not run out in a queue.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded, select, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, select, unbounded};
 
 use super::bell::Ringer;
 use super::files::{Files, Identity};
@@ -47,7 +47,7 @@ struct Call<L, W, T> {
     look: L,
     work: W,
     done: Option<T>,
-    reply: Sender<Result<T, BrokerError>>,
+    reply: mpsc::SyncSender<Result<T, BrokerError>>,
     place: Arc<str>,
 }
 
@@ -162,7 +162,7 @@ impl Writer {
         look: impl FnMut(&mut Ledger) -> rusqlite::Result<Option<T>> + Send + 'static,
         work: impl FnMut(&mut Ledger) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<Begun<T>, BrokerError> {
-        let (reply, answer) = bounded(1);
+        let (reply, answer) = mpsc::sync_channel(1);
         let place = Arc::clone(&self.place);
         let errand = Box::new(Call {
             look,
@@ -185,7 +185,7 @@ impl Writer {
 
 /// An errand that is under way.
 pub(super) struct Begun<T> {
-    answer: Receiver<Result<T, BrokerError>>,
+    answer: mpsc::Receiver<Result<T, BrokerError>>,
     place: Arc<str>,
 }
 
