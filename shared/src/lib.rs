@@ -31,6 +31,8 @@ pub mod units;
 #[cfg(feature = "store")]
 pub mod backend;
 #[cfg(feature = "store")]
+mod bell;
+#[cfg(feature = "store")]
 pub mod broker;
 #[cfg(feature = "store")]
 pub mod catalog;

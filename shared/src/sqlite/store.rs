@@ -103,10 +103,19 @@ impl Broker for Store {
         settlements: Vec<Settlement>,
         claim: Option<Claim<'_>>,
     ) -> Result<Turned, BrokerError> {
+        self.turn_beside(settlements, claim, &mut || false)
+    }
+
+    fn turn_beside(
+        &self,
+        settlements: Vec<Settlement>,
+        claim: Option<Claim<'_>>,
+        beside: &mut dyn FnMut() -> bool,
+    ) -> Result<Turned, BrokerError> {
         let request = claim.map(|claim| Request::new(&claim, self.shared(claim.selection)));
         let request = Arc::new(request);
         let (asked, is_bare) = (Arc::clone(&request), settlements.is_empty());
-        self.writer.call(
+        let begun = self.writer.begin(
             Urgency::Usual,
             move |ledger| match &*asked {
                 Some(request) if is_bare => ledger.look_for(request),
@@ -123,7 +132,8 @@ impl Broker for Store {
                 }
                 Ok(turned)
             },
-        )
+        )?;
+        begun.wait_beside(beside)
     }
 
     fn renew(&self, receipts: &[Receipt], lease: Duration) -> Result<Vec<Renewal>, BrokerError> {
