@@ -313,8 +313,10 @@ impl Pool {
             return;
         };
         what(slot, &mut turn);
-        let (profile, state) = (slot.profile(), slot.state());
-        if matches!(state, State::Resting { .. }) {
+        // One that died after a job tells nothing about its profile.
+        let is_failed = matches!(slot.state(), State::Resting { .. }) && !slot.has_had_job();
+        let profile = slot.profile();
+        if is_failed {
             self.proven.failed(profile);
         }
         self.plan_at(index, now, out);

@@ -129,7 +129,7 @@ impl Proven {
         self.bits |= 1 << (profile % 64);
     }
 
-    /// A process of it came to nothing.
+    /// A process of it came to nothing before it had a job.
     pub(super) const fn failed(&mut self, profile: u16) {
         self.bits &= !(1 << (profile % 64));
     }
@@ -143,7 +143,7 @@ struct Left {
     /// Profiles of the processes on their way.
     starting: Vec<u16>,
     soon: usize,
-    /// Profiles whose last process died unasked: no other process is given up for these, so that a
+    /// Profiles whose last process died unasked before it had a job: no other process is given up for these, so that a
     /// profile that never works takes one slot and not all.
     recovering: Vec<u16>,
     /// Profiles that are being tried: in a slot already, or in one that a ticket of this walk takes.
@@ -182,7 +182,8 @@ impl Left {
                 }
                 Prospect::None => {}
             }
-            if is_recovering(slot) {
+            // What died after a job has shown that its profile works.
+            if is_recovering(slot) && !slot.has_had_job() {
                 left.recovering.push(slot.profile());
             }
         }

@@ -48,6 +48,8 @@ fn limited(timeout: Instant, ticket: &Ticket) -> (Instant, Limit) {
 pub(super) struct Slot {
     pub(super) seat: Seat,
     profile: u16,
+    /// Whether its process came as far as a job.
+    has_had_job: bool,
     pub(super) throttle: Throttle,
     pub(super) state: State,
 }
@@ -60,6 +62,7 @@ impl Slot {
                 generation: 0,
             },
             profile: 0,
+            has_had_job: false,
             throttle: Throttle::default(),
             state: State::Vacant,
         }
@@ -71,6 +74,10 @@ impl Slot {
 
     pub(super) const fn profile(&self) -> u16 {
         self.profile
+    }
+
+    pub(super) const fn has_had_job(&self) -> bool {
+        self.has_had_job
     }
 
     pub(super) const fn state(&self) -> &State {
@@ -117,6 +124,7 @@ impl Slot {
     pub(super) fn spawn(&mut self, generation: u64, profile: u16, turn: &mut Turn<'_>) {
         self.seat.generation = generation;
         self.profile = profile;
+        self.has_had_job = false;
         self.state = State::Forking {
             ready_by: turn.after(turn.limits.ready_within),
             heard: Heard::Nothing,
@@ -132,6 +140,7 @@ impl Slot {
             since: turn.now,
             served: past.count(),
         };
+        self.has_had_job = true;
         self.state = State::Busy {
             work,
             deadline,

@@ -189,7 +189,7 @@ impl Cages {
         let mut cage = Cage {
             version: self.controllers.version,
             cells,
-            amounts: Cell::default(),
+            amounts: Cell::new(None),
             killed: Cell::default(),
             refused: Cell::default(),
             counters: Counters::default(),
@@ -240,7 +240,8 @@ struct Group {
 pub(crate) struct Cage {
     version: Version,
     cells: Vec<Group>,
-    amounts: Cell<Amounts>,
+    /// What is written there; `None` if that is not known, as after a write that failed.
+    amounts: Cell<Option<Amounts>>,
     /// Counted by the kernel before the present process: killed for want of memory.
     killed: Cell<u64>,
     /// Refused for want of processes.
@@ -252,6 +253,7 @@ pub(crate) struct Cage {
 /// Files of a cage, held open; those that there are.
 #[derive(Debug, Default)]
 struct Counters {
+    usage: Option<File>,
     peak: Option<File>,
     killed: Option<File>,
     refused: Option<File>,
@@ -287,10 +289,7 @@ impl Cage {
 
     /// Sets the amounts for the next process, and forgets what earlier ones did.
     pub(crate) fn begin(&self, amounts: Amounts) -> io::Result<()> {
-        if amounts != self.amounts.get() {
-            self.set(amounts)?;
-            self.amounts.set(amounts);
-        }
+        self.set(amounts)?;
         if let Some(peak) = &self.counters.peak {
             // Version 2 resets it for the descriptor that writes only, which is the one that reads it.
             let _ = peak.write_at(b"0", 0);
@@ -302,34 +301,70 @@ impl Cage {
 
     /// Lowers the number of processes for the present one, until the next begins.
     pub(crate) fn lower_processes(&self, most: u64) -> io::Result<()> {
-        let amounts = Amounts {
+        self.set(Amounts {
             processes: Some(most),
-            ..self.amounts.get()
-        };
-        self.set(amounts)?;
-        self.amounts.set(amounts);
-        Ok(())
+            ..self.amounts.get().unwrap_or_default()
+        })
     }
 
-    /// Lowers the memory likewise. Version 1 refuses less than is in use.
+    /// Lowers the memory likewise, but not below what is in use: to write less has the kernel reclaim
+    /// memory at once, on this thread, and in version 2 kill the task if that does not do.
     pub(crate) fn lower_memory(&self, most: u64) -> io::Result<()> {
-        let before = self.amounts.get();
-        let amounts = Amounts {
-            memory: Some(before.memory.map_or(most, |memory| memory.min(most))),
-            ..before
-        };
-        if amounts != before {
-            self.set_memory(amounts.memory)?;
-            self.amounts.set(amounts);
+        let before = self.amounts.get().unwrap_or_default();
+        let most = before.memory.map_or(most, |memory| memory.min(most));
+        let least = self.usage().unwrap_or(0);
+        if before.memory.is_some_and(|memory| memory <= least) {
+            return Ok(());
         }
-        Ok(())
+        self.set(Amounts {
+            memory: Some(most.max(least)),
+            ..before
+        })
     }
 
+    /// Whether earlier processes have left so much that a fresh one is better: what they have left
+    /// counts for the next. For when no process is there.
+    pub(crate) fn is_used_up(&self) -> bool {
+        self.usage().is_some_and(|bytes| bytes > LEFT_MOST)
+    }
+
+    /// Removes it; nothing lives in it any more.
+    pub(crate) fn remove(self) {
+        for cell in self.cells {
+            // A busy one stays, and is found again.
+            let _ = fs::remove_dir(cell.path);
+        }
+    }
+
+    fn usage(&self) -> Option<u64> {
+        let mut space = [0; COUNTER];
+        text(self.counters.usage.as_ref()?, &mut space)
+            .trim()
+            .parse()
+            .ok()
+    }
+
+    /// Writes what is not written yet.
     fn set(&self, amounts: Amounts) -> io::Result<()> {
-        self.set_memory(amounts.memory)?;
-        if let Some(path) = self.file(Controller::Processes, "pids.max", "pids.max") {
+        let before = self.amounts.replace(None);
+        if before.map(|before| before.memory) != Some(amounts.memory) {
+            // No limit has been there without the one for swap.
+            let is_limited = before.is_some_and(|before| before.memory.is_some());
+            self.set_memory(amounts.memory, !is_limited)?;
+        }
+        if before.map(|before| before.processes) != Some(amounts.processes)
+            && let Some(path) = self.file(Controller::Processes, "pids.max", "pids.max")
+        {
             fs::write(path, word(amounts.processes, "max"))?;
         }
+        if before.map(|before| before.cpu_percent) != Some(amounts.cpu_percent) {
+            self.set_cpu(amounts)?;
+        }
+        self.amounts.set(Some(amounts));
+        Ok(())
+    }
+
+    fn set_cpu(&self, amounts: Amounts) -> io::Result<()> {
         let percent = amounts.cpu_percent.map(u64::from);
         match (
             self.version,
@@ -348,7 +383,7 @@ impl Cage {
         Ok(())
     }
 
-    fn set_memory(&self, most: Option<u64>) -> io::Result<()> {
+    fn set_memory(&self, most: Option<u64>, with_swap: bool) -> io::Result<()> {
         if let Some(path) = self.file(Controller::Memory, "memory.limit_in_bytes", "memory.max") {
             let none = match self.version {
                 Version::V1 => "-1",
@@ -359,7 +394,8 @@ impl Cage {
             if let (Some(path), Version::V2) = (
                 self.file(Controller::Memory, "memory.swappiness", "memory.swap.max"),
                 self.version,
-            ) && path.exists()
+            ) && with_swap
+                && path.exists()
             {
                 fs::write(path, "0")?;
             }
@@ -388,6 +424,7 @@ impl Cage {
         let refused = self.file(Controller::Processes, "pids.events", "pids.events");
         let read = |path: Option<PathBuf>| path.and_then(|path| File::open(path).ok());
         Counters {
+            usage: read(memory("memory.usage_in_bytes", "memory.current")),
             // Before Linux 6.12 nobody can reset it in version 2: it is of the slot then.
             peak: peak.and_then(|path| both.open(&path).or_else(|_| File::open(&path)).ok()),
             killed: read(killed),
@@ -410,6 +447,10 @@ impl Cage {
 fn word(value: Option<u64>, none: &str) -> String {
     value.map_or_else(|| none.into(), |value| value.to_string())
 }
+
+/// Bytes that earlier processes may leave charged to a cage. A cage that is removed lives on in the
+/// kernel while what is charged to it stays in the page cache, so not every little is worth it.
+const LEFT_MOST: u64 = 16 << 20;
 
 /// Bytes of a file that counts: a few short lines.
 const COUNTER: usize = 512;

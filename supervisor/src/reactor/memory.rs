@@ -33,6 +33,11 @@ impl Reactor {
     ) -> io::Result<()> {
         let memory = amounts.memory.and_then(|_| self.memory_of(profile));
         let place = &mut self.places[usize::from(slot)];
+        if memory.is_some()
+            && let Some(cage) = place.cage.take_if(|cage| cage.is_used_up())
+        {
+            cage.remove();
+        }
         if place.cage.is_none() {
             place.cage = self
                 .cages
@@ -84,7 +89,7 @@ impl Reactor {
         };
         match cage.lower_memory(limit) {
             Ok(()) => {}
-            // It has more already.
+            // It has come to have more just now.
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                 let bytes = cage.bumps().peak.unwrap_or(limit);
                 self.take_back_memory(seat, Exceeded { bytes, limit }, now);

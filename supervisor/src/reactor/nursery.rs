@@ -143,7 +143,11 @@ impl Nursery {
 
     /// The last failure was this one.
     pub(super) fn failed_by(&mut self, error: &ZygoteError) {
-        let is_unfit = matches!(error, ZygoteError::Unfit { .. });
+        // A start that fails for any other reason may do better the next time.
+        let is_unfit = matches!(
+            error,
+            ZygoteError::Unfit { .. } | ZygoteError::Groupless { .. }
+        );
         self.unfit = is_unfit.then(|| error.to_string());
     }
 
@@ -284,5 +288,48 @@ impl Nursery {
         {
             zygote.end_within(END_WITHIN);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use bulkhead_shared::isolation::Setup;
+
+    use super::*;
+
+    #[test]
+    fn a_child_that_cannot_give_its_tasks_their_group_is_no_use_to_its_profile() {
+        let path = PathBuf::from("child");
+        let mut nursery = Nursery::new(Recipe {
+            child: path.clone(),
+            launcher: None,
+            environment: Vec::new(),
+            directory: None,
+            setup: Setup {
+                containment: Containment::Subreaper,
+                cgroup_kill: false,
+                landlock_scope: false,
+                no_new_privileges: false,
+                rlimits: Vec::new(),
+                processes: None,
+                clone3: false,
+                tid_address: false,
+                exec: false,
+                own_rlimits: Vec::new(),
+                addresses: None,
+                walls: None,
+            },
+            gid: Some(7),
+        });
+        let now = bulkhead_shared::time::Now::read().mono;
+        for _ in 0..UNFIT_AFTER {
+            assert_eq!(nursery.unfit(), None);
+            let path = path.clone();
+            nursery.failed_by(&ZygoteError::Groupless { path, gid: 7 });
+            let _ = nursery.fail(now);
+        }
+        assert!(nursery.unfit().is_some());
     }
 }

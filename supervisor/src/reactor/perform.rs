@@ -56,7 +56,8 @@ impl Reactor {
     pub(super) fn offer(&mut self, jobs: Vec<Box<Job>>, now: Now) {
         let mut tickets = Vec::with_capacity(jobs.len());
         for job in jobs {
-            if let Some(outcome) = self.refused(&job) {
+            // A supervisor that stops gives back what it has not begun, and ends nothing.
+            if let Some(outcome) = self.refused(&job).filter(|_| !self.is_stopping) {
                 self.hand_back(job, ended_unrun(outcome, now.wall));
                 continue;
             }

@@ -143,6 +143,21 @@ fn a_profile_that_works_has_as_many_slots_as_it_needs() {
 }
 
 #[test]
+fn a_profile_whose_process_died_after_a_job_still_has_the_other_slots() {
+    let mut desk = Desk::ready(2, 0);
+    let _ = desk.step(Input::Offered(vec![of(7, 0, 1)]));
+    let second = seat(1, 3);
+    assert_eq!(desk.exit(seat(1, 2)), [Action::Spawn(second, 7)]);
+    let _ = desk.step(Input::Spawned(second));
+    assert_eq!(desk.link(second, LinkEvent::Ready), [send(second, 1)]);
+    let _ = desk.link(second, RETURNED);
+    assert_eq!(desk.exit(second), []);
+    assert_eq!(desk.pool.snapshot().resting, 1);
+    let offered = desk.step(Input::Offered(vec![of(7, 0, 2)]));
+    assert_eq!(offered, [Action::Quit(FIRST)]);
+}
+
+#[test]
 fn a_ticket_without_hope_is_given_back_after_the_hold() {
     let mut desk = Desk::running(1, ticket(1));
     assert_eq!(desk.step(Input::Offered(vec![ticket(2)])), []);

@@ -73,6 +73,93 @@ fn memory_is_lowered_for_the_present_process_and_never_raised() {
 }
 
 #[test]
+fn memory_is_never_lowered_below_what_is_in_use() {
+    for (version, usage, limit) in [
+        (
+            Version::V1,
+            "memory.usage_in_bytes",
+            "memory.limit_in_bytes",
+        ),
+        (Version::V2, "memory.current", "memory.max"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let cages = cages(version, dir.path());
+        let slot = dir.path().join("bulkhead-x.limits/slot-3");
+        fs::create_dir(&slot).unwrap();
+        fs::write(slot.join(usage), "50\n").unwrap();
+        let cage = cages.cage(3).unwrap();
+        cage.begin(Amounts {
+            memory: Some(64),
+            ..Amounts::default()
+        })
+        .unwrap();
+        for (used, most, kept) in [("50\n", 32, "50"), ("20\n", 32, "32"), ("40\n", 30, "32")] {
+            fs::write(slot.join(usage), used).unwrap();
+            cage.lower_memory(most).unwrap();
+            assert_eq!(fs::read_to_string(slot.join(limit)).unwrap(), kept);
+        }
+    }
+}
+
+#[test]
+fn cgroups_to_which_earlier_processes_have_left_much_are_used_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let cages = cages(Version::V2, dir.path());
+    let slot = dir.path().join("bulkhead-x.limits/slot-3");
+    fs::create_dir(&slot).unwrap();
+    fs::write(slot.join("memory.current"), "0\n").unwrap();
+    let cage = cages.cage(3).unwrap();
+    assert!(!cage.is_used_up());
+    fs::write(slot.join("memory.current"), format!("{}\n", LEFT_MOST + 1)).unwrap();
+    assert!(cage.is_used_up());
+}
+
+#[test]
+fn after_a_write_that_failed_the_next_process_has_its_own_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let cage = cages(Version::V2, dir.path()).cage(3).unwrap();
+    let slot = dir.path().join("bulkhead-x.limits/slot-3");
+    let amounts = Amounts {
+        memory: Some(64),
+        processes: Some(7),
+        ..Amounts::default()
+    };
+    cage.begin(amounts).unwrap();
+    // Its writes fail.
+    fs::remove_file(slot.join("pids.max")).unwrap();
+    fs::create_dir(slot.join("pids.max")).unwrap();
+    let lower = Amounts {
+        memory: Some(32),
+        processes: Some(5),
+        ..amounts
+    };
+    assert!(cage.begin(lower).is_err());
+    fs::remove_dir(slot.join("pids.max")).unwrap();
+    cage.begin(amounts).unwrap();
+    assert_eq!(fs::read_to_string(slot.join("memory.max")).unwrap(), "64");
+}
+
+#[test]
+fn only_what_differs_is_written_for_the_next_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let cage = cages(Version::V2, dir.path()).cage(3).unwrap();
+    let slot = dir.path().join("bulkhead-x.limits/slot-3");
+    let amounts = Amounts {
+        memory: Some(64),
+        processes: Some(7),
+        cpu_percent: Some(50),
+    };
+    cage.begin(amounts).unwrap();
+    for name in ["pids.max", "cpu.max"] {
+        fs::remove_file(slot.join(name)).unwrap();
+    }
+    cage.lower_memory(32).unwrap();
+    cage.begin(amounts).unwrap();
+    assert_eq!(fs::read_to_string(slot.join("memory.max")).unwrap(), "64");
+    assert!(!slot.join("pids.max").exists() && !slot.join("cpu.max").exists());
+}
+
+#[test]
 fn what_the_kernel_counts_is_told_from_the_process_on() {
     let dir = tempfile::tempdir().unwrap();
     let cages = cages(Version::V2, dir.path());
