@@ -143,8 +143,8 @@ struct Left {
     /// Profiles of the processes on their way.
     starting: Vec<u16>,
     soon: usize,
-    /// Profiles whose last process died unasked before it had a job: no other process is given up for these, so that a
-    /// profile that never works takes one slot and not all.
+    /// Profiles whose last process died unasked before it had a job: no other process is given up for
+    /// these, so that a profile that never works takes one slot and not all.
     recovering: Vec<u16>,
     /// Profiles that are being tried: in a slot already, or in one that a ticket of this walk takes.
     tried: Vec<u16>,
