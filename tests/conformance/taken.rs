@@ -91,3 +91,21 @@ for_each_backend!(
         assert_eq!(close_after_letters(scene, 1), [opening.uuid]);
     }
 );
+
+for_each_backend!(
+    groups_that_find_the_same_uuid_taken_in_another_queue_all_end,
+    |scene| {
+        let uuid = Uuid::now_v7();
+        scene.submit(job().uuid(uuid).queue("later"));
+        let group = || {
+            let member = job().uuid(uuid).queue("later");
+            open(scene, Group::new().member(member).join(job()))
+        };
+        let mut opened = [group(), group()];
+        let mut closed = close_after_letters(scene, 2);
+        opened.sort_unstable();
+        closed.sort_unstable();
+        assert_eq!(closed, opened);
+        assert_eq!(on_its_way(scene), (0, 0));
+    }
+);

@@ -72,8 +72,10 @@ local function taken(uuid, about, known) -- seldom
   if member.home == string.match(T, '|(.*)}$') then return count(group, place, '1', uuid, body, 16777216) end
   local words = {member.home, '1', 'C', group, place, '1', uuid, body, '16777216'}
   for i, word in ipairs(words) do words[i] = struct.pack('<I4', #word) .. word end
-  call('HSET', T .. 'f', uuid .. '.known', table.concat(words))
-  call('ZADD', T .. 'y', int(now), uuid .. '.known')
+  -- Not by the uuid, that several members may find taken.
+  local id = group .. place .. '.known'
+  call('HSET', T .. 'f', id, table.concat(words))
+  call('ZADD', T .. 'y', int(now), id)
 end
 
 -- Does `n` errands from ARGV[i] on, or passes over them; returns what comes after them.
