@@ -14,8 +14,8 @@ use bulkhead_tests::flow::{
 };
 use bulkhead_tests::supervise::PATIENCE;
 use bulkhead_tests::{
-    Helper, LEASE, Scene, TestClock, for_each_backend, job, queue, redis_server, role, secs,
-    succeed, supervisor, task, until,
+    Helper, LEASE, Scene, TestClock, for_each_backend, job, queue, redis_server, role, succeed,
+    supervisor, task, until,
 };
 
 /// Claims the only job of a queue.
@@ -25,7 +25,7 @@ fn claim_in(scene: &Scene, name: &str) -> bulkhead_shared::broker::Claimed {
     claimed.remove(0)
 }
 
-fn on_its_way(scene: &Scene) -> (u64, u64) {
+pub(crate) fn on_its_way(scene: &Scene) -> (u64, u64) {
     let flows = scene.store.catalog.flows().unwrap();
     (flows.groups, flows.errands)
 }
@@ -227,53 +227,6 @@ for_each_backend!(a_group_is_opened_once, |scene| {
     assert_eq!(broker.open(&opening).unwrap(), Submitted::Duplicate);
     assert_eq!(scene.claim(5).len() + scene.claim_from("later", 5).len(), 2);
 });
-
-for_each_backend!(
-    a_member_whose_uuid_is_taken_counts_as_failed_at_once,
-    |scene| {
-        let uuid = || Uuid::now_v7();
-        let (here, there, step, within) = (uuid(), uuid(), uuid(), uuid());
-        scene.submit(job().uuid(here));
-        scene.submit(job().uuid(there).queue("later"));
-        scene.submit(job().uuid(step).queue("later"));
-        // A group of the same uuid, open at the same queue.
-        open(scene, Group::new().uuid(within).member(job().queue("q")));
-        let _ = (scene.claim_one(), scene.claim_from("later", 5));
-        let group = Group::new()
-            .member(job().uuid(here))
-            .member(job().uuid(there).queue("later"))
-            .member(job().callback(job().uuid(step).queue("later")))
-            .member(Group::new().uuid(within).member(job().queue("q")))
-            .member(job())
-            .on_failed(OnFailed::Error)
-            .join(job());
-        let group = open(scene, group);
-        let members = scene.claim(5);
-        assert_eq!(members.len(), 2);
-        give(scene, &members[0], b"1");
-        give(scene, &members[1], b"2");
-        // Of what is known to another queue a letter tells.
-        let mut closed = Vec::new();
-        until("the end of the group", PATIENCE, || {
-            scene.clock.pass(secs(2));
-            scene.broker().deliver(9).unwrap();
-            closed.extend(close_all(scene));
-            (!closed.is_empty()).then_some(())
-        });
-        assert_eq!(closed, [group]);
-        let joined = previous_of(&scene.claim_one()).unwrap();
-        let joined: serde_json::Value = serde_json::from_str(&joined).unwrap();
-        for (place, uuid) in [here, there, step, within].iter().enumerate() {
-            let error = &joined[place]["error"];
-            assert_eq!(error["name"], "known", "{place}: {joined}");
-            assert_eq!(error["uuid"], uuid.to_string(), "{place}");
-            assert_eq!(error["cause"], "error");
-            assert!(error["text"].as_str().unwrap().contains("its own"));
-        }
-        assert_eq!(joined[4], 2);
-        assert_eq!(on_its_way(scene), (1, 0), "the one that was there before");
-    }
-);
 
 for_each_backend!(a_group_is_opened_at_no_queue_that_drains, |scene| {
     let client = Client::new(scene.store.clone());

@@ -27,6 +27,7 @@ mod schedule;
 mod settle;
 mod stream;
 mod submit;
+mod taken;
 mod transit;
 mod unique;
 mod waiting;

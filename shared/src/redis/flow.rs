@@ -60,7 +60,11 @@ impl Store {
         }?;
         self.lines.have_told(&untold);
         let answer = answers.into_iter().nth(told).unwrap_or_default();
-        let opened = list(answer).and_then(|parts| number(parts.first().ok_or_else(nonsense)?));
+        let opened = list(answer).and_then(|parts| {
+            // Complete at once, if all its members were known.
+            self.note_completion(&self.tag(&opening.home), &parts)?;
+            number(&parts[0])
+        });
         let opened = opened.map_err(|trouble| self.say(&trouble))?;
         if opened < 0 {
             return Ok(Submitted::Closed);

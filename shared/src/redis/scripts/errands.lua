@@ -26,15 +26,45 @@ end
 
 local function header_of(message) return sub(message, 25, 24 + num(sub(message, 17, 24))) end
 
+-- The place in a group of a job or of a group, by its header or record. Only this part of them is
+-- decoded: others hold JSON of strangers, that may be more than cjson takes (lone surrogates, deep nesting).
+local function member_of(about) -- seldom
+  local at, depth = 1, 0
+  if not string.find(about, '"member"', 1, true) then return end
+  while true do
+    at = string.find(about, '["%[%]{}]', at)
+    if not at then return end
+    local kind = sub(about, at, at)
+    if kind == '"' then
+      local from = at + 1
+      at = string.find(about, '["\\]', from)
+      while at and sub(about, at, at) == '\\' do at = string.find(about, '["\\]', at + 2) end
+      if not at then return end
+      local value = depth == 1 and sub(about, from, at - 1) == 'member'
+        and string.match(about, '^%s*:%s*(%b{})', at + 1)
+      if value then
+        local is_json, member = pcall(cjson.decode, value)
+        local is_whole = is_json and type(member.group) == 'string' and type(member.home) == 'string'
+          and type(member.index) == 'number'
+        return is_whole and member or nil
+      end
+    elseif kind == '{' or kind == '[' then
+      depth = depth + 1
+    else
+      depth = depth - 1
+    end
+    at = at + 1
+  end
+end
+
 -- A step finds its uuid taken, and never runs: the group whose member it is counts it as failed, unless
 -- what is known is the same member. `about` and `known` are headers of jobs or records of groups.
 local function taken(uuid, about, known) -- seldom
   if about == known then return end
-  local member = cjson.decode(about).member
-  if type(member) ~= 'table' then return end
-  local is_json, other = pcall(cjson.decode, known)
-  other = is_json and type(other) == 'table' and other.member
-  if type(other) == 'table' and other.group == member.group and other.index == member.index then return end
+  local member = member_of(about)
+  if not member then return end
+  local other = member_of(known)
+  if other and other.group == member.group and other.index == member.index then return end
   local parts = {sub(uuid, 1, 8), sub(uuid, 9, 12), sub(uuid, 13, 16), sub(uuid, 17, 20), sub(uuid, 21)}
   local body = '{"uuid":"' .. table.concat(parts, '-') .. '","cause":"error","name":"known","text":'
     .. '"the store knows this uuid already (leave it out, or give each submission its own)"}'
@@ -42,8 +72,10 @@ local function taken(uuid, about, known) -- seldom
   if member.home == string.match(T, '|(.*)}$') then return count(group, place, '1', uuid, body, 16777216) end
   local words = {member.home, '1', 'C', group, place, '1', uuid, body, '16777216'}
   for i, word in ipairs(words) do words[i] = struct.pack('<I4', #word) .. word end
-  call('HSET', T .. 'f', uuid .. '.known', table.concat(words))
-  call('ZADD', T .. 'y', int(now), uuid .. '.known')
+  -- Not by the uuid, that several members may find taken.
+  local id = group .. place .. '.known'
+  call('HSET', T .. 'f', id, table.concat(words))
+  call('ZADD', T .. 'y', int(now), id)
 end
 
 -- Does `n` errands from ARGV[i] on, or passes over them; returns what comes after them.
