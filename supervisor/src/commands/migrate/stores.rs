@@ -137,6 +137,13 @@ impl Stores {
         )))
     }
 
+    /// Whether another move from the source goes on: moves are its members that run nothing.
+    pub(super) fn is_moved_by_others(&self) -> Result<bool, BrokerError> {
+        let fleet = self.source.catalog.fleet()?;
+        let mut others = fleet.iter().filter(|m| m.is_alive && m.id != self.me);
+        Ok(others.any(|member| member.slots == Some(0)))
+    }
+
     /// Moves schedules, each written to the target before the source forgets it: whatever happens
     /// in between, it is in one of them, and a firing's uuid is the same in both. How many.
     pub(super) fn bring_schedules(&self) -> Result<usize, CommandError> {
