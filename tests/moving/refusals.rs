@@ -180,6 +180,16 @@ fn a_move_that_goes_on_must_end_before_one_to_another_store_but_not_before_the_s
 }
 
 #[test]
+fn a_variable_that_names_the_usual_store_says_nothing_about_a_move() {
+    let place = Place::new();
+    let _ = place.submit(&["add"]);
+    let mut command = migration(&place);
+    command.env("BULKHEAD_STORE", "sqlite:nowhere/x.db");
+    command.env("BULKHEAD_STORE_FILE", "nofile");
+    let _ = Ran::of(command).succeeds();
+}
+
+#[test]
 fn an_open_group_stays_where_it_is_and_a_closed_one_moves_on_with_its_join() {
     let place = Place::new();
     let line = r#"{"group": {"members": [{"task": "add", "uuid": "01890000-0000-7000-8000-000000000001"},
