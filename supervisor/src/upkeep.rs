@@ -165,10 +165,6 @@ impl Upkeep {
         }
     }
 
-    fn is_serving(&self) -> bool {
-        !self.presence.tasks.is_empty()
-    }
-
     fn serve(&mut self, selection: Selection, rules: Rules) {
         let specs: Vec<_> = rules.specs.values().cloned().collect();
         let served = schedule::Word::Serve(selection.clone(), specs.clone());
@@ -222,7 +218,8 @@ impl Upkeep {
         self.take_over("expired", &Overdue::Expired, expired);
         self.help_flows();
         let queues: &[QueueName] = &self.presence.selection.queues;
-        if let (Some(after), true) = (self.unknown_after, self.is_serving()) {
+        // Also where nothing is served: the end of a burst waits for these jobs.
+        if let (Some(after), true) = (self.unknown_after, self.is_told) {
             self.take_over(
                 "unknown-task",
                 &Overdue::UnknownTask { queues, after },

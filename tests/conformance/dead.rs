@@ -122,6 +122,7 @@ fn bury(scene: &Scene, messages: &[Message]) {
         let mut left = some.len();
         while left > 0 {
             let claimed = scene.claim(left);
+            assert!(!claimed.is_empty(), "{left} cannot be claimed");
             let ends = claimed.iter().map(|job| settlement(job, BURIED)).collect();
             left -= scene.broker().turn(ends, None).unwrap().settled.len();
         }

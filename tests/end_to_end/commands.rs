@@ -329,7 +329,6 @@ fn commands_without_a_program_of_tasks_run_by_themselves() {
     );
 }
 
-/// All bytes of files below `path`.
 #[test]
 fn a_wait_says_how_to_print_a_result_that_is_not_json_and_goes_on() {
     let place = Place::new();
@@ -359,6 +358,7 @@ fn a_wait_says_how_to_print_a_result_that_is_not_json_and_goes_on() {
     assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
 }
 
+/// All bytes of files below `path`.
 fn contents(path: &std::path::Path) -> Vec<u8> {
     let mut all = Vec::new();
     for entry in fs::read_dir(path).unwrap().map(Result::unwrap) {

@@ -146,6 +146,17 @@ fn a_burst_for_a_task_that_nobody_has_ends() {
 }
 
 #[test]
+fn a_burst_that_serves_nothing_ends_a_job_whose_task_nobody_knows() {
+    let place = Place::new();
+    let job = place.submit(&["no_such_task"]);
+    let arguments = ["--burst", "--tasks", "nosuch", "--unknown-after", "100ms"];
+    let mut supervisor = Supervisor::start(&place, &arguments);
+    assert_eq!(supervisor.code(), 0, "{}", supervisor.log());
+    let expected = Verdict::failed("unknown-task", "unknown-task");
+    assert_eq!(Verdict::of(&place.status(&job)), expected);
+}
+
+#[test]
 fn an_idle_supervisor_stops_at_once_and_leaves_nothing() {
     let place = Place::new();
     let mut supervisor = Supervisor::start(&place, &["--processes", "4"]);

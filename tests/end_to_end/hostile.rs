@@ -262,7 +262,7 @@ fn what_a_task_leaves_in_tmpdir_is_removed_and_no_link_is_followed() {
 fn a_home_that_takes_long_to_remove_after_a_process_was_left_behind_costs_no_slot() {
     for who in [Who::Root, Who::User] {
         let place = place_of(who);
-        let lines = [0; 3].map(|_| once("litter", json!([3000])));
+        let lines = [0; 3].map(|_| once("litter", json!([400])));
         let jobs = submit(&place, &lines);
         let mut supervisor = Supervisor::at(&place)
             .tasks_of("hostile-child")

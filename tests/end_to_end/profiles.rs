@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use bulkhead_tests::cli::Place;
-use bulkhead_tests::supervise::Supervisor;
+use bulkhead_tests::supervise::{PATIENCE, Supervisor};
+use bulkhead_tests::until;
 use serde_json::{Value, json};
 
 use crate::parts::{Who, ended, once, place_of, submit, with};
@@ -91,11 +92,10 @@ fn jobs_whose_profile_cannot_be_set_up_end_and_stop_no_others_until_it_can() {
         }
         fs::create_dir(&media).unwrap();
         // It is tried again by itself, after a rest.
-        let ends_well = |_| {
+        until("the profile to be tried again", PATIENCE, || {
             let job = submit(&place, &[film()]).remove(0);
-            place.ended(&job)["status"] == "SUCCEEDED"
-        };
-        assert!((0..500).any(ends_well), "{}", supervisor.log());
+            (place.ended(&job)["status"] == "SUCCEEDED").then_some(())
+        });
         assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
     }
 }

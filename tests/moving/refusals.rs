@@ -3,6 +3,8 @@
 use std::os::unix::fs::symlink;
 
 use bulkhead_shared::Message;
+use bulkhead_shared::broker::Presence;
+use bulkhead_shared::name::CheckpointName;
 use bulkhead_tests::cli::{Place, Ran};
 use bulkhead_tests::supervisor;
 
@@ -150,6 +152,41 @@ fn a_move_that_was_interrupted_must_be_finished_before_one_to_another_store() {
     // Nothing is on its way any more.
     let _ = place.submit(&["add"]);
     assert_eq!(other().succeeds().json()["moved"]["ready"], 1);
+}
+
+#[test]
+fn a_move_that_goes_on_must_end_before_one_to_another_store_but_not_before_the_same_one() {
+    let place = Place::new();
+    let _ = place.submit(&["add"]);
+    let store = source(&place);
+    let mover = supervisor();
+    let moving = Presence {
+        slots: 0,
+        ..presence(mover, Vec::new())
+    };
+    store.broker.announce(&moving).unwrap();
+    let note = CheckpointName::new("bulkhead.migrate").unwrap();
+    let goes_to = |to: &str| store.checkpoints.keep(&note, 0, to.as_bytes()).unwrap();
+    let same = target(&place).catalog.place();
+    let _ = goes_to(&same);
+    assert_eq!(migrate(&place).succeeds().json()["moved"]["ready"], 1);
+    // Nothing is on its way between two of its pages.
+    let _ = goes_to("elsewhere.db");
+    let _ = place.submit(&["add"]);
+    let refused = migrate(&place).ends_with(5);
+    let _ = refused.says(&["another move goes on", "elsewhere.db", "let that end"]);
+    store.broker.leave(mover).unwrap();
+    assert_eq!(migrate(&place).succeeds().json()["moved"]["ready"], 1);
+}
+
+#[test]
+fn a_variable_that_names_the_usual_store_says_nothing_about_a_move() {
+    let place = Place::new();
+    let _ = place.submit(&["add"]);
+    let mut command = migration(&place);
+    command.env("BULKHEAD_STORE", "sqlite:nowhere/x.db");
+    command.env("BULKHEAD_STORE_FILE", "nofile");
+    let _ = Ran::of(command).succeeds();
 }
 
 #[test]

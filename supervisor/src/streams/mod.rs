@@ -430,9 +430,11 @@ impl Thread {
             self.ended(ticket, None);
         }
         let (store, me) = (&*self.setting.store, self.setting.me);
-        for duty in &mut self.duties {
-            let said = duty.step(store, now).and_then(|_| duty.depart(store, me));
-            if let Err(error) = said {
+        let steps = self.duties.iter_mut().map(|duty| duty.step(store, now));
+        // All have said how far they are before one departs: what another of its name holds is freed too.
+        let said: Vec<_> = steps.collect();
+        for (duty, said) in self.duties.iter().zip(said) {
+            if let Err(error) = said.and_then(|_| duty.depart(store, me)) {
                 debug!(%error, "partitions are left to their leases");
             }
         }

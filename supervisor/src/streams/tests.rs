@@ -72,10 +72,12 @@ fn what_a_changed_processor_holds_is_not_freed_when_the_one_before_it_departs() 
     assert!(held > 0);
     serve(&mut thread, spec(ExceptionPolicy::Ignore));
     assert_eq!(thread.duties.len(), 2);
-    for looks in 1..=3 {
+    // At the first look after it: a later one would have taken again what was freed.
+    let departs = |looks| {
         thread.ask(now + looks * LOOK_EVERY).unwrap();
-    }
-    assert_eq!(thread.duties.len(), 1);
+        thread.duties.len() == 1
+    };
+    assert!((1..=3).any(departs));
     assert_eq!(thread.duties[0].partitions.len(), held);
     let overview = backend.streams.streams(None).unwrap().remove(0);
     let shares = &overview.processors[0].1.shares;

@@ -13,7 +13,7 @@ use bulkhead_shared::{Timestamp, Uuid};
 use super::MigrateArgs;
 use crate::cli::StoreArgs;
 use crate::commands::{CommandError, output};
-use crate::config::{ConfigError, Environment, FROM_VARIABLE, TO_VARIABLE, store_options, url_of};
+use crate::config::{ConfigError, Environment, FROM_VARIABLE, TO_VARIABLE, url_of};
 
 /// Both, opened.
 pub(super) struct Stores {
@@ -39,13 +39,14 @@ impl Stores {
         };
         let from = url(args.from, args.from_file, FROM_VARIABLE)?;
         let to = url(args.to, args.to_file, TO_VARIABLE)?;
-        let usual = store_options(store, environment, Missing::Refuse)?;
-        // A power cut must not take a job out of both stores, whatever each of them usually bears.
+        let namespace = store.namespace.unwrap_or_default();
         let options = |url, missing| backend::Options {
             url,
+            namespace: namespace.clone(),
             missing,
+            // A power cut must not take a job out of both stores, whatever each of them usually bears.
             durability: Durability::Full,
-            ..usual.clone()
+            group_access: store.store_group,
         };
         // The source first: a mistyped one leaves no target behind.
         let source = backend::open(&options(from, Missing::Refuse))?;
@@ -135,6 +136,13 @@ impl Stores {
              (stop them with TERM, then repeat the command; `supervisor fleet` lists them)",
             alive.count() + 1
         )))
+    }
+
+    /// Whether another move from the source goes on: moves are its members that run nothing.
+    pub(super) fn is_moved_by_others(&self) -> Result<bool, BrokerError> {
+        let fleet = self.source.catalog.fleet()?;
+        let mut others = fleet.iter().filter(|m| m.is_alive && m.id != self.me);
+        Ok(others.any(|member| member.slots == Some(0)))
     }
 
     /// Moves schedules, each written to the target before the source forgets it: whatever happens
