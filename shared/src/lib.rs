@@ -31,8 +31,6 @@ pub mod units;
 #[cfg(feature = "store")]
 pub mod backend;
 #[cfg(feature = "store")]
-mod bell;
-#[cfg(feature = "store")]
 pub mod broker;
 #[cfg(feature = "store")]
 pub mod catalog;

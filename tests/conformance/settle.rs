@@ -7,24 +7,6 @@ use bulkhead_shared::retry::Move;
 use bulkhead_tests::{LEASE, TestClock, for_each_backend, job, secs, settlement, succeed};
 
 for_each_backend!(
-    a_turn_that_is_waited_for_beside_other_work_is_like_any,
-    |scene| {
-        let uuid = scene.submit(job());
-        let claimed = scene.claim_one();
-        let mut calls = 0;
-        let mut beside = || {
-            calls += 1;
-            calls < 3
-        };
-        let settlements = vec![settlement(&claimed, succeed(b"1"))];
-        let turned = scene.broker().turn_beside(settlements, None, &mut beside);
-        assert_eq!(turned.unwrap().settled, [Settled::Applied]);
-        assert!(calls <= 3, "it was told that there is no more to do");
-        assert_eq!(scene.state(uuid), Some(State::Succeeded));
-    }
-);
-
-for_each_backend!(
     a_settlement_counts_while_its_fence_is_newest_even_after_its_lease,
     |scene| {
         let uuid = scene.submit(job());

@@ -103,19 +103,10 @@ impl Broker for Store {
         settlements: Vec<Settlement>,
         claim: Option<Claim<'_>>,
     ) -> Result<Turned, BrokerError> {
-        self.turn_beside(settlements, claim, &mut || false)
-    }
-
-    fn turn_beside(
-        &self,
-        settlements: Vec<Settlement>,
-        claim: Option<Claim<'_>>,
-        beside: &mut dyn FnMut() -> bool,
-    ) -> Result<Turned, BrokerError> {
         let request = claim.map(|claim| Request::new(&claim, self.shared(claim.selection)));
         let request = Arc::new(request);
         let (asked, is_bare) = (Arc::clone(&request), settlements.is_empty());
-        let begun = self.writer.begin(
+        self.writer.call(
             Urgency::Usual,
             move |ledger| match &*asked {
                 Some(request) if is_bare => ledger.look_for(request),
@@ -132,8 +123,7 @@ impl Broker for Store {
                 }
                 Ok(turned)
             },
-        )?;
-        begun.wait_beside(beside)
+        )
     }
 
     fn renew(&self, receipts: &[Receipt], lease: Duration) -> Result<Vec<Renewal>, BrokerError> {

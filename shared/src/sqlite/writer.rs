@@ -23,9 +23,6 @@ use crate::fault;
 /// to get in between.
 const BATCH: usize = 256;
 
-/// Who has something else to do looks at that so often.
-const PIECE: Duration = Duration::from_micros(250);
-
 /// Without work for this long, the write-ahead log is folded into the file.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -195,18 +192,6 @@ pub(super) struct Begun<T> {
 impl<T> Begun<T> {
     pub(super) fn wait(self) -> Result<T, BrokerError> {
         self.answer.recv().map_err(|_| stopped(&self.place))?
-    }
-
-    /// The same, and calls `beside` meanwhile, again and again as long as that says so.
-    pub(super) fn wait_beside(self, beside: &mut dyn FnMut() -> bool) -> Result<T, BrokerError> {
-        while beside() {
-            match self.answer.recv_timeout(PIECE) {
-                Ok(answer) => return answer,
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
-                Err(mpsc::RecvTimeoutError::Disconnected) => return Err(stopped(&self.place)),
-            }
-        }
-        self.wait()
     }
 }
 

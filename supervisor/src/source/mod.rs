@@ -5,7 +5,6 @@ pub(crate) mod groups;
 pub(crate) mod guard;
 mod held;
 mod lanes;
-mod order;
 pub(crate) mod queue;
 pub(crate) mod renew;
 mod room;

@@ -8,20 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bulkhead_shared::broker::{
-    Bell, Broker, BrokerError, Claim, Heed, Interrupt, Listen, Selection, Settled, Settlement,
-    SupervisorId, Turned, Wake,
+    Bell, Broker, BrokerError, Claim, Heed, Interrupt, Listen, Selection, Settlement, SupervisorId,
+    Turned, Wake,
 };
 use bulkhead_shared::fault;
 use bulkhead_shared::outcome::{Ended, Outcome, Usage};
 use bulkhead_shared::reconnect;
 use bulkhead_shared::time::{Now, Timestamp};
-use crossbeam::channel::{Receiver, TryRecvError};
+use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use tracing::{debug, error, info, warn};
 
 use super::decide::{Place, Story, Told, decide};
 use super::lanes::Lanes;
-pub(crate) use super::order::{Order, Queue};
-use super::room::Rooms;
+use super::room::{Offer, Rooms};
 use super::{Held, Room, groups};
 use crate::job::{Job, Rules};
 use crate::notice::{Notice, Notices};
@@ -45,6 +44,53 @@ const ENOUGH: usize = 64;
 /// A look at the store without being called: a lost wake-up costs this at the most, and where the
 /// store says so a few times as long.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What the queue thread is told.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// An attempt has ended.
+    Settle(Box<Job>, Ended),
+    /// Somebody else has the job, or will: hold its lease no longer.
+    Forget(TicketId),
+    /// From now on, claim these.
+    Serve(Selection, Rules),
+    /// Nobody takes jobs any more: claim nothing more, give back what was not taken, settle what
+    /// there is, end.
+    Stop,
+}
+
+/// The reactor's and upkeep's hold on the queue thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Queue {
+    orders: Sender<Order>,
+    interrupt: Arc<Interrupt>,
+    is_waiting: Arc<AtomicBool>,
+    room: Arc<Room>,
+}
+
+impl Queue {
+    pub(crate) fn send(&self, order: Order) {
+        // The thread ends only after Stop; what comes later has nobody left to care.
+        let _ = self.orders.send(order);
+        self.wake();
+    }
+
+    /// Says how much room there is.
+    pub(crate) fn publish(&self, epoch: u32, rooms: Rooms) {
+        let before = self.room.look().rooms;
+        self.room.publish(Offer { epoch, rooms });
+        let is_new = |(before, now): (&u16, &u16)| *before == 0 && *now > 0;
+        if before.iter().zip(&rooms).any(is_new) {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        if self.is_waiting.swap(false, Ordering::SeqCst) {
+            self.interrupt.raise();
+        }
+    }
+}
 
 /// What the thread works with.
 #[derive(Debug)]
@@ -77,7 +123,12 @@ pub(crate) fn queue(setting: Setting) -> Result<(Queue, impl FnOnce() + Send), n
     let interrupt = Arc::new(Interrupt::new()?);
     let is_waiting = Arc::new(AtomicBool::new(false));
     let room = Arc::new(Room::default());
-    let queue = Queue::new(orders, &interrupt, &is_waiting, &room);
+    let queue = Queue {
+        orders,
+        interrupt: Arc::clone(&interrupt),
+        is_waiting: Arc::clone(&is_waiting),
+        room: Arc::clone(&room),
+    };
     let thread = Thread {
         setting,
         inbox,
@@ -88,8 +139,6 @@ pub(crate) fn queue(setting: Setting) -> Result<(Queue, impl FnOnce() + Send), n
         lanes: Lanes::default(),
         serves_anew: false,
         pending: VecDeque::new(),
-        untold: Vec::new(),
-        postponed: None,
         next_ticket: 0,
         must_hear: false,
         last_turn: None,
@@ -118,10 +167,6 @@ struct Thread {
     /// The bell listens for something else.
     serves_anew: bool,
     pending: VecDeque<Pending>,
-    /// Settled, and the log does not know.
-    untold: Vec<(Story, Told, Settled)>,
-    /// Heard while there was no time for it.
-    postponed: Option<Order>,
     next_ticket: u64,
     /// Somebody may have revoked a job of ours: asked also while there is no room for another.
     must_hear: bool,
@@ -142,11 +187,10 @@ impl Thread {
             self.interrupt.clear();
             self.hear();
             if self.is_stopping && self.pending.is_empty() {
-                return self.tell();
+                return;
             }
             let is_asked = self.must_hear || self.lanes.room_to_fill(self.rooms()) > 0;
             if self.pending.is_empty() && !is_asked {
-                self.tell();
                 self.wait(&mut bell, due);
                 continue;
             }
@@ -181,47 +225,20 @@ impl Thread {
 
     fn hear(&mut self) {
         loop {
-            self.hear_ends();
-            match self.postponed.take() {
-                Some(Order::Serve(selection, rules)) => {
+            match self.inbox.try_recv() {
+                Ok(Order::Settle(job, ended)) => self.queue_settlement(*job, ended),
+                Ok(Order::Forget(ticket)) => self.setting.held.remove(ticket),
+                Ok(Order::Serve(selection, rules)) => {
                     self.lanes = Lanes::new(&selection, &rules.specs);
                     self.serving = Some((selection, rules));
                     self.serves_anew = true;
                 }
-                Some(_) => {
+                Ok(Order::Stop) | Err(TryRecvError::Disconnected) => {
                     self.is_stopping = true;
                     return self.take_back();
                 }
-                None => return,
-            }
-        }
-    }
-
-    /// Hears what changes nothing about claims, as far as that comes first.
-    fn hear_ends(&mut self) {
-        while self.postponed.is_none() {
-            match self.inbox.try_recv() {
-                Ok(Order::Settle(job, ended)) => self.queue_settlement(*job, ended),
-                Ok(Order::Forget(ticket)) => self.setting.held.remove(ticket),
-                Ok(order) => self.postponed = Some(order),
-                Err(TryRecvError::Disconnected) => self.postponed = Some(Order::Stop),
                 Err(TryRecvError::Empty) => return,
             }
-        }
-    }
-
-    /// What there is to do while the store does its part. Whether there may be more of it soon.
-    fn work_beside(&mut self) -> bool {
-        self.tell();
-        self.hear_ends();
-        self.setting.held.len() >= LOAD
-    }
-
-    /// Tells the log what was settled.
-    fn tell(&mut self) {
-        let _lines = log::gather();
-        for (story, settlement, settled) in self.untold.drain(..) {
-            story.tell(&settlement, settled);
         }
     }
 
@@ -304,42 +321,32 @@ impl Thread {
 
     /// Settles and claims. Returns the time until the next delayed job is due.
     fn turn(&mut self) -> Result<Option<Duration>, BrokerError> {
-        let mut lanes = std::mem::take(&mut self.lanes);
-        let turned = self.turn_of(&mut lanes);
-        self.lanes = lanes;
-        turned
-    }
-
-    fn turn_of(&mut self, lanes: &mut Lanes) -> Result<Option<Duration>, BrokerError> {
         let batch = self.pending.len().min(BATCH);
         let pending = self.pending.iter().take(batch);
         let settlements: Vec<_> = pending.map(|each| each.settlement.clone()).collect();
         let rooms = self.rooms();
-        let is_asked = self.must_hear || lanes.room(rooms) > 0;
-        let broker = Arc::clone(&self.setting.broker);
+        let is_asked = self.must_hear || self.lanes.room(rooms) > 0;
+        let setting = &self.setting;
         let has_more = |turned: &Turned, room| turned.more || turned.claimed.len() >= room;
         let asked = Now::read().mono;
-        let mut lanes = lanes.with_room(rooms);
+        let mut lanes = self.lanes.with_room(rooms);
         let mut turned = match lanes.next() {
             Some((served, room)) => {
-                let claim = Some(self.setting.claim(&served.selection, room));
-                let turned = broker.turn_beside(settlements, claim, &mut || self.work_beside())?;
+                let claim = setting.claim(&served.selection, room);
+                let turned = setting.broker.turn(settlements, Some(claim))?;
                 served.claimed(has_more(&turned, room));
                 turned
             }
             None => {
                 let serving = self.serving.as_ref().filter(|_| self.must_hear);
-                let claim = serving.map(|(selection, _)| self.setting.claim(selection, 0));
-                match claim {
-                    Some(_) => broker.turn(settlements, claim)?,
-                    None => broker.turn_beside(settlements, None, &mut || self.work_beside())?,
-                }
+                let claim = serving.map(|(selection, _)| setting.claim(selection, 0));
+                setting.broker.turn(settlements, claim)?
             }
         };
         for (served, room) in lanes {
-            let claim = self.setting.claim(&served.selection, room);
+            let claim = setting.claim(&served.selection, room);
             // What the first brought must not be lost with an error of a later one.
-            match broker.turn(Vec::new(), Some(claim)) {
+            match setting.broker.turn(Vec::new(), Some(claim)) {
                 Ok(next) => {
                     served.claimed(has_more(&next, room));
                     turned.claimed.extend(next.claimed);
@@ -353,13 +360,9 @@ impl Thread {
             self.failures = 0;
             info!("the store is back");
         }
-        // What the turn before settled, if the store left no time for it.
-        self.tell();
-        let settled = std::mem::take(&mut turned.settled);
-        for (pending, settled) in self.pending.drain(..batch).zip(settled) {
-            let told = Told::from(&pending.settlement);
+        let told: Vec<_> = self.pending.drain(..batch).collect();
+        for pending in &told {
             self.setting.held.remove(pending.story.ticket);
-            self.untold.push((pending.story, told, settled));
         }
         if turned.has_completed
             && let Err(error) = groups::close(&*self.setting.broker, Now::read().wall)
@@ -370,7 +373,15 @@ impl Thread {
         if is_asked {
             self.must_hear = false;
         }
+        let settled = std::mem::take(&mut turned.settled);
         self.hand_over(turned, asked);
+        let _lines = log::gather();
+        for (pending, settled) in told.into_iter().zip(settled) {
+            let Pending {
+                settlement, story, ..
+            } = pending;
+            story.tell(&Told::from(&settlement), settled);
+        }
         Ok(next_due)
     }
 

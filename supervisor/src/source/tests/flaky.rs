@@ -144,18 +144,9 @@ impl Broker for Flaky {
         settlements: Vec<Settlement>,
         claim: Option<Claim<'_>>,
     ) -> Result<Turned, BrokerError> {
-        self.turn_beside(settlements, claim, &mut || false)
-    }
-
-    fn turn_beside(
-        &self,
-        settlements: Vec<Settlement>,
-        claim: Option<Claim<'_>>,
-        beside: &mut dyn FnMut() -> bool,
-    ) -> Result<Turned, BrokerError> {
         let ended: Vec<_> = settlements.iter().map(ended).collect();
         self.call(Call::Turn, |inner| {
-            let turned = inner.turn_beside(settlements, claim, beside)?;
+            let turned = inner.turn(settlements, claim)?;
             self.count_endings(&ended, &turned.settled);
             Ok(turned)
         })
