@@ -213,10 +213,20 @@ mod tests {
         assert!(spent(&usage) >= 1000);
         assert_eq!(usage.max_rss_kb, None);
         let mut many = Meter::of_many_jobs();
-        let start = many.start();
-        assert!(start.user_us + start.system_us >= 1000);
-        many.stop(start);
-        let next = many.start();
-        assert!(next.user_us + next.system_us >= start.user_us + start.system_us);
+        assert!(many.start().user_us + many.start().system_us >= 1000);
+    }
+
+    #[test]
+    fn what_is_spent_between_two_jobs_is_charged_to_neither_unless_they_come_close() {
+        let sum = |start: &Start| start.user_us + start.system_us;
+        let mut meter = Meter::of_many_jobs();
+        let first = meter.start();
+        meter.stop(first);
+        let (end, at) = (sum(&Start::at(&Spent::so_far())), now());
+        let mut burnt = end;
+        while burnt < end + 1000 || now() - at < 2 * SOON {
+            burnt = sum(&Start::at(&Spent::so_far()));
+        }
+        assert!(sum(&meter.start()) >= burnt);
     }
 }

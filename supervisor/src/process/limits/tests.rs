@@ -25,6 +25,13 @@ fn cages(version: Version, below: &Path) -> Cages {
     Cages::new(Controllers { version, places }, "x").unwrap()
 }
 
+/// A cage of version 2 below `dir` for a process of these amounts, and where it lies.
+fn begun(dir: &Path, amounts: Amounts) -> (Cage, PathBuf) {
+    let cage = cages(Version::V2, dir).cage(3).unwrap();
+    cage.begin(amounts).unwrap();
+    (cage, dir.join("bulkhead-x.limits/slot-3"))
+}
+
 #[test]
 fn amounts_are_written_as_each_version_wants_them() {
     let amounts = Amounts {
@@ -117,14 +124,12 @@ fn cgroups_to_which_earlier_processes_have_left_much_are_used_up() {
 #[test]
 fn after_a_write_that_failed_the_next_process_has_its_own_limit() {
     let dir = tempfile::tempdir().unwrap();
-    let cage = cages(Version::V2, dir.path()).cage(3).unwrap();
-    let slot = dir.path().join("bulkhead-x.limits/slot-3");
     let amounts = Amounts {
         memory: Some(64),
         processes: Some(7),
         ..Amounts::default()
     };
-    cage.begin(amounts).unwrap();
+    let (cage, slot) = begun(dir.path(), amounts);
     // Its writes fail.
     fs::remove_file(slot.join("pids.max")).unwrap();
     fs::create_dir(slot.join("pids.max")).unwrap();
@@ -142,14 +147,12 @@ fn after_a_write_that_failed_the_next_process_has_its_own_limit() {
 #[test]
 fn only_what_differs_is_written_for_the_next_process() {
     let dir = tempfile::tempdir().unwrap();
-    let cage = cages(Version::V2, dir.path()).cage(3).unwrap();
-    let slot = dir.path().join("bulkhead-x.limits/slot-3");
     let amounts = Amounts {
         memory: Some(64),
         processes: Some(7),
         cpu_percent: Some(50),
     };
-    cage.begin(amounts).unwrap();
+    let (cage, slot) = begun(dir.path(), amounts);
     for name in ["pids.max", "cpu.max"] {
         fs::remove_file(slot.join(name)).unwrap();
     }
