@@ -118,6 +118,11 @@ impl Inbox {
         }))
     }
 
+    /// Whether something is there to be read, or the pipe has ended.
+    pub(crate) fn has_input(&self) -> io::Result<bool> {
+        locked(&self.0.reader).has_input(PollTimeout::ZERO)
+    }
+
     /// From now on a thread reads all the time.
     pub(crate) fn is_read_from_now_on(&self) {
         self.0.is_read.store(true, Ordering::Relaxed);

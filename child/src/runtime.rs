@@ -141,14 +141,23 @@ impl<'a> Server<'a> {
     }
 
     fn run(&mut self, jobs: u32) -> Result<(), ServeError> {
-        let mut opening = hello().to_vec();
-        opening.extend(codec::encode(&FromTask::Ready)?);
-        self.outbox.raw(&opening)?;
+        let mut words = hello().to_vec();
+        words.extend(codec::encode(&FromTask::Ready)?);
+        // Who has sent the first job already waits for no word of this.
+        let is_awaited = !self.inbox.has_input()?;
+        if is_awaited {
+            self.outbox.raw(&words)?;
+        }
         let mut served = 0;
         while jobs == 0 || served < jobs {
             let run = match self.inbox.receive()? {
                 Some(ToTask::Run(run)) => run,
-                Some(ToTask::Group(group)) => return self.become_group(group),
+                Some(ToTask::Group(group)) => {
+                    if !is_awaited {
+                        self.outbox.raw(&words)?;
+                    }
+                    return self.become_group(group);
+                }
                 // Nothing runs while this thread reads.
                 Some(_) => continue,
                 None => return Ok(()),

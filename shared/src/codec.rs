@@ -162,9 +162,15 @@ impl Assembler {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// The first `N` bytes that have not been taken, once they are there. They stay.
+    #[must_use]
+    pub fn first<const N: usize>(&self) -> Option<[u8; N]> {
+        self.bytes.get(self.start..)?.first_chunk::<N>().copied()
+    }
+
     /// The first `N` bytes that have not been taken, once they are there.
     pub fn take_exact<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let bytes = *self.bytes.get(self.start..)?.first_chunk::<N>()?;
+        let bytes = self.first()?;
         self.start += N;
         Some(bytes)
     }

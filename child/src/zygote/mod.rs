@@ -200,6 +200,9 @@ fn answer(
     if fork.home.is_some() {
         home::reserve();
     }
+    if fork.uid.is_some() {
+        prepared.leave_groups();
+    }
     let how = match kind {
         Kind::Task => prepared.how(given.cgroup()),
         Kind::Warden => prepared.how_warden(),

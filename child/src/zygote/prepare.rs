@@ -11,7 +11,7 @@ use bulkhead_shared::isolation::{Containment, Setup, Walls};
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use super::walls::{self, Raised};
 use super::{Failed, Step};
@@ -36,6 +36,8 @@ pub(super) struct Prepared {
     pub(super) raised: Option<Raised>,
     /// The group of tasks that change their user, if it has been told.
     pub(super) gid: Cell<Option<u32>>,
+    /// It has left the groups that its tasks are not to be in.
+    has_left_groups: Cell<bool>,
     tid_address: Option<NonZeroU64>,
     /// The cgroup that holds the cgroups of all tasks.
     cgroups: Option<OwnedFd>,
@@ -46,6 +48,23 @@ impl Prepared {
     pub(super) fn owner(&self, user: u32) -> (Uid, Gid) {
         let group = self.gid.get().unwrap_or(user);
         (Uid::from_raw(user), Gid::from_raw(group))
+    }
+
+    /// Leaves all further groups, so that no task that changes its user has to.
+    pub(super) fn leave_groups(&self) {
+        if !self.has_left_groups.get() {
+            self.has_left_groups.set(setgroups(&[]).is_ok());
+        }
+    }
+
+    /// Makes this task another user's.
+    pub(super) fn become_user(&self, user: u32) -> nix::Result<()> {
+        let (user, group) = self.owner(user);
+        if !self.has_left_groups.get() {
+            setgroups(&[])?;
+        }
+        setresgid(group, group, group)?;
+        setresuid(user, user, user)
     }
 
     pub(super) fn apply(
@@ -115,6 +134,7 @@ impl Prepared {
             is_script,
             raised,
             gid: Cell::new(None),
+            has_left_groups: Cell::new(false),
             tid_address,
             cgroups,
         })

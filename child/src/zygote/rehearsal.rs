@@ -19,6 +19,7 @@ use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, geteuid, pipe2};
 use serde_bytes::ByteBuf;
+use serde_json::Value;
 
 use super::control::Control;
 use super::home;
@@ -32,8 +33,8 @@ use crate::{runtime, tasks};
 
 /// What is rehearsed: takes and gives what most tasks do.
 #[crate::task]
-fn rehearse(number: i64, text: String) -> (i64, String) {
-    (number, format!("{text} {number}"))
+fn rehearse(number: i64, text: String, any: Value) -> (i64, String, Value) {
+    (number, format!("{text} {number}"), any)
 }
 
 /// It may take so long; a supervisor waits ten seconds for a zygote.
@@ -42,7 +43,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Tasks whose functions count, at the most: each page that is handed down costs a fork something.
 const ENTRIES: usize = 32;
 
-const ARGUMENTS: &str = r#"{"kwargs":{"number":41,"text":"bulkhead"}}"#;
+const ARGUMENTS: &str =
+    r#"{"kwargs":{"number":41,"text":"bulkhead","any":{"list":[1,"two",null,true]}}}"#;
 
 /// What a rehearsal has shown.
 #[derive(Debug)]

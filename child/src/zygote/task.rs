@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::unistd::{Gid, Pid, Uid, chdir, setgroups, setpgid, setresgid, setresuid};
+use nix::unistd::{Pid, chdir, setpgid};
 
 use super::prepare::Prepared;
 use super::{Failed, Step, home, init, walls, warden};
@@ -225,7 +225,7 @@ pub(super) fn set_up(
         join(limits).step("join a cgroup of limits")?;
     }
     if let Some(uid) = fork.uid {
-        become_user(prepared.owner(uid)).step("change its user")?;
+        prepared.become_user(uid).step("change its user")?;
     }
     if let Some(walls) = walls {
         if walls.user_namespace {
@@ -298,12 +298,6 @@ fn join(cgroup: &OwnedFd) -> io::Result<()> {
     let procs = openat(cgroup, "cgroup.procs", flags, Mode::empty())?;
     nix::unistd::write(procs, b"0")?;
     Ok(())
-}
-
-fn become_user((user, group): (Uid, Gid)) -> nix::Result<()> {
-    setgroups(&[])?;
-    setresgid(group, group, group)?;
-    setresuid(user, user, user)
 }
 
 fn exec(fork: &frame::Fork<'_>, is_script: bool) -> io::Error {

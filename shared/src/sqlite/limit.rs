@@ -73,46 +73,54 @@ impl Ledger {
     ) -> rusqlite::Result<bool> {
         let mut may = self.room(queue, room)?;
         let (mut taken, mut parked) = (0, 0);
-        loop {
+        // Those without a gate are leased together, before anything looks at the table again.
+        let mut open = Vec::new();
+        let more = 'all: loop {
             let asked = may.jobs - taken + 1;
             let found = self.find(queue, asked, &may.tasks)?;
             let count = found.len();
             let mut changed = false;
             for one in found {
                 if taken == may.jobs {
-                    return Ok(!may.is_limited);
+                    break 'all !may.is_limited;
                 }
                 let of_task = may.tasks.get_mut(&one.lane);
                 if of_task.as_ref().is_some_and(|left| **left == 0) {
                     changed = true;
                     break;
                 }
-                if let Some(gate) = &one.gate
-                    && !self.passes(&one, gate)?
-                {
+                let Some(gate) = &one.gate else {
+                    open.push(one.id);
+                    taken += 1;
+                    of_task.into_iter().for_each(|left| *left -= 1);
+                    continue;
+                };
+                self.lease(&std::mem::take(&mut open), to, may.is_counted, claimed)?;
+                if !self.passes(&one, gate)? {
                     if parked == PARKED {
-                        return Ok(true);
+                        break 'all true;
                     }
                     self.execute("UPDATE job SET state = -1 WHERE id = ?1", [one.id])?;
                     parked += 1;
                     changed = true;
                     continue;
                 }
-                let is_counted = one.gate.is_some() || may.is_counted;
-                let job = self.lease(one.id, to, is_counted)?;
-                if let Some(gate) = &one.gate {
-                    self.take_lock(gate, &job)?;
+                self.lease(&[one.id], to, true, claimed)?;
+                if let Some(job) = claimed.last() {
+                    self.take_lock(gate, job)?;
                 }
-                claimed.push(job);
                 taken += 1;
                 if let Some(left) = may.tasks.get_mut(&one.lane) {
                     *left -= 1;
                 }
             }
             if count < asked && !changed {
-                return Ok(false);
+                break false;
             }
-        }
+            self.lease(&std::mem::take(&mut open), to, may.is_counted, claimed)?;
+        };
+        self.lease(&open, to, may.is_counted, claimed)?;
+        Ok(more)
     }
 
     /// Whether a claim may find something; writes nothing.

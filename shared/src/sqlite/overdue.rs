@@ -72,9 +72,9 @@ impl Ledger {
         };
         let has_parked = self.has_parked()?;
         let mut taken = Vec::with_capacity(ids.len());
-        for id in ids {
-            let job = self.lease(id, to, false)?;
-            if has_parked && matches!(what, What::Lease) {
+        self.lease(&ids, to, false, &mut taken)?;
+        if has_parked && matches!(what, What::Lease) {
+            for job in &taken {
                 // What the attempt before held of its own is free; its linked lock is when the job
                 // is settled.
                 self.let_go_all(Tenure::Attempt {
@@ -82,7 +82,6 @@ impl Ledger {
                     fence: job.receipt.fence - 1,
                 })?;
             }
-            taken.push(job);
         }
         Ok(taken)
     }

@@ -14,6 +14,9 @@ use bulkhead_shared::cgroup;
 /// Begins the name of every cgroup of ours, followed by the run's id.
 pub(crate) const PREFIX: &str = "bulkhead-";
 
+/// Names those who live in a cgroup.
+const MEMBERS: &str = "cgroup.procs";
+
 /// Where this process may make cgroups: its own, in the unified hierarchy.
 pub(crate) fn own_directory() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
@@ -44,6 +47,8 @@ pub(super) fn directory(path: &Path) -> io::Result<OwnedFd> {
 pub(crate) struct Cgroups {
     path: PathBuf,
     directory: OwnedFd,
+    /// As that of a leaf.
+    _above: Option<File>,
     whole: bool,
 }
 
@@ -53,10 +58,12 @@ impl Cgroups {
         let path = below.join(format!("{PREFIX}{id}"));
         fs::create_dir(&path)?;
         let directory = directory(&path)?;
+        let above = File::open(below.join(MEMBERS)).ok();
         let whole = whole && path.join("cgroup.kill").exists();
         Ok(Self {
             path,
             directory,
+            _above: above,
             whole,
         })
     }
@@ -75,9 +82,11 @@ impl Cgroups {
         fs::create_dir(&path)?;
         let events = File::open(path.join("cgroup.events"))?;
         let directory = directory(&path)?;
+        let members = File::open(path.join(MEMBERS))?;
         Ok(Leaf {
             path,
             directory,
+            _members: members,
             events,
             whole: self.whole,
             is_killed: Cell::new(false),
@@ -148,6 +157,9 @@ fn is_populated(events: &File) -> io::Result<bool> {
 pub(crate) struct Leaf {
     path: PathBuf,
     directory: OwnedFd,
+    /// Only held: each fork into a cgroup looks who may write to this file, here and in the cgroup above
+    /// both, and the kernel makes its inode anew for each look if nobody has it open.
+    _members: File,
     events: File,
     whole: bool,
     is_killed: Cell<bool>,

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use bulkhead_shared::codec::{self, Assembler};
 use bulkhead_shared::frame::{self, FromTask, InitReport};
@@ -95,10 +95,14 @@ pub(crate) struct Link {
     job: Option<OwnedFd>,
     unsent: Vec<u8>,
     sent: usize,
+    /// Bytes that were written to the process, in all.
+    written: u64,
     /// Closed as soon as nothing more is to be read: that also ends its watch. So are the outputs.
     result: Option<OwnedFd>,
     frames: Assembler,
     said_hello: bool,
+    /// Its first job was there before it was: it may say nothing before its answer.
+    needs_no_hello: bool,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     pub(crate) out: Tail,
@@ -128,9 +132,11 @@ impl Link {
             job: Some(job),
             unsent: Vec::new(),
             sent: 0,
+            written: 0,
             result: Some(result),
             frames: Assembler::default(),
             said_hello: false,
+            needs_no_hello: false,
             stdout: Some(stdout),
             stderr: Some(stderr),
             out: tail(),
@@ -152,6 +158,11 @@ impl Link {
             Stream::Out => self.stdout.as_ref().map(AsFd::as_fd),
             Stream::Err => self.stderr.as_ref().map(AsFd::as_fd),
         }
+    }
+
+    /// The process gets its first job before it is there.
+    pub(crate) const fn waives_hello(&mut self) {
+        self.needs_no_hello = true;
     }
 
     /// Closes the result pipe: what comes after is of no interest.
@@ -209,7 +220,10 @@ impl Link {
         let Some(job) = &self.job else { return false };
         while self.sent < self.unsent.len() {
             match nix::unistd::write(job, &self.unsent[self.sent..]) {
-                Ok(len) => self.sent += len,
+                Ok(len) => {
+                    self.sent += len;
+                    self.written += len as u64;
+                }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return true,
                 // The process is gone or has closed its end; its exit tells the rest.
@@ -219,6 +233,21 @@ impl Link {
         self.unsent = Vec::new();
         self.sent = 0;
         false
+    }
+
+    /// Whether anything was written to the process.
+    pub(crate) const fn was_written_to(&self) -> bool {
+        self.written > 0
+    }
+
+    /// Whether the process has read any of what was written to it. What a pipe holds both ends can ask
+    /// (`FIONREAD`, pipe(7)).
+    pub(crate) fn was_read(&self) -> bool {
+        let Some(job) = &self.job else { return false };
+        let mut unread: libc::c_int = 0;
+        // SAFETY: the call writes one int, which lives here, and takes an open descriptor.
+        let asked = unsafe { libc::ioctl(job.as_raw_fd(), libc::FIONREAD, &raw mut unread) };
+        asked == 0 && u64::try_from(unread).is_ok_and(|unread| unread < self.written)
     }
 
     /// Reads frames. The error is a violation of the protocol, in words.
@@ -252,6 +281,13 @@ impl Link {
     }
 
     fn take_frames(&mut self, frames: &mut Vec<FromTask>) -> Result<(), String> {
+        if self.needs_no_hello && !self.said_hello {
+            // No frame begins like a hello: it would be too long.
+            let Some(first) = self.frames.first() else {
+                return Ok(());
+            };
+            self.said_hello = first != frame::MAGIC;
+        }
         if !self.said_hello {
             let Some(hello) = self.frames.take_exact::<{ frame::HELLO_LEN }>() else {
                 return Ok(());
@@ -343,6 +379,59 @@ mod tests {
             link.send(frame(number + 10));
             assert!(link.has_unsent() && link.unsent.len() < 1 << 20);
         }
+    }
+
+    /// A link, the process' end of its job pipe, and that of its result pipe.
+    fn connected() -> (Link, File, File) {
+        let (job, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
+        let (reader, result) = nix::unistd::pipe2(nix::fcntl::OFlag::O_NONBLOCK).unwrap();
+        let other = || File::open("/dev/null").unwrap().into();
+        let ours = Ours {
+            job: writer,
+            result: reader,
+            stdout: other(),
+            stderr: other(),
+            report: None,
+        };
+        (Link::new(ours, 0), job.into(), result.into())
+    }
+
+    #[test]
+    fn a_job_that_waits_in_its_pipe_was_not_read_and_one_byte_less_says_that_it_was() {
+        let (mut link, mut job, _result) = connected();
+        assert!(!link.was_written_to() && !link.was_read());
+        link.send(vec![1; 100]);
+        assert!(link.was_written_to() && !link.was_read());
+        job.read_exact(&mut [0]).unwrap();
+        assert!(link.was_read());
+        link.hang_up();
+        assert!(!link.was_read());
+    }
+
+    fn heard(waives: bool, bytes: &[u8]) -> Result<Vec<FromTask>, String> {
+        let (mut link, _job, mut result) = connected();
+        if waives {
+            link.waives_hello();
+        }
+        let mut frames = Vec::new();
+        // In two parts: the first may be too short to say what it is.
+        for part in [&bytes[..3], &bytes[3..]] {
+            io::Write::write_all(&mut result, part).unwrap();
+            link.read_frames(&mut [0; 256], &mut frames)?;
+        }
+        Ok(frames)
+    }
+
+    #[test]
+    fn who_has_its_job_already_may_leave_out_the_hello_and_nobody_else() {
+        let ready = codec::encode(&FromTask::Ready).unwrap();
+        let greeted = [frame::hello().to_vec(), ready.clone()].concat();
+        for waives in [false, true] {
+            assert_eq!(heard(waives, &greeted), Ok(vec![FromTask::Ready]));
+        }
+        assert_eq!(heard(true, &ready), Ok(vec![FromTask::Ready]));
+        assert!(heard(false, &[ready, vec![0; 8]].concat()).is_err());
+        assert!(heard(true, b"HTTP/1.1 200 OK").is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use bulkhead_shared::outcome::shorten;
 use bulkhead_shared::time::Now;
 use tracing::{error, info, warn};
 
-use super::place::{Answered, Kind, Process, Reported, Running, earlier};
+use super::place::{Answered, Kind, Process, Reported, Running, SetUp, earlier};
 use super::wardens::warden_died;
 use super::{NOTE_AFTER, Reactor};
 use crate::config::TaskOutput;
@@ -127,13 +127,21 @@ impl Reactor {
             running,
             served,
             is_group,
-            is_set_up,
+            set_up,
+            link,
             ..
         } = process;
+        let nursery = &mut self.nurseries[usize::from(process.profile)];
+        // Whoever has read a job was set up before.
+        if *set_up == SetUp::Expected && !matches!(frame, FromTask::Ready) && link.was_read() {
+            *set_up = SetUp::Done;
+        }
         let event = match frame {
             FromTask::Ready => {
-                *is_set_up = true;
-                Ok(Some(Input::Link(seat, LinkEvent::Ready)))
+                nursery.relies(true);
+                let is_known = *set_up == SetUp::Expected;
+                *set_up = SetUp::Done;
+                Ok((!is_known).then_some(Input::Link(seat, LinkEvent::Ready)))
             }
             FromTask::Progress { nonce, details } => call(running, nonce).and_then(|running| {
                 if details.len() > PROGRESS_LIMIT {
@@ -183,12 +191,13 @@ impl Reactor {
             FromTask::Parted { nonce, position } => {
                 return self.part_events(seat, nonce, position, now);
             }
-            FromTask::SetupFailed { .. } if *is_set_up => {
+            FromTask::SetupFailed { .. } if matches!(set_up, SetUp::Done | SetUp::Failed) => {
                 Err("says out of turn that its sandbox could not be set up")
             }
             FromTask::SetupFailed { mut step, errno } => {
                 // Once: whoever says it has nothing else to say.
-                *is_set_up = true;
+                *set_up = SetUp::Failed;
+                nursery.relies(false);
                 shorten(&mut step, STEP_LIMIT);
                 let error = std::io::Error::from_raw_os_error(errno);
                 error!(%error, step, slot = seat.slot, "a task's sandbox could not be set up");
@@ -244,6 +253,7 @@ impl Reactor {
 
     pub(super) fn hear_exit(&mut self, seat: Seat, now: Now) {
         self.hear_rest(seat, now);
+        self.judge_set_up(seat);
         let Some(process) = self.places[usize::from(seat.slot)].process(seat.generation) else {
             return;
         };

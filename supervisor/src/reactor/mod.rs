@@ -2,6 +2,7 @@
 //! performs what the pool decides. Runs on the main thread, which lives to the end: the kernel
 //! takes the death of the thread that started a zygote for the death of the supervisor.
 
+mod ahead;
 mod asks;
 mod events;
 mod hear;

@@ -17,7 +17,12 @@ impl Reactor {
             .filter_map(|place| place.process.as_mut())
         {
             for running in process.running.iter_mut().filter(|r| !r.is_noted) {
-                let due = running.started.mono + NOTE_AFTER;
+                // Until its process is there nothing is to be said of it.
+                let since = match process.pid {
+                    0 => now.mono,
+                    _ => running.started.mono,
+                };
+                let due = since + NOTE_AFTER;
                 if due > now.mono && running.progress.is_none() {
                     self.notes_due = earlier(self.notes_due, Some(due));
                     continue;

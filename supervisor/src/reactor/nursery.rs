@@ -96,6 +96,8 @@ pub(super) struct Nursery {
     /// Why the last one could not set up its profile, if that was it.
     unfit: Option<String>,
     pub waiting: VecDeque<Spawn>,
+    /// The last process of this zygote of which that is known was ready when it should be.
+    is_reliable: bool,
     look_due: Option<Instant>,
     /// Since when the zygote has owed an answer, without giving any.
     owing: Option<Instant>,
@@ -115,6 +117,7 @@ impl Nursery {
             failures: 0,
             unfit: None,
             waiting: VecDeque::new(),
+            is_reliable: false,
             look_due: None,
             owing: None,
             retired: Vec::new(),
@@ -123,6 +126,7 @@ impl Nursery {
 
     pub(super) fn starting(&mut self, zygote: Zygote, now: Instant) {
         self.number += 1;
+        self.is_reliable = false;
         self.stage = Stage::Starting {
             zygote,
             until: now + READY_WITHIN,
@@ -208,6 +212,16 @@ impl Nursery {
             Stage::Starting { zygote, .. } | Stage::Ready(zygote) => !zygote.asked.is_empty(),
             Stage::Resting { .. } | Stage::Dormant => false,
         }
+    }
+
+    /// Whether a process that it was just asked for can be counted on.
+    pub(super) fn is_reliable(&self) -> bool {
+        self.is_reliable && self.waiting.is_empty() && matches!(self.stage, Stage::Ready(_))
+    }
+
+    /// A process of it was set up, or was not.
+    pub(super) const fn relies(&mut self, is_set_up: bool) {
+        self.is_reliable = is_set_up;
     }
 
     /// The next spawn that the zygote can be asked for.

@@ -12,6 +12,7 @@ use nix::sys::epoll::EpollFlags;
 use serde_bytes::ByteBuf;
 use tracing::{debug, error, warn};
 
+use super::ahead::end_of;
 use super::events::Progress;
 use super::nursery::Spawn;
 use super::place::{Kind, Process, Running, earlier, token};
@@ -170,6 +171,9 @@ impl Reactor {
             .waiting
             .push_back(spawn);
         self.ask_zygote(profile, now);
+        if !is_of_stream {
+            self.trust(seat, profile, now);
+        }
     }
 
     /// Asks the zygote for as many waiting processes as it takes.
@@ -198,16 +202,6 @@ impl Reactor {
                 process.warden = socket.map(|socket| Warden::new(socket, number, profile));
             }
             self.nurseries[usize::from(profile)].asked(now.mono);
-        }
-    }
-
-    /// Forgets a process that was never started.
-    pub(super) fn drop_unborn(&mut self, seat: Seat, now: Now) {
-        let place = &mut self.places[usize::from(seat.slot)];
-        if place.process(seat.generation).is_some() {
-            let process = place.process.take();
-            self.give_back_user(process.and_then(|process| process.uid));
-            self.tell(now, Input::SpawnFailed(seat));
         }
     }
 
@@ -293,7 +287,7 @@ impl Reactor {
         }
     }
 
-    fn signal(&mut self, seat: Seat, force: Force) {
+    pub(super) fn signal(&mut self, seat: Seat, force: Force) {
         let Some(place) = self.places.get_mut(usize::from(seat.slot)) else {
             return;
         };
@@ -306,7 +300,10 @@ impl Reactor {
         let containment = self.menu.containment(process.profile);
         let can_signal_groups = self.menu.entry(process.profile).plan.pidfd_group;
         let group = can_signal_groups && !containment.has_init();
-        let Some(pidfd) = &process.pidfd else { return };
+        let Some(pidfd) = &process.pidfd else {
+            process.signal = Some(force);
+            return;
+        };
         let send = |signal| match group {
             true => pidfd.signal_group(signal).or_else(|_| pidfd.signal(signal)),
             false => pidfd.signal(signal),
@@ -359,6 +356,7 @@ impl Reactor {
             .filter(|_| is_limited && end != End::Returned);
         let bumps = cage.map(Cage::bumps).unwrap_or_default();
         let process = place.process(seat.generation);
+        let end = end_of(process.as_deref(), end);
         let ended = match process {
             Some(process) => match take_running(process, ticket) {
                 Some(running) => {

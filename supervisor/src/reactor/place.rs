@@ -9,7 +9,7 @@ use bulkhead_shared::pidfd::PidFd;
 use bulkhead_shared::time::Now;
 
 use super::events::Progress;
-use crate::pool::TicketId;
+use crate::pool::{Force, TicketId};
 use crate::process::cgroup::Leaf;
 use crate::process::exit::Exit;
 use crate::process::limits::Cage;
@@ -56,6 +56,19 @@ pub(crate) struct Running {
     pub is_noted: bool,
 }
 
+/// What is known of a process' sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SetUp {
+    /// It has not said yet.
+    Unsaid,
+    /// It has not said, and is taken for ready.
+    Expected,
+    /// It is set up.
+    Done,
+    /// It has said why that failed.
+    Failed,
+}
+
 /// A process.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -70,8 +83,9 @@ pub(crate) struct Process {
     /// One, or in a group several.
     pub running: Vec<Running>,
     pub is_group: bool,
-    /// It has said that its sandbox is set up, or why that failed.
-    pub is_set_up: bool,
+    pub set_up: SetUp,
+    /// What is to be done to it as soon as it is there.
+    pub signal: Option<Force>,
     /// It is dead, and could not be reaped yet.
     pub is_traced: bool,
     /// Jobs it has answered.
@@ -133,7 +147,8 @@ impl Process {
             profile,
             running: Vec::new(),
             is_group: false,
-            is_set_up: false,
+            set_up: SetUp::Unsaid,
+            signal: None,
             is_traced: false,
             served: 0,
             reported: Reported::default(),

@@ -9,7 +9,7 @@ use nix::sys::epoll::EpollFlags;
 use tracing::{debug, error, info, warn};
 
 use super::nursery::{ANSWER_WITHIN, READY_WITHIN, Stage};
-use super::place::Process;
+use super::place::{Process, SetUp};
 use super::{Reactor, watch, zygote_token};
 use crate::job::Job;
 use crate::pool::{Input, Seat};
@@ -187,14 +187,23 @@ impl Reactor {
             return debug!(pid, "a process came too late");
         };
         let seat = Seat { slot, generation };
+        let mut is_expected = false;
+        let mut signal = None;
         if let Some(process) = self.process(seat) {
             process.pid = pid;
             process.pidfd = Some(pidfd);
+            is_expected = process.set_up == SetUp::Expected;
+            signal = process.signal.take();
         }
         if let Err(error) = self.watch_process(seat) {
             error!(%error, pid, "a process cannot be watched (raise fs.epoll.max_user_watches)");
         }
-        self.tell(now, Input::Spawned(seat));
+        if let Some(force) = signal {
+            self.signal(seat, force);
+        }
+        if !is_expected {
+            self.tell(now, Input::Spawned(seat));
+        }
     }
 
     fn zygote_died(&mut self, profile: u16, now: Now) {
