@@ -118,7 +118,7 @@ fn a_changed_child_binary_is_noticed() {
 }
 
 /// The zygote of a supervisor: of all that it has started only zygotes lead a session.
-fn zygote(supervisor: &Supervisor<'_>) -> i32 {
+pub(crate) fn zygote(supervisor: &Supervisor<'_>) -> i32 {
     let is_zygote = |pid: &i32| {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);

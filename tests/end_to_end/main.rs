@@ -5,6 +5,7 @@
     reason = "a test fails at once; there is nobody to return an error to"
 )]
 
+mod ahead;
 mod asks;
 mod ceilings;
 mod children;

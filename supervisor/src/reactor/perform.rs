@@ -301,6 +301,7 @@ impl Reactor {
         let can_signal_groups = self.menu.entry(process.profile).plan.pidfd_group;
         let group = can_signal_groups && !containment.has_init();
         let Some(pidfd) = &process.pidfd else {
+            debug!(slot = seat.slot, "a signal waits for its process");
             process.signal = Some(force);
             return;
         };
