@@ -167,13 +167,37 @@ impl<'a> Given<'a> {
     pub fn take<T: DeserializeOwned>(&mut self, place: usize) -> Result<T, Failure> {
         let parameter = self.params[place];
         let decoded = match self.values[place].take() {
-            Some(raw) => serde_json::from_str(raw.get()).map_err(|error| ArgumentsError::Type {
+            Some(raw) => decode(raw.get()).map_err(|error| ArgumentsError::Type {
                 parameter,
                 reason: mismatch(&error),
             }),
             None => T::deserialize(Absent).map_err(|_| ArgumentsError::Missing { parameter }),
         };
         decoded.map_err(Failure::from)
+    }
+}
+
+/// By itself, so that what is rehearsed is what is called.
+#[inline(never)]
+fn decode<T: DeserializeOwned>(value: &str) -> serde_json::Result<T> {
+    serde_json::from_str(value)
+}
+
+/// Decodes a value of each kind as an argument of this type, and forgets it: code that has been run is
+/// code that a zygote can hand down.
+#[doc(hidden)]
+pub fn rehearse<T: DeserializeOwned>() {
+    const VALUES: [&str; 7] = [
+        "null",
+        "true",
+        "1",
+        "0.5",
+        r#""text""#,
+        r#"[1, "text"]"#,
+        r#"{"a": [1]}"#,
+    ];
+    for value in VALUES {
+        drop(decode::<T>(value));
     }
 }
 

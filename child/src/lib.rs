@@ -166,7 +166,7 @@ macro_rules! __needs_async {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::answer::{Probe, Reply, ViaDisplay, ViaError, ViaSerialize};
-    pub use crate::arguments::Given;
+    pub use crate::arguments::{Given, rehearse};
     pub use crate::hooks::{Done, Hooks};
     pub use crate::processor::{Assignment, Processor, process};
     #[cfg(feature = "async")]

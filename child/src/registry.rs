@@ -42,6 +42,8 @@ pub struct Definition {
     pub run_in_main_thread: bool,
     pub processor: Option<&'static Processor>,
     pub call: Function,
+    /// Decodes arguments of its parameters' types, and calls nothing.
+    pub rehearse: fn(),
 }
 
 impl Definition {
@@ -67,6 +69,7 @@ impl Definition {
             run_in_main_thread: false,
             processor: None,
             call,
+            rehearse: || {},
         }
     }
 }
@@ -203,6 +206,11 @@ impl Registry {
     /// What is announced to supervisors, in the order of the names.
     pub(crate) fn specs(&self) -> impl Iterator<Item = &TaskSpec> {
         self.tasks.iter().map(|(spec, _)| spec)
+    }
+
+    /// The tasks, in the order of their names.
+    pub(crate) fn definitions(&self) -> impl Iterator<Item = &'static Definition> {
+        self.tasks.iter().map(|(_, task)| task.definition())
     }
 
     /// Where the functions of the tasks begin, in the order of the names.

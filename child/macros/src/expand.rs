@@ -144,6 +144,7 @@ fn task(
     let concurrency = option(options.concurrency.as_ref());
     let positional = options.positional.unwrap_or(true);
     let (hook_functions, hooks) = hooks::hooks(options);
+    let types = params.params.iter().map(|param| param.ty);
     Ok(quote! {
         #[doc = "What `tasks!` lists."]
         #vis fn task() -> ::bulkhead_child::Task {
@@ -169,6 +170,7 @@ fn task(
                     run_in_main_thread: #run_in_main_thread,
                     processor: ::core::option::Option::None,
                     call: ::bulkhead_child::__private::Function::#kind(__call),
+                    rehearse: || { #(::bulkhead_child::__private::rehearse::<#types>();)* },
                 };
             ::bulkhead_child::Task::new(&DEFINITION)
         }
