@@ -4,14 +4,17 @@
 
 use std::cell::Cell;
 use std::env;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::hint;
 use std::io::{self, Write};
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bulkhead_shared::codec;
 use bulkhead_shared::frame::FromTask;
+use bulkhead_shared::isolation::{TUNABLE, TUNABLES};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
@@ -108,6 +111,25 @@ pub(crate) fn route_backtraces() {
     // Removed, not set to 0: to read a value takes memory as well.
     // SAFETY: as above.
     unsafe { env::remove_var(PRINTED) };
+}
+
+/// Takes away the tunable that only this program was meant to have. Call it while the process has one thread.
+pub(crate) fn restore_tunables() {
+    let Some(tunables) = env::var_os(TUNABLES) else {
+        return;
+    };
+    // SAFETY: no other thread reads the environment, as there is none.
+    match without_ours(&tunables) {
+        None => {}
+        Some(b"") => unsafe { env::remove_var(TUNABLES) },
+        // SAFETY: as above.
+        Some(own) => unsafe { env::set_var(TUNABLES, OsStr::from_bytes(own)) },
+    }
+}
+
+fn without_ours(tunables: &OsStr) -> Option<&[u8]> {
+    let own = tunables.as_bytes().strip_suffix(TUNABLE.as_bytes())?;
+    Some(own.strip_suffix(b":").unwrap_or(own))
 }
 
 /// Takes the job pipe and the result pipe from their fixed numbers. Call it once in a process.
@@ -283,4 +305,18 @@ pub(crate) fn flush_output() {
     let _ = io::stdout().flush();
     // SAFETY: a null pointer asks for all open output streams; fflush locks each one itself.
     unsafe { libc::fflush(std::ptr::null_mut()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_tunables_only_ours_is_taken_away() {
+        let own = |text: &str| without_ours(OsStr::new(text)).map(<[u8]>::to_vec);
+        assert_eq!(own(TUNABLE), Some(Vec::new()));
+        let both = format!("glibc.malloc.check=3:{TUNABLE}");
+        assert_eq!(own(&both), Some(b"glibc.malloc.check=3".to_vec()));
+        assert_eq!(own("glibc.malloc.check=3"), None);
+    }
 }

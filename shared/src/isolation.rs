@@ -5,6 +5,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// The variable that glibc reads its tunables from when a program starts.
+pub const TUNABLES: &str = "GLIBC_TUNABLES";
+
+/// What a supervisor adds to them, and a zygote takes away again: restartable sequences
+/// (`glibc.pthread.rseq`) have the kernel write to a page of every fork before it runs, which is then copied
+/// for it. Without them `sched_getcpu` asks the kernel; programs that tasks execute have them.
+pub const TUNABLE: &str = "glibc.pthread.rseq=0";
+
 /// How everything that a task starts is found and killed at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Containment {

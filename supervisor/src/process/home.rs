@@ -110,9 +110,45 @@ fn clear_dead_below(base: &Path, mut clear: impl FnMut(&str) -> bool) -> io::Res
     Ok(left)
 }
 
+/// A private directory that stays open from one process to the next, as to open it costs as much as to
+/// look through it. Only where tasks have users of their own: they can neither move nor remove it, so it
+/// is the one that is found at its path.
+#[derive(Debug, Default)]
+pub(crate) struct Kept(Option<OwnedFd>);
+
+impl Kept {
+    /// It will be removed.
+    pub(crate) fn forget(&mut self) {
+        self.0 = None;
+    }
+}
+
 /// Gives a private directory to a process of this user and group that is about to start, and makes
 /// it if it is gone. Who starts it is its only user until then.
-pub(crate) fn give(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+pub(crate) fn give(
+    path: &Path,
+    owner: Option<(u32, u32)>,
+    Kept(kept): &mut Kept,
+) -> io::Result<()> {
+    let kept_before = kept.take();
+    if let (Some((user, group)), Some(directory)) = (owner, kept_before) {
+        nix::unistd::fchown(&directory, Some(user.into()), Some(group.into()))?;
+        *kept = Some(directory);
+        return Ok(());
+    }
+    give_at(path, owner)?;
+    if owner.is_some() {
+        *kept = open(path).ok();
+    }
+    Ok(())
+}
+
+fn open(path: &Path) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(AT_FDCWD, path, flags, Mode::empty())
+}
+
+fn give_at(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
     let chown = || match owner {
         Some((uid, gid)) => std::os::unix::fs::lchown(path, Some(uid), Some(gid)),
         None => Ok(()),
@@ -131,17 +167,19 @@ pub(crate) fn give(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
 
 /// Whether a private directory is gone or as good as new: empty, without attributes or access
 /// lists, ours alone. Most are, and serve the slot's next process.
-pub(crate) fn is_as_new(path: &Path) -> bool {
-    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    match openat(AT_FDCWD, path, flags, Mode::empty()) {
-        Ok(directory) => renew(directory).is_ok_and(|is_new| is_new),
+pub(crate) fn is_as_new(path: &Path, Kept(kept): &Kept) -> bool {
+    if let Some(directory) = kept {
+        return renew(directory).is_ok_and(|is_new| is_new);
+    }
+    match open(path) {
+        Ok(directory) => renew(&directory).is_ok_and(|is_new| is_new),
         Err(errno) => errno == Errno::ENOENT,
     }
 }
 
 /// Takes an empty directory back from the user it was given to.
-fn renew(directory: OwnedFd) -> io::Result<bool> {
-    let found = nix::sys::stat::fstat(&directory)?;
+fn renew(directory: &OwnedFd) -> io::Result<bool> {
+    let found = nix::sys::stat::fstat(directory)?;
     // One that has grown stays large when it is emptied, and takes long to look through.
     if found.st_size > found.st_blksize {
         return Ok(false);
@@ -152,15 +190,15 @@ fn renew(directory: OwnedFd) -> io::Result<bool> {
     let me = nix::unistd::geteuid();
     if found.st_uid != me.as_raw() {
         // Its number may be another slot's next, which must not find a way in.
-        nix::unistd::fchown(&directory, Some(me), Some(nix::unistd::getegid()))?;
+        nix::unistd::fchown(directory, Some(me), Some(nix::unistd::getegid()))?;
     }
     if Mode::from_bits_truncate(found.st_mode) != Mode::S_IRWXU {
-        fchmod(&directory, Mode::S_IRWXU)?;
+        fchmod(directory, Mode::S_IRWXU)?;
     }
     Ok(true)
 }
 
-/// Whether a directory that has just been opened lists nothing but itself and its parent. Asked for
+/// Whether a directory lists nothing but itself and its parent. Asked for
 /// every process there is: a listing of the usual kind takes 32 KiB and four calls more.
 #[expect(
     clippy::host_endian_bytes,
@@ -171,6 +209,8 @@ fn is_empty(directory: BorrowedFd<'_>) -> io::Result<bool> {
     const LENGTH: usize = 16;
     const NAME: usize = 19;
     let mut bytes = [0; 1024];
+    // It may have been listed before.
+    nix::unistd::lseek(directory, 0, nix::unistd::Whence::SeekSet)?;
     loop {
         let number = directory.as_raw_fd();
         // SAFETY: the call writes at most so many bytes to a buffer that is as long.
@@ -283,6 +323,7 @@ mod tests {
     fn a_directory_with_an_entry_is_not_as_new_and_one_without_is_shut_again() {
         let place = tempfile::tempdir().unwrap();
         let top = place.path().join("home");
+        let is_as_new = |path: &Path| super::is_as_new(path, &Kept::default());
         assert!(is_as_new(&top), "there is none");
         fs::create_dir(&top).unwrap();
         fs::set_permissions(&top, fs::Permissions::from_mode(0o777)).unwrap();
@@ -293,5 +334,30 @@ mod tests {
         assert!(!is_as_new(&top));
         std::os::unix::fs::symlink(place.path(), place.path().join("link")).unwrap();
         assert!(!is_as_new(&place.path().join("link")));
+    }
+
+    #[test]
+    fn a_directory_that_is_kept_open_is_given_and_looked_through_again_and_again() {
+        let place = tempfile::tempdir().unwrap();
+        let top = place.path().join("home");
+        let me = (
+            nix::unistd::getuid().as_raw(),
+            nix::unistd::getgid().as_raw(),
+        );
+        let mut kept = Kept::default();
+        for round in 0..3 {
+            give(&top, Some(me), &mut kept).unwrap();
+            assert!(kept.0.is_some() && is_as_new(&top, &kept), "{round}");
+            let left = top.join(round.to_string());
+            fs::write(&left, "left").unwrap();
+            assert!(!is_as_new(&top, &kept), "{round}");
+            fs::remove_file(left).unwrap();
+        }
+        remove_all(&top).unwrap();
+        kept.forget();
+        give(&top, Some(me), &mut kept).unwrap();
+        assert!(top.is_dir() && is_as_new(&top, &kept));
+        give(&top, None, &mut kept).unwrap();
+        assert!(kept.0.is_none(), "its owner may move it");
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bulkhead_shared::codec;
 use bulkhead_shared::frame::{self, FromZygote, ToZygote};
-use bulkhead_shared::isolation::Setup;
+use bulkhead_shared::isolation::{self, Setup};
 use bulkhead_shared::pidfd::PidFd;
 use bulkhead_shared::task::TaskSpec;
 use nix::errno::Errno;
@@ -434,6 +434,19 @@ impl Zygote {
     }
 }
 
+/// Those of the environment, and one of ours.
+fn tunables(environment: &[(OsString, OsString)]) -> OsString {
+    let own = environment
+        .iter()
+        .rfind(|(name, _)| name == isolation::TUNABLES);
+    let mut tunables = own.map_or_else(OsString::new, |(_, value)| value.clone());
+    if !tunables.is_empty() {
+        tunables.push(":");
+    }
+    tunables.push(isolation::TUNABLE);
+    tunables
+}
+
 fn spawn(recipe: &Recipe, stdin: OwnedFd, output: OwnedFd) -> Result<Child, ZygoteError> {
     let path = recipe.child.clone();
     if !path.exists() {
@@ -445,7 +458,8 @@ fn spawn(recipe: &Recipe, stdin: OwnedFd, output: OwnedFd) -> Result<Child, Zygo
         .arg("__zygote")
         .args(recipe.launcher.as_ref().map(|_| &path))
         .env_clear()
-        .envs(recipe.environment.iter().map(|(n, v)| (n, v)));
+        .envs(recipe.environment.iter().map(|(n, v)| (n, v)))
+        .env(isolation::TUNABLES, tunables(&recipe.environment));
     command
         .stdin(Stdio::from(stdin))
         .stdout(Stdio::from(output))

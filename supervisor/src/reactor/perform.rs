@@ -111,7 +111,8 @@ impl Reactor {
         let inside = plan.home_inside;
         let (single_use, amounts, output) = (plan.single_use, plan.amounts, plan.output);
         let home = self.home(seat.slot, profile);
-        if let Some(Err(error)) = home.as_ref().map(|home| home::give(home, owner)) {
+        let kept = &mut self.places[usize::from(seat.slot)].home;
+        if let Some(Err(error)) = home.as_ref().map(|home| home::give(home, owner, kept)) {
             warn!(%error, slot = seat.slot, "no private directory for a process (see TMPDIR)");
             self.give_back_user(uid);
             return self.tell(now, Input::SpawnFailed(seat));

@@ -12,6 +12,7 @@ use super::events::Progress;
 use crate::pool::{Force, TicketId};
 use crate::process::cgroup::Leaf;
 use crate::process::exit::Exit;
+use crate::process::home::Kept;
 use crate::process::limits::Cage;
 use crate::process::link::Link;
 use crate::process::warden::{Idle, Warden};
@@ -113,6 +114,8 @@ pub(crate) struct Process {
 pub(crate) struct Place {
     pub process: Option<Process>,
     pub leaf: Option<Leaf>,
+    /// The private directory of its processes.
+    pub home: Kept,
     /// Made when a process first needs it.
     pub cage: Option<Cage>,
     /// Stayed when its process ended.

@@ -86,8 +86,11 @@ impl Reactor {
             self.sweep_due = earlier(self.sweep_due, Some(now.mono + SWEEP_AGAIN));
             return;
         }
-        match self.home(slot, profile) {
-            Some(home) if !home::is_as_new(&home) => {
+        let home = self.home(slot, profile);
+        let kept = &mut self.places[usize::from(slot)].home;
+        match home {
+            Some(home) if !home::is_as_new(&home, kept) => {
+                kept.forget();
                 let seat = Seat { slot, generation };
                 if let Some(process) = self.process(seat) {
                     process.is_clearing = true;
