@@ -118,9 +118,9 @@ pub(crate) fn restore_tunables() {
     let Some(tunables) = env::var_os(TUNABLES) else {
         return;
     };
-    // SAFETY: no other thread reads the environment, as there is none.
     match without_ours(&tunables) {
         None => {}
+        // SAFETY: no other thread reads the environment, as there is none.
         Some(b"") => unsafe { env::remove_var(TUNABLES) },
         // SAFETY: as above.
         Some(own) => unsafe { env::set_var(TUNABLES, OsStr::from_bytes(own)) },
