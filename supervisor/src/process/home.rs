@@ -323,17 +323,17 @@ mod tests {
     fn a_directory_with_an_entry_is_not_as_new_and_one_without_is_shut_again() {
         let place = tempfile::tempdir().unwrap();
         let top = place.path().join("home");
-        let is_as_new = |path: &Path| super::is_as_new(path, &Kept::default());
-        assert!(is_as_new(&top), "there is none");
+        let is_new = |path: &Path| is_as_new(path, &Kept::default());
+        assert!(is_new(&top), "there is none");
         fs::create_dir(&top).unwrap();
         fs::set_permissions(&top, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(is_as_new(&top));
+        assert!(is_new(&top));
         let mode = fs::metadata(&top).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o700);
         fs::write(top.join(".hidden"), "left").unwrap();
-        assert!(!is_as_new(&top));
+        assert!(!is_new(&top));
         std::os::unix::fs::symlink(place.path(), place.path().join("link")).unwrap();
-        assert!(!is_as_new(&place.path().join("link")));
+        assert!(!is_new(&place.path().join("link")));
     }
 
     #[test]
