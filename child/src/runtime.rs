@@ -94,7 +94,8 @@ pub(crate) fn serve(registry: &Registry, jobs: u32, origin: Origin) -> i32 {
     };
     // Its pipes close when the process ends, a moment later.
     let mut server = ManuallyDrop::new(Server::new(registry, pipes, meter, origin.memory()));
-    let code = match server.run(jobs) {
+    let is_forked = matches!(origin, Origin::Forked { .. });
+    let code = match server.run(jobs, is_forked) {
         Ok(()) => 0,
         // The supervisor is gone, or wants nothing more of this process.
         Err(ServeError::Pipe(error) | ServeError::Inbox(InboxError::Pipe(error)))
@@ -140,12 +141,12 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn run(&mut self, jobs: u32) -> Result<(), ServeError> {
+    fn run(&mut self, jobs: u32, is_forked: bool) -> Result<(), ServeError> {
         let mut words = hello().to_vec();
         words.extend(codec::encode(&FromTask::Ready)?);
         // Who has sent the first job already waits for no word of this.
-        let is_awaited = !self.inbox.has_input()?;
-        if is_awaited {
+        let has_job = is_forked && self.inbox.has_input().unwrap_or(false);
+        if !has_job {
             self.outbox.raw(&words)?;
         }
         let mut served = 0;
@@ -153,7 +154,7 @@ impl<'a> Server<'a> {
             let run = match self.inbox.receive()? {
                 Some(ToTask::Run(run)) => run,
                 Some(ToTask::Group(group)) => {
-                    if !is_awaited {
+                    if has_job {
                         self.outbox.raw(&words)?;
                     }
                     return self.become_group(group);

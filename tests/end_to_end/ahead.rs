@@ -58,10 +58,11 @@ fn a_job_is_revoked_before_its_process_is_there() {
     let (supervisor, zygote) = waits_for_its_process(&place);
     let job = claimed(&place, once("hold", json!([place.path("never")])));
     let _ = place.run(&["revoke", &job]).succeeds();
-    supervisor.says("a signal waits for its process");
-    zygote.signal(libc::SIGCONT).unwrap();
+    // Not begun, it needs nobody to end.
     let status = place.ended(&job);
     assert_eq!(status["cause"], "revoked", "{status:#}");
+    supervisor.says("a process is given up before it is there");
+    zygote.signal(libc::SIGCONT).unwrap();
     serves(&place, supervisor);
 }
 
@@ -71,9 +72,10 @@ fn a_deadline_does_not_wait_for_the_process() {
     let (supervisor, zygote) = waits_for_its_process(&place);
     let never = once("hold", json!([place.path("never")]));
     let job = claimed(&place, with(never, "timeout", "200ms"));
-    supervisor.says("a signal waits for its process");
-    zygote.signal(libc::SIGCONT).unwrap();
     let status = place.ended(&job);
     assert_eq!(status["cause"], "timeout", "{status:#}");
+    assert_eq!(status["pid"], Value::Null);
+    supervisor.says("a process is given up before it is there");
+    zygote.signal(libc::SIGCONT).unwrap();
     serves(&place, supervisor);
 }

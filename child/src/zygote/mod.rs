@@ -63,7 +63,6 @@ impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
 ///
 /// With a `program` that is not this one, it starts that for each process, as fork and exec do.
 pub(crate) fn main(registry: &Registry, program: Option<&Path>) -> ExitCode {
-    process::restore_tunables();
     // Whoever started the supervisor may have left files open; none of them is for tasks.
     sys::close_from(3);
     let Ok(control) = Control::adopt_stdin() else {

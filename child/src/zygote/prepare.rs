@@ -15,6 +15,7 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use super::walls::{self, Raised};
 use super::{Failed, Step};
+use crate::process;
 use crate::sys::{self, Received};
 
 /// Descriptors below this are places in a task; received ones must lie above.
@@ -73,6 +74,7 @@ impl Prepared {
         program: Option<&Path>,
     ) -> Result<Self, Failed> {
         assert_single_threaded().step("check that it has one thread")?;
+        process::restore_tunables();
         super::init::remember_ids();
         let null = open(Path::new("/dev/null"), OFlag::O_RDWR).step("open /dev/null")?;
         reserve_places(&null).step("reserve descriptors")?;

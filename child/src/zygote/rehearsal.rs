@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -38,6 +38,10 @@ fn rehearse(number: i64, text: String) -> (i64, String) {
 
 /// It may take so long; a supervisor waits ten seconds for a zygote.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What decodes arguments may take so long in all, and so much memory.
+const LITTLE: Duration = Duration::from_millis(200);
+const MEMORY: u64 = 256 << 20;
 
 /// Tasks whose functions count, at the most: each page that is handed down costs a fork something.
 const ENTRIES: usize = 32;
@@ -102,9 +106,15 @@ impl Stage {
             }
             child => {
                 drop(stdout);
-                let told = hear_within(&File::from(seen), &mut touched);
+                let seen = File::from(seen);
+                let told = hear_within(&seen, &mut touched, PATIENCE);
+                let mut more = vec![0; touched.len()];
+                if told.is_ok() && hear_within(&seen, &mut more, LITTLE).is_ok() {
+                    touched = more;
+                }
                 // It has told all it knows, or takes too long.
                 let child = Pid::from_raw(child);
+                let _ = killpg(child, Signal::SIGKILL);
                 let _ = kill(child, Signal::SIGKILL);
                 while waitpid(child, Some(WaitPidFlag::__WALL)) == Err(Errno::EINTR) {}
                 told?;
@@ -142,33 +152,42 @@ fn perform(
     let given = Given::new(copy(job)?, copy(result)?, copy(stdout)?, table.into());
     let given = ManuallyDrop::new(given);
     let _ = task::lead(prepared);
-    if task::set_up(prepared, &fork, &given).is_err() {
+    let is_set_up = task::set_up(prepared, &fork, &given).is_ok();
+    if !is_set_up {
         // A host that refuses has been tried; tasks will say so themselves.
         task::place(prepared, &given)?;
     }
     let tasks = Registry::new(tasks![rehearse]).map_err(io::Error::other)?;
     runtime::serve(&tasks, fork.jobs, Origin::Forked { memory: None });
+    // Where what cannot be rehearsed begins.
+    let calls = registry.entries().take(ENTRIES);
+    let calls = calls.chain(task::entries());
+    calls.chain([libc::_exit as *const ()]).for_each(sys::touch);
+    // The places of its standard streams. Whatever types of the user's print is not for these.
+    let table = File::from(sys::above(io::stderr().as_fd(), PLACES)?);
+    let mut told = File::from(sys::above(io::stdout().as_fd(), PLACES)?);
+    for output in [libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+        sys::place(prepared.null.as_fd(), output)?;
+    }
+    told.write_all(&program.touched(&table)?)?;
+    if !is_set_up {
+        return Ok(());
+    }
+    // They may do anything: what was told so far stands, and this is for nothing but decoding.
+    sys::lower_limit(libc::RLIMIT_DATA, MEMORY)?;
+    sys::lower_limit(libc::RLIMIT_FSIZE, 0)?;
     for definition in registry.definitions().take(ENTRIES) {
-        // Types of the user's, which may do anything.
         let _ = panics::catch(|| {
             (definition.rehearse)();
             Ok(())
         });
     }
-    // Where what cannot be rehearsed begins.
-    let calls = registry.entries().take(ENTRIES);
-    let calls = calls.chain(task::entries());
-    calls.chain([libc::_exit as *const ()]).for_each(sys::touch);
-    // The places of its standard streams.
-    let table = io::stderr().as_fd().try_clone_to_owned()?;
-    let touched = program.touched(&table.into())?;
-    io::stdout().write_all(&touched)?;
-    io::stdout().flush()
+    told.write_all(&program.touched(&table)?)
 }
 
 /// Fills `touched`, unless that takes too long.
-fn hear_within(seen: &File, mut touched: &mut [u8]) -> io::Result<()> {
-    let end = now() + PATIENCE;
+fn hear_within(seen: &File, mut touched: &mut [u8], within: Duration) -> io::Result<()> {
+    let end = now() + within;
     while !touched.is_empty() {
         let left = end.saturating_duration_since(now());
         let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 
 use bulkhead_shared::codec::{self, Assembler};
 use bulkhead_shared::frame::{self, FromTask, InitReport};
@@ -250,6 +251,28 @@ impl Link {
         asked == 0 && u64::try_from(unread).is_ok_and(|unread| unread < self.written)
     }
 
+    /// Takes what was written to the process out of its pipe again, and closes that; whether the process has
+    /// read nothing, and will not. It can be taken out for good: a pipe that is opened once more is the same.
+    pub(crate) fn withdraw(&mut self) -> bool {
+        let Some(job) = self.job.take() else {
+            return !self.was_written_to();
+        };
+        let path = format!("/proc/self/fd/{}", job.as_raw_fd());
+        let mut options = std::fs::File::options();
+        options.read(true).custom_flags(libc::O_NONBLOCK);
+        let Ok(reader) = options.open(path) else {
+            self.job = Some(job);
+            return false;
+        };
+        let (mut buffer, mut taken) = ([0; 4096], 0);
+        while let Ok(len @ 1..) = read_some(reader.as_fd(), &mut buffer) {
+            taken += len as u64;
+        }
+        self.unsent = Vec::new();
+        self.sent = 0;
+        taken == self.written
+    }
+
     /// Reads frames. The error is a violation of the protocol, in words.
     pub(crate) fn read_frames(
         &mut self,
@@ -406,6 +429,27 @@ mod tests {
         assert!(link.was_read());
         link.hang_up();
         assert!(!link.was_read());
+    }
+
+    #[test]
+    fn a_job_that_is_withdrawn_is_not_there_to_be_read_and_one_that_was_read_is_not_withdrawn() {
+        // More than the pipe holds: the rest is never written.
+        for length in [100, 100_000] {
+            let (mut link, mut job, _result) = connected();
+            link.send(vec![1; length]);
+            assert!(link.withdraw(), "{length}");
+            assert!(!link.has_unsent());
+            assert_eq!(job.read(&mut [0]).unwrap(), 0, "it has ended");
+        }
+        let (mut link, mut job, _result) = connected();
+        link.send(vec![1; 100]);
+        job.read_exact(&mut [0]).unwrap();
+        assert!(!link.withdraw());
+        let (mut link, _job, _result) = connected();
+        assert!(link.withdraw(), "there was nothing");
+        let (mut link, ..) = connected();
+        link.hang_up();
+        assert!(link.withdraw());
     }
 
     fn heard(waives: bool, bytes: &[u8]) -> Result<Vec<FromTask>, String> {

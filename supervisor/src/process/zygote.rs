@@ -434,12 +434,16 @@ impl Zygote {
     }
 }
 
-/// Those of the environment, and one of ours.
+/// Those of the environment, and one of ours if they leave it open.
 fn tunables(environment: &[(OsString, OsString)]) -> OsString {
     let own = environment
         .iter()
         .rfind(|(name, _)| name == isolation::TUNABLES);
     let mut tunables = own.map_or_else(OsString::new, |(_, value)| value.clone());
+    let (name, _) = isolation::TUNABLE.split_once('=').unwrap_or_default();
+    if tunables.to_string_lossy().contains(name) {
+        return tunables;
+    }
     if !tunables.is_empty() {
         tunables.push(":");
     }

@@ -3,24 +3,33 @@
 use bulkhead_shared::broker::Note;
 use bulkhead_shared::time::Now;
 
-use super::place::earlier;
+use super::nursery::READY_WITHIN;
+use super::place::{SetUp, earlier};
 use super::{NOTE_AFTER, Reactor};
+use crate::pool::Seat;
 
 impl Reactor {
     /// Writes notes about jobs that have been running for a while, or have made progress.
     pub(super) fn write_notes(&mut self, now: Now) {
         self.notes_due = None;
-        let mut notes = Vec::new();
-        for process in self
-            .places
-            .iter_mut()
-            .filter_map(|place| place.process.as_mut())
-        {
+        let (mut notes, mut stuck) = (Vec::new(), Vec::new());
+        for (place, slot) in self.places.iter_mut().zip(0..) {
+            let Some(process) = &mut place.process else {
+                continue;
+            };
             for running in process.running.iter_mut().filter(|r| !r.is_noted) {
-                // Until its process is there nothing is to be said of it.
-                let since = match process.pid {
-                    0 => now.mono,
-                    _ => running.started.mono,
+                // Until it has begun nothing is to be said of it.
+                let is_begun = process.set_up != SetUp::Expected || process.link.was_read();
+                if process.pid != 0 && !is_begun && running.started.mono + READY_WITHIN <= now.mono
+                {
+                    stuck.push(Seat {
+                        slot,
+                        generation: process.generation,
+                    });
+                }
+                let since = match is_begun {
+                    true => running.started.mono,
+                    false => now.mono,
                 };
                 let due = since + NOTE_AFTER;
                 if due > now.mono && running.progress.is_none() {
@@ -43,5 +52,6 @@ impl Reactor {
             // Only shown to people: while the store is slow, they do without.
             let _ = self.notes.try_send(notes);
         }
+        self.end_stuck(stuck, now);
     }
 }

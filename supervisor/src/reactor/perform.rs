@@ -32,7 +32,7 @@ impl Reactor {
         match action {
             Action::Spawn(seat, profile) => self.spawn(seat, profile, now),
             Action::Send(seat, ticket) => self.send(seat, ticket, now),
-            Action::Signal(seat, force) => self.signal(seat, force),
+            Action::Signal(seat, force) => self.signal(seat, force, now),
             Action::Halt(seat, ticket) => self.halt(seat, ticket, now),
             Action::Quit(seat) => {
                 if let Some(process) = self.process(seat) {
@@ -112,6 +112,9 @@ impl Reactor {
         let (single_use, amounts, output) = (plan.single_use, plan.amounts, plan.output);
         let home = self.home(seat.slot, profile);
         let kept = &mut self.places[usize::from(seat.slot)].home;
+        if !plan.own_users {
+            kept.forget();
+        }
         if let Some(Err(error)) = home.as_ref().map(|home| home::give(home, owner, kept)) {
             warn!(%error, slot = seat.slot, "no private directory for a process (see TMPDIR)");
             self.give_back_user(uid);
@@ -288,7 +291,7 @@ impl Reactor {
         }
     }
 
-    pub(super) fn signal(&mut self, seat: Seat, force: Force) {
+    pub(super) fn signal(&mut self, seat: Seat, force: Force, now: Now) {
         let Some(place) = self.places.get_mut(usize::from(seat.slot)) else {
             return;
         };
@@ -302,9 +305,7 @@ impl Reactor {
         let can_signal_groups = self.menu.entry(process.profile).plan.pidfd_group;
         let group = can_signal_groups && !containment.has_init();
         let Some(pidfd) = &process.pidfd else {
-            debug!(slot = seat.slot, "a signal waits for its process");
-            process.signal = Some(force);
-            return;
+            return self.stop_unborn(seat, force, now);
         };
         let send = |signal| match group {
             true => pidfd.signal_group(signal).or_else(|_| pidfd.signal(signal)),
@@ -343,7 +344,9 @@ impl Reactor {
         let Some(job) = self.jobs.remove(&ticket) else {
             return;
         };
-        if end == End::Released && !ticket.is_of_stream() {
+        let process = self.places[usize::from(seat.slot)].process(seat.generation);
+        let end = end_of(process.as_deref(), end);
+        if end == End::Released && self.is_stopping && !ticket.is_of_stream() {
             self.has_released = true;
         }
         let now = Now {
@@ -358,7 +361,6 @@ impl Reactor {
             .filter(|_| is_limited && end != End::Returned);
         let bumps = cage.map(Cage::bumps).unwrap_or_default();
         let process = place.process(seat.generation);
-        let end = end_of(process.as_deref(), end);
         let ended = match process {
             Some(process) => match take_running(process, ticket) {
                 Some(running) => {

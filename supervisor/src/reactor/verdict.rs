@@ -44,7 +44,7 @@ pub(super) fn compose(
         false => output(process),
     };
     let started_at = Some(running.started.wall);
-    let pid = u32::try_from(process.pid).ok();
+    let pid = u32::try_from(process.pid).ok().filter(|pid| *pid != 0);
     let declined = running.declined;
     let has_progressed = running.asked.recorded;
     let end = overslept(&running, end, under.left, now);

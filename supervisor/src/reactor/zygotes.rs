@@ -162,7 +162,9 @@ impl Reactor {
                     let asked = VecDeque::from([generation]);
                     let waiting = std::mem::take(&mut self.nurseries[index].waiting);
                     self.fail_spawns(profile, asked, now);
-                    self.nurseries[index].waiting = waiting;
+                    // Those that were added meanwhile come last.
+                    let added = std::mem::replace(&mut self.nurseries[index].waiting, waiting);
+                    self.nurseries[index].waiting.extend(added);
                     self.ask_zygote(profile, now);
                 }
                 Ok(Said::Gone) => return self.zygote_died(profile, now),
@@ -199,7 +201,7 @@ impl Reactor {
             error!(%error, pid, "a process cannot be watched (raise fs.epoll.max_user_watches)");
         }
         if let Some(force) = signal {
-            self.signal(seat, force);
+            self.signal(seat, force, now);
         }
         if !is_expected {
             self.tell(now, Input::Spawned(seat));
