@@ -167,7 +167,8 @@ fn perform(
     let table = File::from(sys::above(io::stderr().as_fd(), PLACES)?);
     let mut told = File::from(sys::above(io::stdout().as_fd(), PLACES)?);
     for output in [libc::STDOUT_FILENO, libc::STDERR_FILENO] {
-        sys::place(prepared.null.as_fd(), output)?;
+        // The standard input of a task is /dev/null.
+        sys::place(io::stdin().as_fd(), output)?;
     }
     told.write_all(&program.touched(&table)?)?;
     if !is_set_up {
