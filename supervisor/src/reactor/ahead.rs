@@ -81,7 +81,10 @@ impl Reactor {
             debug!(slot = seat.slot, "a process is given up before it is there");
             self.come_to_nothing(seat, now);
         } else {
-            // It is reading already: word of it is on its way.
+            // It has begun to read: word of it is on its way.
+            if process.link.job().is_none() {
+                process.set_up = SetUp::Done;
+            }
             process.signal = Some(force);
         }
     }
@@ -120,5 +123,32 @@ pub(super) fn end_of(process: Option<&Process>, end: End) -> End {
     match end {
         End::Crashed | End::Protocol if !process.is_none_or(is_begun) => End::Released,
         end => end,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::link::Link;
+    use crate::process::pipes;
+
+    #[test]
+    fn what_had_not_begun_is_given_back_if_nobody_wanted_its_end() {
+        let (ours, _theirs) = pipes::open(false).unwrap();
+        let mut process = Process::new(1, Link::new(ours, 0), 0);
+        for end in [End::Crashed, End::Protocol] {
+            for set_up in [SetUp::Unsaid, SetUp::Done] {
+                process.set_up = set_up;
+                assert_eq!(end_of(Some(&process), end), end, "{set_up:?}");
+            }
+            for set_up in [SetUp::Expected, SetUp::Failed] {
+                process.set_up = set_up;
+                assert_eq!(end_of(Some(&process), end), End::Released, "{set_up:?}");
+            }
+            assert_eq!(end_of(None, end), end);
+        }
+        for end in [End::TimedOut, End::Revoked, End::Forgotten, End::Unkillable] {
+            assert_eq!(end_of(Some(&process), end), end);
+        }
     }
 }
