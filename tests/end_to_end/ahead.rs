@@ -33,6 +33,21 @@ fn claimed(place: &Place, job: Value) -> String {
     job
 }
 
+#[test]
+fn jobs_wait_for_a_zygote_that_is_stopped() {
+    let place = Place::new();
+    let (mut supervisor, zygote) = waits_for_its_process(&place);
+    let next = submit(
+        &place,
+        &[once("flaky", json!([0])), once("flaky", json!([0]))],
+    );
+    zygote.signal(libc::SIGCONT).unwrap();
+    for job in &next {
+        assert_eq!(place.returned(job), json!(1));
+    }
+    assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
+}
+
 fn serves(place: &Place, mut supervisor: Supervisor<'_>) {
     let next = submit(place, &[once("flaky", json!([0]))]).remove(0);
     assert_eq!(place.returned(&next), json!(1));

@@ -220,32 +220,6 @@ fn the_death_of_the_zygote_harms_no_running_task_and_a_new_one_takes_its_place()
 }
 
 #[test]
-fn jobs_wait_for_a_zygote_that_is_stopped() {
-    let place = Place::new();
-    let go = place.path("go");
-    let held = submit(&place, &[once("hold", json!([go]))]).remove(0);
-    let mut supervisor = Supervisor::at(&place)
-        .tasks_of("hostile-child")
-        .args(["--processes", "2"])
-        .start();
-    let _ = place.running(&held);
-    let stopped = PidFd::open(zygote(&supervisor)).unwrap();
-    stopped.signal(libc::SIGSTOP).unwrap();
-    fs::write(&go, "").unwrap();
-    assert_eq!(Verdict::of(&place.ended(&held)), Verdict::succeeded());
-    let next = submit(
-        &place,
-        &[once("flaky", json!([0])), once("flaky", json!([0]))],
-    );
-    // One process may be waiting already; the other jobs need the zygote.
-    stopped.signal(libc::SIGCONT).unwrap();
-    for job in &next {
-        assert_eq!(place.returned(job), json!(1));
-    }
-    assert_eq!(supervisor.stop(), 0, "{}", supervisor.log());
-}
-
-#[test]
 fn a_child_that_somebody_stops_is_ended_at_its_deadline() {
     let place = Place::new();
     let line = with(once("sleep", json!([3600])), "timeout", "2s");

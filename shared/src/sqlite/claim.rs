@@ -17,7 +17,7 @@ use crate::fault;
 /// once do not hold everybody up. What is left makes the answer say that there is more.
 const PROMOTED: usize = 128;
 
-/// Jobs leased by one statement: to begin and end one costs half of what it changes.
+/// Jobs leased by one statement: each statement costs something by itself.
 const TOGETHER: usize = 8;
 
 /// Leases the jobs whose ids are given.
